@@ -1,0 +1,240 @@
+/**
+ * What an engine must do to carry messages: partitioned topics, groups, lanes with fenced progress, delay.
+ *
+ * A *lane* is one (topic, group, partition). Its progress belongs to the group, never to a member. One member at a time
+ * owns it, under a grant whose fence grows. Engines do not retry, batch, decode, validate or trace: the messaging block
+ * does that once for all of them. Every failure is a `TenonError`; `outcome: "unknown"` marks a change that may have
+ * happened.
+ */
+export interface MessageEngine {
+  readonly capabilities: MessageCapabilities;
+
+  /**
+   * Makes the topic and its groups when they are not there. Idempotent and safe to call concurrently. A group receives
+   * every message appended after the declaration that named it first. Another partition count than before: `conflict`.
+   * Durable when it resolves.
+   */
+  declare(topic: string, declaration: TopicDeclaration): Promise<void>;
+
+  /** Every declared topic, sorted by name. */
+  topics(): Promise<readonly string[]>;
+
+  /** `not-found` when the topic was never declared. Exact at some instant between call and answer. */
+  describe(topic: string): Promise<TopicDescription>;
+
+  /**
+   * Stores messages of one partition, in order, all or nothing. Answers their positions in the same order; a delayed
+   * message has none yet. Durable, as `capabilities.survives` says, when it resolves; visible to lanes only then.
+   * The arrays and bytes belong to the engine until it settles. Calls may run concurrently; calls for one partition
+   * take effect in the order in which they were made.
+   *
+   * With `producer` set: a sequence that is already stored is answered with its original positions and stored no
+   * second time; one beyond the next expected is refused (`conflict`); one of an older epoch is refused (`lost`).
+   * A message whose `id` was stored in this topic within the engine's window is answered with the original position
+   * where `deduplicate` is `"id"`.
+   *
+   * `overloaded` when the engine is out of space or the topic at its limit; `outcome` says whether it was applied.
+   */
+  append(batch: Batch): Promise<readonly (bigint | undefined)[]>;
+
+  /**
+   * Makes the caller a member of the group. Lanes are spread evenly over the members, moving as few as possible.
+   * Joining a group that was not declared declares it.
+   */
+  join(topic: string, group: string, options: JoinOptions): Promise<Membership>;
+
+  /**
+   * Sets the group's positions. Every lane of the group that is owned is lost to its owner and granted anew.
+   * Held entries are forgotten. `unsupported` where `capabilities.replay` is false.
+   */
+  seek(topic: string, group: string, to: SeekTarget): Promise<void>;
+}
+
+export interface MessageCapabilities {
+  /** What a resolved append or commit survives: nothing, the process' crash, the machine's, the loss of a replica. */
+  readonly survives: "nothing" | "process" | "machine" | "replicas";
+  /** `"id"`: by message id and by producer sequence; `"session"`: by producer sequence; `"none"`. */
+  readonly deduplicate: "id" | "session" | "none";
+  /** Whether messages can be delayed. */
+  readonly delay: boolean;
+  /** How late after its due instant a delayed message may become visible on an idle engine, in milliseconds. */
+  readonly delayLatenessMs: number;
+  /** Whether settled messages can be read again within the retention. */
+  readonly replay: boolean;
+  /** Whether a commit under a superseded grant is refused. */
+  readonly fence: boolean;
+  /** Whether a lane's order also holds after an owner vanished. */
+  readonly orderAfterCrash: boolean;
+  /** Whether `LaneCommit.appends` are stored in the same atomic change as the lane's progress. */
+  readonly atomic: boolean;
+  /** The largest body plus key plus headers of one message, in bytes. */
+  readonly messageBytesMax: number;
+  /** The largest key, in bytes of UTF-8. */
+  readonly keyBytesMax: number;
+  readonly partitionsMax: number;
+}
+
+export interface TopicDeclaration {
+  /** 1 to `capabilities.partitionsMax`; fixed for ever. */
+  readonly partitions: number;
+  readonly groups?: readonly string[] | undefined;
+  /** How long a message is kept after every group has settled it, in milliseconds; the engine's default if left out. */
+  readonly retentionMs?: number | undefined;
+}
+
+export interface TopicDescription {
+  readonly topic: string;
+  readonly partitions: readonly PartitionDescription[];
+  readonly groups: readonly GroupDescription[];
+  /** Messages waiting for their due instant. */
+  readonly delayedCount: number;
+}
+
+export interface PartitionDescription {
+  /** The position of the oldest message that is kept; equals `next` when there is none. */
+  readonly first: bigint;
+  /** The position that the next message will get, or more where positions have gaps. */
+  readonly next: bigint;
+}
+
+export interface GroupDescription {
+  readonly group: string;
+  readonly members: number;
+  /** One per partition. */
+  readonly lanes: readonly LaneDescription[];
+}
+
+export interface LaneDescription {
+  /** Everything below is settled. */
+  readonly low: bigint;
+  /** Messages that are not settled. */
+  readonly lag: number;
+  /** Entries that wait for a retry. */
+  readonly held: number;
+  /** When the oldest unsettled message was published, by the engine's clock; `undefined` when there is none. */
+  readonly oldestPublishedAt: number | undefined;
+}
+
+export type MessageHeaders = Readonly<Record<string, string>>;
+
+export interface NewMessage {
+  readonly body: Uint8Array;
+  readonly key?: string | undefined;
+  readonly headers?: MessageHeaders | undefined;
+  /** For deduplication by id. At most 255 bytes of UTF-8. */
+  readonly id?: string | undefined;
+  /** Invisible before this instant of the engine's clock (ms since the epoch); then appended at its partition's end. */
+  readonly dueAt?: number | undefined;
+}
+
+export interface Batch {
+  readonly topic: string;
+  readonly partition: number;
+  readonly messages: readonly NewMessage[];
+  readonly producer?: ProducerMark | undefined;
+}
+
+/** Identifies a batch across automatic retries: the same batch carries the same mark. */
+export interface ProducerMark {
+  /** Unique per producer, or stable with a growing epoch. At most 255 bytes of UTF-8. */
+  readonly id: string;
+  /** A higher epoch fences every lower one of the same id. */
+  readonly epoch: number;
+  /** The number of the batch's first message among those of this producer epoch and partition, from 0. */
+  readonly sequence: number;
+}
+
+export interface JoinOptions {
+  /** How long the engine may go without hearing from the member before its lanes pass on, in milliseconds. */
+  readonly sessionMs: number;
+  /** How long a revoked lane may take to be released before it is lost, in milliseconds. */
+  readonly revokeMs: number;
+  /** How far beyond a lane's lowest unsettled message `fetch` may go, in messages. */
+  readonly windowMax: number;
+  /** Where a group that is declared by this call starts. Anything but `"now"` needs `capabilities.replay`. */
+  readonly from?: SeekTarget | undefined;
+}
+
+/** `at`: the first message stored at or after this instant. `positions`: by partition; partitions left out stay. */
+export type SeekTarget =
+  | "earliest"
+  | "now"
+  | { readonly at: number }
+  | { readonly positions: ReadonlyMap<number, bigint> };
+
+export interface Membership {
+  /**
+   * The next lane granted to this member; waits until there is one. Rejects with the signal's reason when it aborts, and
+   * with `closed` after `leave` or the engine's close. One call at a time.
+   */
+  nextLane(options?: { readonly signal?: AbortSignal | undefined }): Promise<Lane>;
+  /** Releases every lane and leaves the group. Idempotent. */
+  leave(): Promise<void>;
+}
+
+export interface Lane {
+  readonly topic: string;
+  readonly group: string;
+  readonly partition: number;
+  /** The grant's number: greater than that of every earlier grant of this lane, also across restarts. */
+  readonly fence: bigint;
+  /** Aborts when the engine asks for the lane back: finish what runs, commit, `release`, within `revokeMs`. */
+  readonly revoked: AbortSignal;
+  /** Aborts when the lane has passed on. Nothing more can be committed. */
+  readonly lost: AbortSignal;
+  /** The entries that former owners left, in stored order. */
+  readonly held: readonly Held[];
+  /**
+   * Messages below this position may have been in the hands of an owner that vanished without releasing the lane;
+   * 0n after an orderly release. The messaging block records their deliveries before it makes them.
+   */
+  readonly suspectBelow: bigint;
+
+  /**
+   * The next messages: first every unsettled one in stored order (held ones included), then new ones. Each is
+   * fetched once per grant. Waits until there is at least one. Never goes `windowMax` or more beyond the lowest unsettled
+   * message: then it waits for a commit. Rejects with the signal's reason on abort, with `lost` when the lane is lost.
+   * One call at a time; may run concurrently with `commit`.
+   */
+  fetch(limit: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly Stored[]>;
+
+  /**
+   * Records progress: all of it or nothing, durable when it resolves. Positions settled twice and entries held for
+   * settled positions are ignored. `lost` when another grant has superseded this one: then nothing of it happened.
+   * Several may be under way; they take effect in the order of the calls.
+   */
+  commit(change: LaneCommit): Promise<void>;
+
+  /** Gives the lane back. What is not settled will be fetched by the next owner. Idempotent. */
+  release(): Promise<void>;
+}
+
+export interface LaneCommit {
+  readonly settled: readonly bigint[];
+  /** Replaces what was recorded for the same positions. */
+  readonly held?: readonly Held[] | undefined;
+  /** Stored in the same atomic change where `capabilities.atomic`, else before it. */
+  readonly appends?: readonly Batch[] | undefined;
+}
+
+/** What is remembered of an unsettled message. */
+export interface Held {
+  readonly position: bigint;
+  /** How many times its handler failed. */
+  readonly failures: number;
+  /** How many deliveries were recorded since without any outcome. */
+  readonly deliveries: number;
+  /** Not to be delivered again before this instant of the engine's clock; 0: at once. */
+  readonly dueAt: number;
+}
+
+export interface Stored {
+  readonly position: bigint;
+  readonly key: string | undefined;
+  /** Valid for as long as it is referenced; must not be changed. */
+  readonly body: Uint8Array;
+  readonly headers: MessageHeaders | undefined;
+  readonly id: string | undefined;
+  /** When the engine stored it (when it became due, for a delayed one), ms since the epoch by the engine's clock. */
+  readonly publishedAt: number;
+}
