@@ -50,13 +50,14 @@ export interface Disk {
   /** The names in a directory, sorted. */
   list(directory: string): Promise<readonly string[]>;
   stat(path: string): Promise<{ readonly sizeBytes: number; readonly directory: boolean } | undefined>;
-  /** Makes the directory and its parents; does nothing when it is there. */
+  /** Makes the directory and its parents, durably; does nothing when it is there. */
   makeDirectory(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
   freeSpace(path: string): Promise<{ readonly freeBytes: number; readonly totalBytes: number }>;
   /**
    * Takes an exclusive lock at `path`, which the operating system frees when the process dies, however it dies.
-   * When it is taken, the answer is what its owner said of itself.
+   * When it is taken, by this process too, the answer is what its owner said of itself, with the process id where there
+   * is one. The disk may put its own files beside `path`; nobody else may open any of them.
    */
   lock(path: string, owner: string): Promise<DiskLock | { readonly heldBy: string }>;
 }
@@ -96,8 +97,9 @@ export class DiskError extends Error {
   }
 }
 
-/** Ordered byte streams that can break. */
+/** Ordered byte streams that can break. Failures are `NetworkError`s. */
 export interface Network {
+  /** Port 0 asks for any free one; the listener's address says which. */
   listen(address: Address, accept: (connection: Connection) => void): Promise<Listener>;
   connect(address: Address, options?: { readonly signal?: AbortSignal | undefined }): Promise<Connection>;
 }
@@ -109,19 +111,37 @@ export interface Address {
 
 export interface Listener {
   readonly address: Address;
+  /** Accepts no more; connections that were accepted stay. */
   close(): Promise<void>;
 }
 
 export interface Connection {
   readonly remote: Address;
-  /** Resolves when the bytes were handed on; how many can wait is bounded, so awaiting it is the back-pressure. */
+  /**
+   * Resolves when the bytes were handed on; how many can wait is bounded, so awaiting it is the back-pressure.
+   * The bytes must not change until it settles.
+   */
   write(bytes: Uint8Array): Promise<void>;
-  /** The next bytes; `undefined` when the other side ended the stream. Rejects when the connection broke. */
+  /** The next bytes; `undefined` when the other side ended the stream. Rejects when the connection broke. One call at a time. */
   read(): Promise<Uint8Array | undefined>;
-  /** Ends the stream after what was written. */
+  /** Ends our stream after what was written. Reading goes on until the other side ends too; then nothing is left open. */
   close(): Promise<void>;
   /** Breaks the connection at once. */
   destroy(): void;
+}
+
+/** Why a network call failed: nobody listens, no way there, the port is taken, not allowed, the stream broke. */
+export type NetworkFailure = "refused" | "unreachable" | "occupied" | "denied" | "broken";
+
+export class NetworkError extends Error {
+  override readonly name = "NetworkError";
+  readonly failure: NetworkFailure;
+  readonly address: Address;
+  constructor(failure: NetworkFailure, address: Address, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.failure = failure;
+    this.address = address;
+  }
 }
 
 /** Structured logging. `fields` never hold payloads or credentials. The default discards everything. */
