@@ -1,0 +1,30 @@
+/** `npm run bench -- <name>`: see `--help`. */
+import { backlog } from "./backlog.ts";
+import { flashSale } from "./flash-sale.ts";
+import { journal } from "./journal.ts";
+import { messaging } from "./messaging.ts";
+import { type BenchmarkName, type BenchmarkOptions, parseOptions, USAGE, UsageError } from "./options.ts";
+import { topics } from "./topics.ts";
+
+const benchmarks: Record<BenchmarkName, (options: BenchmarkOptions) => Promise<number>> = {
+  journal,
+  messaging,
+  "flash-sale": flashSale,
+  backlog,
+  topics,
+};
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(commandLine: readonly string[]): Promise<number> {
+  try {
+    const options = parseOptions(commandLine);
+    if (options !== "help") return await benchmarks[options.name](options);
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`bench: ${error.message} (see --help)\n`);
+    return 2;
+  }
+}

@@ -1,0 +1,44 @@
+/** Runs one peer; started by `PeerProcess`, answers one request at a time, ends with its parent. */
+import type { Latency } from "./load.ts";
+import type { Peer, PeerAnswer, PeerCall, PeerModule, PeerRequest } from "./peer.ts";
+
+let peer: Peer | undefined;
+
+process.on("disconnect", () => process.exit(1));
+process.on("message", async (request: PeerRequest) => {
+  let answer: PeerAnswer;
+  try {
+    answer = { result: await serve(request) };
+  } catch (error) {
+    answer = { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+  process.send!(answer);
+});
+
+async function serve(request: PeerRequest): Promise<number | Latency | undefined> {
+  if ("start" in request) {
+    const module = (await import(`./peers/${request.start.module}.ts`)) as PeerModule;
+    peer = await module.start(request.start.options);
+    return undefined;
+  }
+  if (peer === undefined) throw new Error("the peer was not started");
+  if ("close" in request) {
+    await peer.close();
+    return undefined;
+  }
+  globalThis.gc?.();
+  return measure(peer, request.call);
+}
+
+async function measure(running: Peer, call: PeerCall): Promise<number | Latency> {
+  switch (call.method) {
+    case "publish":
+      return running.publish(call.inFlight, call.durationMs);
+    case "consume":
+      if (running.consume === undefined) throw new Error("this peer does not consume");
+      return running.consume();
+    case "latency":
+      if (running.latency === undefined) throw new Error("this peer has no latency");
+      return running.latency(call.offered, call.durationMs);
+  }
+}

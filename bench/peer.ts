@@ -1,0 +1,115 @@
+import { type ChildProcess, fork } from "node:child_process";
+import type { Latency, Offered } from "./load.ts";
+
+/** How much of what was acknowledged is still there after: a crash of the process that stores it; a crash of the machine. */
+export type Survives = "nothing" | "process" | "machine";
+
+export const SURVIVES_TEXT: Record<Survives, string> = {
+  nothing: "nothing (in memory)",
+  process: "process (no fsync per write)",
+  machine: "machine (fdatasync)",
+};
+
+export interface PeerOptions {
+  /** An empty directory of its own, on the same disk for every peer. */
+  readonly directory: string;
+  readonly survives: Survives;
+  /** Where its server listens on loopback. */
+  readonly port?: number | undefined;
+  readonly encoding?: "bytes" | "json" | undefined;
+  /** Messages in the backlog that `consume` works off. */
+  readonly backlog: number;
+}
+
+/** One contestant. Every method leaves the peer as it found it: empty. */
+export interface Peer {
+  /** Messages stored per second with so many publish calls unanswered. */
+  publish(inFlight: number, durationMs: number): Promise<number>;
+  /** Messages handled and settled per second, from the first of a backlog until nothing is unsettled. */
+  consume?(): Promise<number>;
+  latency?(offered: Offered, durationMs: number): Promise<Latency>;
+  close(): Promise<void>;
+}
+
+/** What a module in `peers/` exports. */
+export interface PeerModule {
+  start(options: PeerOptions): Promise<Peer>;
+}
+
+export interface PeerSpecification {
+  readonly name: string;
+  readonly module: string;
+  readonly options: PeerOptions;
+}
+
+export type PeerCall =
+  | { readonly method: "publish"; readonly inFlight: number; readonly durationMs: number }
+  | { readonly method: "consume" }
+  | { readonly method: "latency"; readonly offered: Offered; readonly durationMs: number };
+
+export type PeerRequest =
+  | { readonly start: PeerSpecification }
+  | { readonly call: PeerCall }
+  | { readonly close: true };
+export type PeerAnswer = { readonly result: number | Latency | undefined } | { readonly error: string };
+
+/** A peer in a process of its own, so that no peer's compiled code or garbage is another one's. */
+export class PeerProcess {
+  readonly specification: PeerSpecification;
+  readonly #child: ChildProcess;
+
+  private constructor(specification: PeerSpecification, child: ChildProcess) {
+    this.specification = specification;
+    this.#child = child;
+  }
+
+  static async start(specification: PeerSpecification): Promise<PeerProcess> {
+    const child = fork(new URL("./peer-process.ts", import.meta.url), {
+      execArgv: ["--conditions=source", "--expose-gc", "--disable-warning=ExperimentalWarning"],
+    });
+    const peer = new PeerProcess(specification, child);
+    try {
+      await peer.#ask({ start: specification });
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+    return peer;
+  }
+
+  async call(call: PeerCall): Promise<number | Latency | undefined> {
+    return this.#ask({ call });
+  }
+
+  async close(): Promise<void> {
+    try {
+      if (this.#child.connected) await this.#ask({ close: true });
+    } finally {
+      this.#child.kill("SIGKILL");
+    }
+  }
+
+  /** One request at a time. */
+  #ask(request: PeerRequest): Promise<number | Latency | undefined> {
+    const child = this.#child;
+    const { name } = this.specification;
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void) => {
+        child.off("message", onMessage);
+        child.off("exit", onExit);
+        settle();
+      };
+      const onMessage = (answer: PeerAnswer) => {
+        finish(() => ("error" in answer ? reject(new Error(answer.error)) : resolve(answer.result)));
+      };
+      const onExit = (code: number | null, signal: string | null) => {
+        finish(() => reject(new Error(`the process of ${name} ended (${signal ?? `exit code ${code}`})`)));
+      };
+      child.on("message", onMessage);
+      child.on("exit", onExit);
+      child.send(request, (error) => {
+        if (error !== null) finish(() => reject(error));
+      });
+    });
+  }
+}

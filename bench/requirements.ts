@@ -1,0 +1,42 @@
+import type { Row } from "./harness.ts";
+import { pairedRatio } from "./statistics.ts";
+
+/** `ours` must be at least `atLeast` times `theirs` in this scenario. */
+export interface RequiredRatio {
+  readonly scenario: string;
+  readonly ours: string;
+  readonly theirs: string;
+  readonly atLeast: number;
+}
+
+/** A figure that must stay below a bound. */
+export interface RequiredLimit {
+  readonly what: string;
+  readonly value: number;
+  readonly below: number;
+  readonly unit: string;
+}
+
+export interface Verdict {
+  readonly text: string;
+  /** `undefined`: could not be compared, because a side was not measured. */
+  readonly holds: boolean | undefined;
+}
+
+/** The median, over the rounds, of ours divided by theirs. */
+export function judgeRatio(required: RequiredRatio, rows: readonly Row[]): Verdict {
+  const { scenario, ours, theirs, atLeast } = required;
+  const find = (peer: string) => rows.find((row) => row.scenario === scenario && row.peer === peer);
+  const [left, right] = [find(ours), find(theirs)];
+  const claim = `${scenario}: ${ours} ≥ ${atLeast} × ${theirs}`;
+  if (left === undefined || right === undefined) {
+    return { text: `${claim} – not measured: ${left === undefined ? ours : theirs}`, holds: undefined };
+  }
+  const ratio = pairedRatio(left.rounds, right.rounds);
+  return { text: `${claim} – is ${ratio.toFixed(2)} ×`, holds: ratio >= atLeast };
+}
+
+export function judgeLimit({ what, value, below, unit }: RequiredLimit): Verdict {
+  const digits = Number.isInteger(value) ? 0 : 2;
+  return { text: `${what} < ${below} ${unit} – is ${value.toFixed(digits)} ${unit}`, holds: value < below };
+}
