@@ -1,4 +1,5 @@
 import { fork } from "node:child_process";
+import { endWithThisProcess } from "./children.ts";
 
 /** One thing done with an engine's directory, in a process of its own whose memory and time are only its own. */
 export type EngineStep =
@@ -34,9 +35,8 @@ export type EngineStepAnswer = EngineStepResult | { readonly error: string };
 
 /** Runs the step in a child process. A step that goes on until it is killed is killed with SIGKILL as soon as it answers. */
 export function runEngineStep(request: EngineStepRequest): Promise<EngineStepResult> {
-  const child = fork(new URL("./engine-process.ts", import.meta.url), {
-    execArgv: ["--conditions=source", "--disable-warning=ExperimentalWarning"],
-  });
+  const execArgv = ["--conditions=source", "--disable-warning=ExperimentalWarning"];
+  const child = endWithThisProcess(fork(new URL("./engine-process.ts", import.meta.url), { execArgv }));
   const killed = request.step.name.endsWith("-until-killed");
   return new Promise((resolve, reject) => {
     let answer: EngineStepAnswer | undefined;

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { endWithThisProcess } from "./children.ts";
 import type { Latency, Offered } from "./load.ts";
 
 /** How much of what was acknowledged is still there after: a crash of the process that stores it; a crash of the machine. */
@@ -64,9 +65,8 @@ export class PeerProcess {
   }
 
   static async start(specification: PeerSpecification): Promise<PeerProcess> {
-    const child = fork(new URL("./peer-process.ts", import.meta.url), {
-      execArgv: ["--conditions=source", "--expose-gc", "--disable-warning=ExperimentalWarning"],
-    });
+    const execArgv = ["--conditions=source", "--expose-gc", "--disable-warning=ExperimentalWarning"];
+    const child = endWithThisProcess(fork(new URL("./peer-process.ts", import.meta.url), { execArgv }));
     const peer = new PeerProcess(specification, child);
     try {
       await peer.#ask({ start: specification });

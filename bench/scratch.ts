@@ -12,7 +12,7 @@ export class Scratch {
 
   constructor() {
     this.directory = mkdtempSync(join(process.env.TENON_BENCH_DIRECTORY ?? tmpdir(), "tenon-bench-"));
-    process.on("exit", () => rmSync(this.directory, { recursive: true, force: true }));
+    process.on("exit", () => rmSync(this.directory, { recursive: true, force: true, maxRetries: 10 }));
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
   }
 

@@ -4,6 +4,7 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { endWithThisProcess } from "./children.ts";
 
 const START_MS_MAX = 10_000;
 const STOP_MS_MAX = 5_000;
@@ -19,11 +20,6 @@ export interface Server {
 export class ServerMissing extends Error {
   override readonly name = "ServerMissing";
 }
-
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
-});
 
 /** `"always"`: every write is in the append-only file and synced before it is answered; `"none"`: nothing is stored. */
 export async function startRedis(directory: string, persistence: "always" | "none"): Promise<Server> {
@@ -74,14 +70,8 @@ async function start(
 ): Promise<Server> {
   await mkdir(directory, { recursive: true });
   const port = await freePort();
-  const child = spawn(program, argumentsFor(port), { stdio: "ignore" });
-  running.add(child);
-  const ended = new Promise<void>((resolve) => {
-    child.on("exit", () => {
-      running.delete(child);
-      resolve();
-    });
-  });
+  const child = endWithThisProcess(spawn(program, argumentsFor(port), { stdio: "ignore" }));
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const stop = async () => {
     child.kill("SIGTERM");
     await Promise.race([ended, sleep(STOP_MS_MAX, undefined, { ref: false })]);
