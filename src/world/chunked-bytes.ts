@@ -39,6 +39,18 @@ export class ChunkedBytes {
     return total;
   }
 
+  /** Writes over bytes that are there. */
+  overwrite(position: number, bytes: Uint8Array): void {
+    let done = 0;
+    while (done < bytes.byteLength) {
+      const within = (position + done) % CHUNK_BYTES;
+      const chunk = this.#chunks[Math.floor((position + done) / CHUNK_BYTES)]!;
+      const count = Math.min(CHUNK_BYTES - within, bytes.byteLength - done);
+      chunk.set(bytes.subarray(done, done + count), within);
+      done += count;
+    }
+  }
+
   /** A copy of the bytes from `start` up to `end`. */
   slice(start = 0, end = this.#sizeBytes): Uint8Array {
     const copy = new Uint8Array(Math.max(0, Math.min(end, this.#sizeBytes) - start));

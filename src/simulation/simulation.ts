@@ -1,0 +1,224 @@
+import type { Logger, World } from "../world/world.ts";
+import { NetworkError } from "../world/world.ts";
+import { type CrashOutcome, FaultPlan } from "./fault-plan.ts";
+import { SeededGenerator } from "./seeded-generator.ts";
+import { type DiskLatency, SimulatedDisk } from "./simulated-disk.ts";
+import { DiskControl, type SimulatedDiskControl } from "./simulated-disk-control.ts";
+import { SimulatedProcess } from "./simulated-process.ts";
+import { SimulatedStorage } from "./simulated-storage.ts";
+import { SimulatedClock, SimulatedRandom, SimulatedTimers, WallClock } from "./simulated-time.ts";
+import { TimeLine } from "./time-line.ts";
+
+export interface SimulationOptions {
+  /** A safe integer. Equal seeds and equal code give equal runs. */
+  readonly seed: number;
+  /** What the wall clock says at the beginning, in ms since the epoch; 1 January 2026 when left out. */
+  readonly startsAt?: number | undefined;
+  /** How long a disk operation takes; drawn between 0.05 and 2 ms when left out. */
+  readonly diskLatency?: DiskLatency | undefined;
+  /** Appending beyond it fails with `full`; unlimited (2^53 - 1) when left out. */
+  readonly capacityBytes?: number | undefined;
+  /** A run that has fired so many events without an end is stopped; 10,000,000 when left out. */
+  readonly eventsMax?: number | undefined;
+  readonly log?: Logger | undefined;
+}
+
+/** Ends a run whose process crashed as planned. */
+export class SimulatedCrash extends Error {
+  override readonly name = "SimulatedCrash";
+}
+
+/** One simulated machine with one process at a time, and the virtual time in which it lives. */
+export interface Simulation {
+  /** What the living process sees. Every restart gives another one. */
+  readonly world: World;
+  readonly disk: SimulatedDiskControl;
+  /** Virtual milliseconds since the simulation began. */
+  readonly nowMs: number;
+  /** The history so far: how many events fired, and a hash over all of them and what they were about. */
+  readonly trace: { readonly events: number; readonly hash: string };
+  /**
+   * Drives virtual time until the promise of `main` settles, and answers with it. Only one run at a time. It fails when
+   * the promise can never settle because nothing is left to happen, and with a `SimulatedCrash` when a planned crash strikes.
+   */
+  run<Result>(main: () => Promise<Result> | Result): Promise<Result>;
+  /** Ends the process: its calls never settle, its timers never fire. `"seeded"` when left out. */
+  crash(outcome?: CrashOutcome): void;
+  /** After a crash: a new process, and its world, over what the disk holds. Time goes on. */
+  restart(): World;
+  /** Sets the wall clock; monotonic time and timers do not notice. */
+  setClock(epochMs: number): void;
+  /** Moves the wall clock by so much, in either direction. */
+  stepClock(ms: number): void;
+}
+
+/** A `World` made from a seed, with the hand that drives it. */
+export function simulatedWorld(options: SimulationOptions): Simulation {
+  return new SeededSimulation(options);
+}
+
+const STARTS_AT = 1_767_225_600_000;
+const ABANDONED_SHOWN_MAX = 10;
+const EVENTS_MAX = 10_000_000;
+const DISK_LATENCY: DiskLatency = { minMs: 0.05, maxMs: 2 };
+
+class SeededSimulation implements Simulation {
+  readonly disk: SimulatedDiskControl;
+  readonly #options: SimulationOptions;
+  readonly #timeLine = new TimeLine();
+  readonly #wallClock: WallClock;
+  readonly #faults = new FaultPlan();
+  readonly #storage: SimulatedStorage;
+  readonly #seeds: SeededGenerator;
+  readonly #diskGenerator: SeededGenerator;
+  readonly #crashGenerator: SeededGenerator;
+  #process: SimulatedProcess;
+  #world: World;
+  #struckByPlan = false;
+  #running = false;
+  #abandoned: readonly string[] = [];
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#wallClock = new WallClock(this.#timeLine, options.startsAt ?? STARTS_AT);
+    this.#storage = new SimulatedStorage(options.capacityBytes ?? Number.MAX_SAFE_INTEGER);
+    this.#seeds = new SeededGenerator(options.seed);
+    this.#diskGenerator = this.#seeds.fork();
+    this.#crashGenerator = this.#seeds.fork();
+    this.disk = new DiskControl(this.#storage, this.#faults);
+    this.#process = new SimulatedProcess(1, this.#timeLine);
+    this.#world = this.#worldOf(this.#process);
+  }
+
+  get world(): World {
+    if (!this.#process.alive) throw new Error("the simulated process has crashed; restart() gives the next one");
+    return this.#world;
+  }
+
+  get nowMs(): number {
+    return this.#timeLine.nowMs;
+  }
+
+  get trace(): { readonly events: number; readonly hash: string } {
+    return { events: this.#timeLine.firedCount, hash: this.#timeLine.hash.toString(16).padStart(8, "0") };
+  }
+
+  async run<Result>(main: () => Promise<Result> | Result): Promise<Result> {
+    if (this.#running) throw new Error("a run of this simulation is under way");
+    this.#running = true;
+    this.#struckByPlan = false;
+    try {
+      return await this.#drive(main);
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  crash(outcome: CrashOutcome = "seeded"): void {
+    if (!this.#process.alive) throw new Error("the simulated process has crashed before");
+    this.#timeLine.note(`crash ${this.#process.number} ${outcome}`);
+    this.#process.crash();
+    this.#abandoned = [
+      ...this.#abandoned,
+      ...this.#process.abandoned.map((label) => `${this.#process.number} ${label}`),
+    ];
+    if (outcome === "process") this.#storage.endProcess();
+    else this.#storage.crash(outcome === "seeded" ? undefined : outcome, this.#crashGenerator);
+  }
+
+  restart(): World {
+    if (this.#process.alive) throw new Error("the simulated process is alive; crash() it first");
+    this.#process = new SimulatedProcess(this.#process.number + 1, this.#timeLine);
+    this.#world = this.#worldOf(this.#process);
+    return this.#world;
+  }
+
+  setClock(epochMs: number): void {
+    this.#timeLine.note(`set clock ${epochMs}`);
+    this.#wallClock.set(epochMs);
+  }
+
+  stepClock(ms: number): void {
+    this.#timeLine.note(`step clock ${ms}`);
+    this.#wallClock.step(ms);
+  }
+
+  async #drive<Result>(main: () => Promise<Result> | Result): Promise<Result> {
+    let settled = false;
+    const outcome = new Promise<Result>((resolve) => resolve(main())).finally(() => {
+      settled = true;
+    });
+    // The driver looks at it when the loop is over; until then nobody handles its rejection.
+    outcome.catch(() => {});
+    const eventsMax = this.#timeLine.firedCount + (this.#options.eventsMax ?? EVENTS_MAX);
+    await quiet();
+    while (!settled) {
+      if (this.#struckByPlan) throw new SimulatedCrash(`process ${this.#process.number} crashed as planned`);
+      if (!this.#timeLine.step()) throw this.#deadlock();
+      if (this.#timeLine.firedCount > eventsMax) throw this.#endless();
+      await quiet();
+    }
+    return outcome;
+  }
+
+  #deadlock(): Error {
+    const latest = this.#abandoned.slice(-ABANDONED_SHOWN_MAX);
+    const abandoned = latest.map((label) => `\n  process ${label} (crashed meanwhile)`).join("");
+    const waited = abandoned || " no call to the world; something inside the code never settles";
+    return new Error(
+      `deadlock at ${this.nowMs} ms of virtual time (seed ${this.#options.seed}): the run is pending and nothing is left ` +
+        `to happen. The last event was "${this.#timeLine.last}". Waited for:${waited}`,
+    );
+  }
+
+  #endless(): Error {
+    return new Error(
+      `no end in sight at ${this.nowMs} ms of virtual time (seed ${this.#options.seed}): the run is pending after ` +
+        `${this.#timeLine.firedCount} events. The last one was "${this.#timeLine.last}"; ${this.#timeLine.pendingCount} are scheduled`,
+    );
+  }
+
+  #worldOf(process: SimulatedProcess): World {
+    return {
+      clock: new SimulatedClock(this.#wallClock, this.#timeLine),
+      timers: new SimulatedTimers(process),
+      random: new SimulatedRandom(this.#seeds.fork()),
+      disk: new SimulatedDisk({
+        process,
+        storage: this.#storage,
+        faults: this.#faults,
+        generator: this.#diskGenerator,
+        latency: this.#options.diskLatency ?? DISK_LATENCY,
+        crash: (outcome) => this.#crashAsPlanned(outcome),
+      }),
+      network: noNetwork,
+      log: this.#options.log ?? { log: () => {} },
+    };
+  }
+
+  #crashAsPlanned(outcome: CrashOutcome): void {
+    this.#struckByPlan = true;
+    this.crash(outcome);
+  }
+}
+
+/** The simulated machine stands alone: every address is out of its reach. */
+const noNetwork: World["network"] = {
+  listen: async (address) => {
+    throw new NetworkError("unreachable", address, `cannot listen on ${address.host}:${address.port}: no network here`);
+  },
+  connect: async (address) => {
+    throw new NetworkError(
+      "unreachable",
+      address,
+      `cannot connect to ${address.host}:${address.port}: no network here`,
+    );
+  },
+};
+
+/** Resolves when every microtask that the last event set off has run: an immediate comes only after all of them. */
+function quiet(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
