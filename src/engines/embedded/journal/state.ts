@@ -1,5 +1,6 @@
 import type { TenonError } from "../../../contracts/errors.ts";
 import type { World } from "../../../world/world.ts";
+import type { Journal } from "./journal.ts";
 
 /** Where a record stands: its segment's number × 2^32 + the byte offset of the record's header in the segment's file. */
 export type Position = number;
@@ -27,8 +28,11 @@ export interface JournalState {
   replay(kind: number, payload: Buffer, position: Position): void;
   /** On sealing: what this segment's footer shall hold (its index). Every record of the segment has its position by then. */
   footer(segment: number): Uint8Array;
-  /** At the start of each new segment: appends the small state as records, through `Journal.append`. */
-  snapshot(): void;
+  /**
+   * At the start of each new segment: appends the small state as records, through `journal.append`. The journal is handed in because
+   * the very first segment is begun before `Journal.open` has resolved.
+   */
+  snapshot(journal: Journal): void;
   /** Everything appended in batches up to this number is durable. Called before the waiters of `durable()` hear of it. */
   durable(batch: number): void;
   /** The journal failed and is closed; the waiters got an error whose outcome is `unknown`. Called once. */
