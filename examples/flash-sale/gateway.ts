@@ -1,0 +1,85 @@
+import type { Consumer, Topic } from "tenon/messaging";
+import type { TokenBucket } from "tenon/traffic";
+import type { World } from "tenon/world";
+import type { Answer, AnswerBatch, PurchaseRequest, QueuedRequest, Verdict } from "./model.ts";
+import { groups } from "./topics.ts";
+import { WaitingRoom } from "./waiting-room.ts";
+
+/** Takes a buyer's request and answers it. */
+export interface Gateway {
+  purchase(request: PurchaseRequest): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/** Requests older than this are dropped by the stock service; well before their buyers stop waiting. */
+const deadlineMs = 10_000;
+const answerTimeoutMs = 12_000;
+
+/** Puts admitted requests on the topic of requests and waits for the answers that come back on its own topic. */
+export class QueueingGateway implements Gateway {
+  readonly #id: string;
+  readonly #world: World;
+  readonly #bucket: TokenBucket;
+  readonly #requests: Topic<QueuedRequest>;
+  readonly #waitingRoom: WaitingRoom;
+  #answers: Consumer | undefined;
+
+  private constructor(id: string, world: World, bucket: TokenBucket, requests: Topic<QueuedRequest>) {
+    this.#id = id;
+    this.#world = world;
+    this.#bucket = bucket;
+    this.#requests = requests;
+    this.#waitingRoom = new WaitingRoom(world, answerTimeoutMs);
+  }
+
+  static async open(
+    id: string,
+    world: World,
+    bucket: TokenBucket,
+    requests: Topic<QueuedRequest>,
+    answers: Topic<AnswerBatch>,
+  ): Promise<QueueingGateway> {
+    const gateway = new QueueingGateway(id, world, bucket, requests);
+    const room = gateway.#waitingRoom;
+    gateway.#answers = await answers.consume(groups.gateway, (batch) => {
+      for (const [requestId, verdict] of batch) room.answer(requestId, verdict);
+    });
+    return gateway;
+  }
+
+  purchase(request: PurchaseRequest): Promise<Answer> {
+    if (!this.#bucket.tryTake().allowed) return limited;
+    const { requestId, buyer, item, quantity } = request;
+    const answer = this.#waitingRoom.wait(requestId);
+    const deadline = this.#world.clock.now() + deadlineMs;
+    this.#requests
+      .publish({ requestId, buyer, item, quantity, gateway: this.#id, deadline })
+      .catch(() => this.#waitingRoom.answer(requestId, "unavailable"));
+    return answer;
+  }
+
+  async close(): Promise<void> {
+    this.#waitingRoom.close();
+    await this.#answers?.close();
+  }
+}
+
+/** Asks the stock service at once; the token bucket is what keeps the crowd from it. */
+export class DirectGateway implements Gateway {
+  readonly #bucket: TokenBucket;
+  readonly #decide: (request: PurchaseRequest) => Promise<Verdict>;
+
+  constructor(bucket: TokenBucket, decide: (request: PurchaseRequest) => Promise<Verdict>) {
+    this.#bucket = bucket;
+    this.#decide = decide;
+  }
+
+  purchase(request: PurchaseRequest): Promise<Answer> {
+    if (!this.#bucket.tryTake().allowed) return limited;
+    return this.#decide(request).catch((): Answer => "unavailable");
+  }
+
+  async close(): Promise<void> {}
+}
+
+const limited: Promise<Answer> = Promise.resolve("limited");

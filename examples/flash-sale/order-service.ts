@@ -1,0 +1,55 @@
+import type { Consumer } from "tenon/messaging";
+import { type OrderEvent, type OrderEventType, payWindowMs } from "./model.ts";
+import type { OrderStore, StoredOrder } from "./order-store.ts";
+import type { StockService } from "./stock.ts";
+import { groups, type SaleTopics } from "./topics.ts";
+
+const consumeOptions = { concurrency: 1_024 } as const;
+
+/**
+ * Creates orders, takes payments, and cancels what is not paid in time. Each step is idempotent and publishes what follows
+ * from it under ids of their own, so that a redelivery after a crash completes a step that was begun and repeats none.
+ */
+export async function consumeOrders(
+  topics: SaleTopics,
+  store: OrderStore,
+  stock: StockService,
+): Promise<readonly Consumer[]> {
+  const tell = async (type: OrderEventType, orderId: string, { buyer, item }: Omit<StoredOrder, "state">) => {
+    const event: OrderEvent = { type, orderId, buyer, item };
+    await topics.orderEvents.publish(event, { key: orderId, id: `${orderId}:${type}` });
+  };
+  return Promise.all([
+    topics.orders.consume(
+      groups.orders,
+      async (order) => {
+        await store.create(order);
+        const { orderId } = order;
+        const dueAt = order.reservedAt + payWindowMs;
+        await Promise.all([
+          topics.unpaidChecks.publish({ orderId }, { key: orderId, id: orderId, dueAt }),
+          tell("created", orderId, order),
+        ]);
+      },
+      consumeOptions,
+    ),
+    topics.payments.consume(
+      groups.orders,
+      async ({ orderId }) => {
+        const order = await store.pay(orderId);
+        await tell(order.outcome, orderId, order);
+      },
+      consumeOptions,
+    ),
+    topics.unpaidChecks.consume(
+      groups.orders,
+      async ({ orderId }) => {
+        const order = await store.cancelUnpaid(orderId);
+        if (order.state !== "cancelled") return;
+        await stock.giveBack(orderId, order.item);
+        await tell("cancelled", orderId, order);
+      },
+      consumeOptions,
+    ),
+  ]);
+}
