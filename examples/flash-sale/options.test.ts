@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseCommandLine, UsageError } from "./options.ts";
+
+test("without options it is fifty thousand requests from ten thousand buyers for five thousand units", () => {
+  assert.deepEqual(parseCommandLine([]), {
+    requests: 50_000,
+    stock: 5_000,
+    buyers: 10_000,
+    seed: 1,
+    flow: "queue",
+    crash: false,
+    json: false,
+    help: false,
+    directory: undefined,
+  });
+});
+
+test("stock and buyers follow the number of requests unless they are given", () => {
+  const small = parseCommandLine(["--requests", "505"]);
+  assert.deepEqual([small.stock, small.buyers], [51, 101]);
+  const given = parseCommandLine(["--requests=505", "--stock", "0", "--buyers", "7", "--flow", "bucket", "--crash"]);
+  assert.deepEqual([given.stock, given.buyers, given.flow, given.crash], [0, 7, "bucket", true]);
+});
+
+const wrong: readonly (readonly [args: readonly string[], message: RegExp])[] = [
+  [["--requests", "0"], /--requests takes a whole number from 1 to 10000000, not '0'/],
+  [["--requests", "1e3"], /not '1e3'/],
+  [["--stock", "many"], /--stock takes a whole number/],
+  [["--seed", "1.5"], /--seed/],
+  [["--buyers="], /--buyers/],
+  [["--flow", "river"], /--flow takes queue or bucket, not 'river'/],
+  [["--data", ""], /--data/],
+  [["--requests"], /--requests/],
+  [["--speed"], /--speed/],
+  [["--json=yes"], /--json/],
+  [["fast"], /fast/],
+];
+
+for (const [args, message] of wrong) {
+  test(`"${args.join(" ")}" is a usage error of one line`, () => {
+    assert.throws(
+      () => parseCommandLine(args),
+      (error: unknown) => {
+        assert.ok(error instanceof UsageError);
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /\n/);
+        return true;
+      },
+    );
+  });
+}
