@@ -1,0 +1,224 @@
+import { TenonError } from "../contracts/errors.ts";
+import type { JoinOptions, Lane, Membership, MessageEngine, SeekTarget } from "../contracts/messages.ts";
+import type { World } from "../world/world.ts";
+import type { Codec } from "./codec.ts";
+import { Dispatcher, type Handler } from "./dispatcher.ts";
+import { engineBackoffMs } from "./engine-backoff.ts";
+import { asTenonError, describeError } from "./failures.ts";
+import { LaneWorker } from "./lane-worker.ts";
+import { deadTopicOf, redriveGroup, retryTopicOf } from "./names.ts";
+import { countOption, durationOption } from "./options.ts";
+import { type RetryOptions, retryPolicy } from "./retry-policy.ts";
+
+export interface ConsumeOptions {
+  /** Handlers that may run at the same time, over all partitions; 64 when left out. */
+  readonly concurrency?: number | undefined;
+  /**
+   * Messages of one partition that are held in memory, from being fetched until their settlement is durable; those that
+   * wait for a retry, or behind one, come on top, up to `windowMax`. The greater of 1,000 and 2 × `concurrency` when left out.
+   */
+  readonly prefetch?: number | undefined;
+  /** When a handler's signal aborts; 30,000 when left out. */
+  readonly handlerTimeoutMs?: number | undefined;
+  /** How long after that the key waits for the handler to end before the message counts as failed; 60,000 when left out. */
+  readonly abandonAfterMs?: number | undefined;
+  readonly retry?: RetryOptions | undefined;
+  /** How far a partition may go beyond its oldest unsettled message, in messages; 10,000 when left out. */
+  readonly windowMax?: number | undefined;
+  /** How long closing, or giving a partition to another member, waits for running handlers; 30,000 when left out. */
+  readonly drainTimeoutMs?: number | undefined;
+  /** Where a group starts that this call declares; `"now"` when left out. */
+  readonly from?: SeekTarget | undefined;
+  /** How long the engine may go without hearing from this process before its partitions pass on; 10,000 when left out. */
+  readonly sessionMs?: number | undefined;
+  /** Ends the wait for becoming a member; later it does nothing. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A member of a group. */
+export interface Consumer extends AsyncDisposable {
+  readonly topic: string;
+  readonly group: string;
+  /** The partitions that it handles now, in ascending order. */
+  readonly partitions: readonly number[];
+  /** Delivers nothing more, lets running handlers end, commits what they settled, and leaves the group. Idempotent. */
+  close(): Promise<void>;
+  /** Resolves when it was closed; rejects when it ended because the engine closed. */
+  readonly closed: Promise<void>;
+}
+
+export interface ConsumerParts<T> {
+  readonly engine: MessageEngine;
+  readonly world: World;
+  readonly topic: string;
+  readonly partitions: number;
+  readonly group: string;
+  readonly codec: Codec<T>;
+  readonly handler: Handler<T>;
+  readonly options: ConsumeOptions;
+}
+
+/** A revoked lane is given back after `drainTimeoutMs`; the engine waits so much longer for the last commit. */
+const revokeMarginMs = 10_000;
+
+/** Declares what the group needs, joins it, and starts to deliver. */
+export async function startConsumer<T>(parts: ConsumerParts<T>): Promise<GroupConsumer<T>> {
+  const { engine, topic, group, partitions, options } = parts;
+  const concurrency = countOption("concurrency", options.concurrency, 64);
+  const windowMax = countOption("windowMax", options.windowMax, 10_000);
+  const drainTimeoutMs = durationOption("drainTimeoutMs", options.drainTimeoutMs, 30_000);
+  const consumer = new GroupConsumer(parts, {
+    concurrency,
+    prefetch: countOption("prefetch", options.prefetch, Math.max(2 * concurrency, 1_000)),
+    handlerTimeoutMs: durationOption("handlerTimeoutMs", options.handlerTimeoutMs, 30_000),
+    abandonAfterMs: durationOption("abandonAfterMs", options.abandonAfterMs, 60_000),
+    drainTimeoutMs,
+    retry: retryPolicy(options.retry),
+  });
+  const join: JoinOptions = {
+    sessionMs: durationOption("sessionMs", options.sessionMs, 10_000),
+    revokeMs: drainTimeoutMs + revokeMarginMs,
+    windowMax,
+  };
+  // Both before the first message is seen, so that whoever fails has somewhere to go and every member finds it.
+  await engine.declare(deadTopicOf(topic, group), { partitions: 1, groups: [redriveGroup] });
+  await engine.declare(retryTopicOf(topic, group), { partitions, groups: [group] });
+  options.signal?.throwIfAborted();
+  const { from } = options;
+  consumer.take(await engine.join(topic, group, from === undefined ? join : { ...join, from }));
+  try {
+    if (engine.capabilities.delay) consumer.take(await engine.join(retryTopicOf(topic, group), group, join));
+    options.signal?.throwIfAborted();
+  } catch (error) {
+    await consumer.close();
+    throw error;
+  }
+  return consumer;
+}
+
+type Settings = Pick<
+  ConstructorParameters<typeof Dispatcher<unknown>>[0],
+  "concurrency" | "prefetch" | "handlerTimeoutMs" | "abandonAfterMs" | "drainTimeoutMs" | "retry"
+>;
+
+/** Holds the memberships of one consumer and the lanes that come and go with them. */
+export class GroupConsumer<T> implements Consumer {
+  readonly topic: string;
+  readonly group: string;
+  readonly closed: Promise<void>;
+  readonly #world: World;
+  readonly #drainTimeoutMs: number;
+  readonly #dispatcher: Dispatcher<T>;
+  readonly #memberships: Membership[] = [];
+  readonly #workers = new Set<LaneWorker>();
+  readonly #stopped = new AbortController();
+  #closing: Promise<void> | undefined;
+  #failed = false;
+  readonly #resolveClosed: () => void;
+  readonly #rejectClosed: (error: TenonError) => void;
+
+  constructor(parts: ConsumerParts<T>, settings: Settings) {
+    const { engine, world, topic, group, codec, handler } = parts;
+    this.topic = topic;
+    this.group = group;
+    this.#world = world;
+    this.#drainTimeoutMs = settings.drainTimeoutMs;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.closed = promise;
+    // Whoever does not look at it must not see an unhandled rejection; the log has the error too.
+    promise.catch(() => {});
+    this.#resolveClosed = resolve;
+    this.#rejectClosed = reject;
+    this.#dispatcher = new Dispatcher({
+      ...settings,
+      world,
+      topic,
+      group,
+      codec,
+      handler,
+      delay: engine.capabilities.delay,
+      engineClosed: (error) => this.#fail(error),
+      laneEnded: (worker) => this.#workers.delete(worker),
+    });
+  }
+
+  get partitions(): readonly number[] {
+    const own = [...this.#workers].filter((worker) => worker.isActive && worker.lane.topic === this.topic);
+    return own.map((worker) => worker.lane.partition).sort((one, other) => one - other);
+  }
+
+  take(membership: Membership): void {
+    this.#memberships.push(membership);
+    void this.#takeLanes(membership);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #takeLanes(membership: Membership): Promise<void> {
+    const options = { signal: this.#stopped.signal };
+    let failures = 0;
+    while (!this.#stopped.signal.aborted) {
+      try {
+        this.#begin(await membership.nextLane(options));
+        failures = 0;
+      } catch (error) {
+        if (this.#stopped.signal.aborted) return;
+        const failure = asTenonError(error, "Waiting for a partition failed.");
+        if (failure.code === "closed") return this.#fail(failure);
+        this.#log("warn", "waiting for a partition failed; it is repeated", failure);
+        const pauseMs = engineBackoffMs(failures, this.#world.random.float());
+        await this.#world.timers.sleep(pauseMs, options).catch(() => {});
+        failures += 1;
+      }
+    }
+  }
+
+  #begin(lane: Lane): void {
+    if (this.#stopped.signal.aborted) {
+      lane.release().catch((error: unknown) => this.#log("warn", "giving a partition back failed", error));
+      return;
+    }
+    const worker = new LaneWorker(lane, this.#dispatcher);
+    this.#workers.add(worker);
+    worker.start();
+  }
+
+  async #close(): Promise<void> {
+    this.#stopped.abort();
+    await Promise.all([...this.#workers].map((worker) => worker.drain(this.#drainTimeoutMs)));
+    this.#dispatcher.stop();
+    if (this.#failed) return;
+    for (const membership of this.#memberships) {
+      await membership.leave().catch((error: unknown) => this.#log("warn", "leaving the group failed", error));
+    }
+    this.#resolveClosed();
+  }
+
+  /** The engine has closed: nothing can be committed any more. */
+  #fail(error: TenonError): void {
+    if (this.#failed || (this.#stopped.signal.aborted && this.#workers.size === 0)) return;
+    this.#failed = true;
+    this.#stopped.abort();
+    this.#dispatcher.stop();
+    const { topic, group } = this;
+    const failure = new TenonError(
+      "closed",
+      `The consumer of topic "${topic}", group "${group}" ended because the engine closed. What it had not settled is delivered again by the next one.`,
+      { fields: { topic, group }, cause: error },
+    );
+    for (const worker of [...this.#workers]) worker.end(failure);
+    this.#log("error", "the consumer ended because the engine closed", error);
+    this.#rejectClosed(failure);
+  }
+
+  #log(level: "warn" | "error", message: string, error: unknown): void {
+    this.#world.log.log(level, message, { topic: this.topic, group: this.group, error: describeError(error) });
+  }
+}

@@ -1,0 +1,70 @@
+import { TenonError } from "../contracts/errors.ts";
+import type { NewMessage } from "../contracts/messages.ts";
+import type { Delivery } from "./delivery.ts";
+import {
+  deadAtHeader,
+  failuresHeader,
+  idHeader,
+  originPartitionHeader,
+  originPositionHeader,
+  originTopicHeader,
+  publishedAtHeader,
+  publishedHeaders,
+  reasonHeader,
+} from "./headers.ts";
+
+/** Thrown by a handler for a message that no retry will help: it becomes a dead letter at once. */
+export class DeadLetter extends Error {
+  override readonly name = "DeadLetter";
+  constructor(reason: string, options?: ErrorOptions) {
+    super(reason, options);
+  }
+}
+
+const reasonLengthMax = 500;
+
+/** What the dead letter says of the last failure: the error's name and message, never its stack or its cause. */
+export function reasonOf(error: unknown): string {
+  let reason: string;
+  if (error instanceof DeadLetter) reason = error.message;
+  else if (error instanceof TenonError) reason = `${error.code}: ${error.message}`;
+  else if (error instanceof Error) reason = `${error.name}: ${error.message}`;
+  else reason = `the handler threw a ${typeof error}`;
+  return reason.slice(0, reasonLengthMax);
+}
+
+/** The messages of parsers quote what they parsed, so only the error's name is kept, unless the error is ours. */
+export function undecodableReason(contentType: string, error: unknown): string {
+  if (error instanceof TenonError) return `undecodable: ${error.message}`.slice(0, reasonLengthMax);
+  return `undecodable as ${contentType}: ${error instanceof Error ? error.name : typeof error}`;
+}
+
+/** The copy that is kept for the group: body, key, headers and id of the original, with the reason and where it came from. */
+export function deadLetterOf(delivery: Delivery, reason: string, deadAt: number): NewMessage {
+  return {
+    body: delivery.stored.body,
+    key: delivery.stored.key,
+    headers: { ...copiedHeaders(delivery), [reasonHeader]: reason, [deadAtHeader]: String(deadAt) },
+    id: undefined,
+    dueAt: undefined,
+  };
+}
+
+export function copyForRetry(delivery: Delivery, dueAt: number): NewMessage {
+  return { body: delivery.stored.body, key: undefined, headers: copiedHeaders(delivery), id: undefined, dueAt };
+}
+
+function copiedHeaders(delivery: Delivery): Record<string, string> {
+  const { stored, origin } = delivery;
+  const headers: Record<string, string> = {
+    ...publishedHeaders(stored.headers),
+    [failuresHeader]: String(delivery.failures),
+    [originTopicHeader]: origin.topic,
+    [originPartitionHeader]: String(origin.partition),
+    [originPositionHeader]: String(origin.position),
+    [publishedAtHeader]: String(origin.publishedAt),
+  };
+  const id = stored.id ?? stored.headers?.[idHeader];
+  if (id !== undefined) headers[idHeader] = id;
+  return headers;
+}

@@ -1,0 +1,87 @@
+import type { Lane, Stored } from "../contracts/messages.ts";
+import type { DeliveryContext } from "./context.ts";
+import {
+  failuresHeader,
+  originPartitionHeader,
+  originPositionHeader,
+  originTopicHeader,
+  publishedAtHeader,
+} from "./headers.ts";
+import type { Queued } from "./key-order.ts";
+import type { LaneWorker } from "./lane-worker.ts";
+import type { Timeouts } from "./timeouts.ts";
+
+/**
+ * `queued`: behind its key, or ready; `recording`: its delivery is being recorded before it is made; `running`: its handler
+ * runs; `failed`: waits for its retry; `over`: nothing more happens with it here.
+ */
+export type DeliveryState = "queued" | "recording" | "running" | "failed" | "over";
+
+/** Where a message was first stored: differs from where it is now for the copies that Tenon makes. */
+export interface Origin {
+  readonly topic: string;
+  readonly partition: number;
+  readonly position: bigint;
+  readonly publishedAt: number;
+}
+
+/** One message in the hands of this consumer, under one grant of its lane. */
+export class Delivery implements Queued {
+  readonly owner: LaneWorker;
+  readonly stored: Stored;
+  behind: Delivery | undefined = undefined;
+  state: DeliveryState = "queued";
+  /** Recorded failures. */
+  failures: number;
+  /** Recorded deliveries without outcome. */
+  recorded: number;
+  /** Not before this instant of the engine's clock. */
+  dueAt: number;
+  /** Counts against the lane's prefetch. */
+  counted = true;
+  /** The number of the latest delivery within the grant; tells a handler that was given up from the one that runs. */
+  number = 0;
+  context: DeliveryContext | undefined = undefined;
+  /** The list of deadlines that it stands in, and its links there. */
+  timeouts: Timeouts | undefined = undefined;
+  deadline = 0;
+  earlier: Delivery | undefined = undefined;
+  later: Delivery | undefined = undefined;
+
+  constructor(owner: LaneWorker, stored: Stored, failures: number, recorded: number, dueAt: number) {
+    this.owner = owner;
+    this.stored = stored;
+    this.failures = failures;
+    this.recorded = recorded;
+    this.dueAt = dueAt;
+  }
+
+  /** An owner may have died with it: its deliveries are recorded before they are made. */
+  get suspect(): boolean {
+    return this.recorded > 0 || this.stored.position < this.owner.lane.suspectBelow;
+  }
+
+  get origin(): Origin {
+    return originOf(this.owner.lane, this.stored);
+  }
+}
+
+export function originOf(lane: Pick<Lane, "topic" | "partition">, stored: Stored): Origin {
+  const headers = stored.headers;
+  const topic = headers?.[originTopicHeader];
+  if (headers === undefined || topic === undefined) {
+    const { position, publishedAt } = stored;
+    return { topic: lane.topic, partition: lane.partition, position, publishedAt };
+  }
+  return {
+    topic,
+    partition: Number(headers[originPartitionHeader]),
+    position: BigInt(headers[originPositionHeader] ?? 0),
+    publishedAt: Number(headers[publishedAtHeader]),
+  };
+}
+
+/** The failures that a copy carries from the lane that it comes from. */
+export function carriedFailures(stored: Stored): number {
+  return Number(stored.headers?.[failuresHeader] ?? 0);
+}

@@ -1,0 +1,33 @@
+import type { MessageHeaders } from "../contracts/messages.ts";
+
+/** The headers that Tenon writes itself. Users may not write names with this prefix. */
+export const reservedPrefix = "tenon-";
+
+export const reasonHeader = "tenon-reason";
+export const failuresHeader = "tenon-failures";
+export const originTopicHeader = "tenon-origin-topic";
+export const originPartitionHeader = "tenon-origin-partition";
+export const originPositionHeader = "tenon-origin-position";
+export const publishedAtHeader = "tenon-published-at";
+export const deadAtHeader = "tenon-dead-at";
+/** Only this group handles the message; the others settle it unseen. */
+export const groupHeader = "tenon-group";
+/**
+ * The publisher's message id on a copy. It must not be the copy's own id: the engine would take the copy for a duplicate
+ * of an earlier copy and drop it.
+ */
+export const idHeader = "tenon-id";
+
+const none: MessageHeaders = Object.freeze({});
+
+/** What the publisher wrote, without what Tenon added. */
+export function publishedHeaders(headers: MessageHeaders | undefined): MessageHeaders {
+  if (headers === undefined) return none;
+  let own: Record<string, string> | undefined;
+  for (const name in headers) {
+    if (!name.startsWith(reservedPrefix)) continue;
+    own ??= { ...headers };
+    delete own[name];
+  }
+  return own ?? headers;
+}

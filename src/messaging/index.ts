@@ -1,0 +1,29 @@
+export type { Outcome } from "../contracts/errors.ts";
+export { TenonError } from "../contracts/errors.ts";
+export type {
+  GroupDescription,
+  LaneDescription,
+  MessageHeaders,
+  PartitionDescription,
+  SeekTarget,
+  TopicDescription,
+} from "../contracts/messages.ts";
+export { bytes, type Codec, json, text } from "./codec.ts";
+export type { ConsumeOptions, Consumer } from "./consumer.ts";
+export type { MessageContext } from "./context.ts";
+export { DeadLetter } from "./dead-letter.ts";
+export type { DeadLetterEntry, DeadLetters } from "./dead-letters.ts";
+export type { Handler } from "./dispatcher.ts";
+export type { Receipt } from "./producer.ts";
+export type { MessageOptions, PublishOptions } from "./publication.ts";
+export type { RetryOptions } from "./retry-policy.ts";
+export type { SchemaIssue, SchemaResult, StandardSchemaV1 } from "./schema.ts";
+export {
+  type Lag,
+  type MessagingEngine,
+  type PublishEntry,
+  type Topic,
+  type TopicOptions,
+  type TopicSettings,
+  topic,
+} from "./topic.ts";

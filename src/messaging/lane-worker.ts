@@ -1,0 +1,482 @@
+import { TenonError } from "../contracts/errors.ts";
+import type { Batch, Held, Lane, NewMessage, Stored } from "../contracts/messages.ts";
+import type { World } from "../world/world.ts";
+import { carriedFailures, Delivery } from "./delivery.ts";
+import { engineBackoffMs } from "./engine-backoff.ts";
+import { asTenonError, describeError } from "./failures.ts";
+import { groupHeader } from "./headers.ts";
+import { KeyOrder } from "./key-order.ts";
+import { deadTopicOf, retryTopicOf } from "./names.ts";
+import { type Move, Progress } from "./progress.ts";
+
+/** What a lane needs of the consumer that it belongs to. */
+export interface LaneHost {
+  readonly world: World;
+  /** The topic and group that the user named; a lane of the retry topic belongs to them too. */
+  readonly topic: string;
+  readonly group: string;
+  readonly prefetch: number;
+  readonly retryDelayMsMax: number;
+  readonly drainTimeoutMs: number;
+  /** The message's turn has come in its key. */
+  ready(delivery: Delivery): void;
+  /** Its delivery has been recorded and may be made. */
+  recorded(delivery: Delivery): void;
+  /** Its failure has been recorded: `ready` when it is due. */
+  retryWhenDue(delivery: Delivery): void;
+  /** Aborts the running handlers of a lane; their outcomes do not matter any more. */
+  abandonLane(worker: LaneWorker, reason: TenonError): readonly Delivery[];
+  /** Makes what is ready. */
+  pump(): void;
+  /** The engine has closed. */
+  engineClosed(error: TenonError): void;
+  laneEnded(worker: LaneWorker): void;
+}
+
+type State =
+  /** Delivers. */
+  | "active"
+  /** Delivers nothing more; waits for what runs and commits it. */
+  | "draining"
+  /** Waits for the last commit only; what still runs is given up. */
+  | "closing"
+  | "ended";
+
+/** How long a released lane's last commit may take to be repeated when the engine fails. */
+const lastCommitMs = 5_000;
+const deferMovesMs = 1_000;
+
+/** One lane under one grant: fetches, keeps the order per key, and commits what was settled, one commit at a time. */
+export class LaneWorker {
+  readonly lane: Lane;
+  readonly #host: LaneHost;
+  #state: State = "active";
+  /** Handlers that run, and deliveries that are being recorded. */
+  running = 0;
+  recording = 0;
+  #deliveries = 0;
+  readonly #keys = new KeyOrder<Delivery>();
+  readonly #heldBefore: Map<bigint, Held>;
+  /** Fetched and not committed, without those that wait for a retry or behind one. */
+  #counted = 0;
+  #progress = new Progress();
+  #commitScheduled = false;
+  #committing = false;
+  #movesMax = Number.POSITIVE_INFINITY;
+  /** Copies that the engine takes no more of now; `undefined` while it takes them. */
+  #deferred: Move[] | undefined;
+  readonly #sequences = { dead: 0, retry: 0 };
+  readonly #stopFetch = new AbortController();
+  readonly #end = new AbortController();
+  #wakeFetch: (() => void) | undefined;
+  #wakeDrain: (() => void) | undefined;
+  #drain: Promise<void> | undefined;
+
+  constructor(lane: Lane, host: LaneHost) {
+    this.lane = lane;
+    this.#host = host;
+    this.#heldBefore = new Map(lane.held.map((held) => [held.position, held]));
+  }
+
+  start(): void {
+    whenAborted(this.lane.lost, () => this.#lose());
+    whenAborted(this.lane.revoked, () => void this.drain(this.#host.drainTimeoutMs));
+    void this.#fetchLoop();
+  }
+
+  get isActive(): boolean {
+    return this.#state === "active";
+  }
+
+  /** Whether outcomes of handlers still count. */
+  get takesOutcomes(): boolean {
+    return this.#state === "active" || this.#state === "draining";
+  }
+
+  /** The number of the next delivery in this grant, which is the lower half of its fence. */
+  nextDelivery(): number {
+    this.#deliveries += 1;
+    // Before the numbers end, the lane is given back: the next grant starts anew under a greater fence.
+    if (this.#deliveries === 0xffff_ff00) void this.drain(this.#host.drainTimeoutMs);
+    return this.#deliveries;
+  }
+
+  // What became of a message ------------------------------------------------------------------------------------------
+
+  settle(delivery: Delivery): void {
+    delivery.state = "over";
+    this.#progress.settled.push(delivery.stored.position);
+    if (delivery.counted) this.#progress.countedSettled += 1;
+    this.#advance(delivery);
+    this.#scheduleCommit();
+  }
+
+  /** Its failure is recorded; its key waits, and nothing that waits with it counts against the prefetch. */
+  holdBack(delivery: Delivery, dueAt: number): void {
+    delivery.state = "failed";
+    delivery.recorded = 0;
+    delivery.dueAt = dueAt;
+    for (let waiting: Delivery | undefined = delivery; waiting !== undefined; waiting = waiting.behind) {
+      if (waiting.counted) this.#counted -= 1;
+      waiting.counted = false;
+    }
+    this.#progress.records.push(delivery);
+    this.#scheduleCommit();
+    this.#wakeFetchIfRoom();
+  }
+
+  /** Stores it elsewhere and settles it here, in one commit. Its key goes on when that is durable. */
+  move(delivery: Delivery, target: Move["target"], message: NewMessage): void {
+    delivery.state = "over";
+    (this.#deferred ?? this.#progress.moves).push({ delivery, target, message });
+    this.#scheduleCommit();
+  }
+
+  /** Records a delivery before it is made. */
+  record(delivery: Delivery): void {
+    delivery.state = "recording";
+    delivery.recorded += 1;
+    this.running += 1;
+    this.recording += 1;
+    this.#progress.records.push(delivery);
+    this.#scheduleCommit();
+  }
+
+  /** A recorded delivery was not made, or was ended by us: the next owner must not suspect the message for it. */
+  takeBack(delivery: Delivery): void {
+    if (delivery.recorded === 0) return;
+    delivery.recorded -= 1;
+    this.#progress.records.push(delivery);
+    this.#scheduleCommit();
+  }
+
+  /** A handler is over, whatever came of it. */
+  handlerEnded(): void {
+    this.running -= 1;
+    if (this.running === 0) this.#wakeDrain?.();
+  }
+
+  // Fetching ----------------------------------------------------------------------------------------------------------
+
+  async #fetchLoop(): Promise<void> {
+    const options = { signal: this.#stopFetch.signal };
+    let failures = 0;
+    while (this.#state === "active") {
+      const room = this.#host.prefetch - this.#counted;
+      if (room <= 0) {
+        await new Promise<void>((resolve) => {
+          this.#wakeFetch = resolve;
+        });
+        continue;
+      }
+      try {
+        const messages = await this.lane.fetch(room, options);
+        failures = 0;
+        if (this.#state !== "active") return;
+        for (const message of messages) this.#accept(message);
+        this.#host.pump();
+      } catch (error) {
+        if (this.#state !== "active" || this.lane.lost.aborted) return;
+        const failure = asTenonError(error, `Fetching from ${this.#place()} failed.`);
+        if (failure.code === "lost") return this.#lose();
+        if (failure.code === "closed") return this.#host.engineClosed(failure);
+        this.#log("warn", "fetching failed; it is repeated", failure);
+        await this.#pause(failures);
+        failures += 1;
+      }
+    }
+  }
+
+  #accept(stored: Stored): void {
+    const held = this.#heldBefore.get(stored.position);
+    if (held !== undefined) this.#heldBefore.delete(stored.position);
+    const failures = held === undefined ? carried(stored) : held.failures;
+    const delivery = new Delivery(this, stored, failures, held?.deliveries ?? 0, held?.dueAt ?? 0);
+    if (stored.key !== undefined) {
+      const before = this.#keys.enter(stored.key, delivery);
+      if (before !== undefined) {
+        // Behind a message that waits for its retry it waits as long, whatever the prefetch is.
+        delivery.counted = before.counted;
+        if (delivery.counted) this.#counted += 1;
+        return;
+      }
+    }
+    this.#counted += 1;
+    this.#goes(delivery);
+  }
+
+  /** Its turn has come. */
+  #goes(delivery: Delivery): void {
+    if (this.#isForOthers(delivery)) {
+      this.settle(delivery);
+    } else if (delivery.dueAt > 0 && delivery.dueAt > this.#host.world.clock.now()) {
+      delivery.state = "failed";
+      if (delivery.counted) this.#counted -= 1;
+      delivery.counted = false;
+      this.#host.retryWhenDue(delivery);
+    } else {
+      this.#host.ready(delivery);
+    }
+  }
+
+  /** It counts again: its retry is due. */
+  countAgain(delivery: Delivery): void {
+    if (delivery.counted) return;
+    delivery.counted = true;
+    this.#counted += 1;
+  }
+
+  #advance(delivery: Delivery): void {
+    const { key } = delivery.stored;
+    if (key === undefined) return;
+    let next = this.#keys.leave(key, delivery);
+    if (!this.takesOutcomes) return;
+    while (next !== undefined) {
+      this.countAgain(next);
+      if (!this.#isForOthers(next)) {
+        this.#goes(next);
+        return;
+      }
+      // A loop, for there may be thousands of them.
+      next.state = "over";
+      this.#progress.settled.push(next.stored.position);
+      this.#progress.countedSettled += 1;
+      next = this.#keys.leave(key, next);
+    }
+  }
+
+  /** Redriven for another group. */
+  #isForOthers(delivery: Delivery): boolean {
+    const group = delivery.stored.headers?.[groupHeader];
+    return group !== undefined && group !== this.#host.group;
+  }
+
+  #wakeFetchIfRoom(): void {
+    // Fetching in halves keeps fetches large.
+    if (this.#wakeFetch === undefined || this.#counted > this.#host.prefetch / 2) return;
+    this.#wakeFetch();
+    this.#wakeFetch = undefined;
+  }
+
+  // Committing --------------------------------------------------------------------------------------------------------
+
+  #scheduleCommit(): void {
+    if (this.#commitScheduled || this.#committing || this.#state === "ended") return;
+    this.#commitScheduled = true;
+    queueMicrotask(this.#startCommits);
+  }
+
+  readonly #startCommits = (): void => {
+    this.#commitScheduled = false;
+    if (!this.#committing) void this.#commitLoop();
+  };
+
+  async #commitLoop(): Promise<void> {
+    this.#committing = true;
+    while (!this.#progress.isEmpty && this.#state !== "ended") {
+      const taken = this.#progress.take(this.#movesMax);
+      if (!(await this.#write(taken))) continue;
+      this.#written(taken);
+      this.#wakeFetchIfRoom();
+      this.#host.pump();
+    }
+    this.#committing = false;
+    this.#wakeDrain?.();
+  }
+
+  /** Repeats the same change until it is durable; `false` when it is not written, and never will be in this form. */
+  async #write(taken: Progress): Promise<boolean> {
+    const change = taken.change((target, messages) => this.#batch(target, messages));
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        await this.lane.commit(change);
+        return this.#state !== "ended";
+      } catch (error) {
+        if (this.#state === "ended") return false;
+        const failure = asTenonError(error, `Committing progress of ${this.#place()} failed.`);
+        if (failure.code === "lost") {
+          this.#lose();
+          return false;
+        }
+        if (failure.code === "closed") {
+          this.#host.engineClosed(failure);
+          return false;
+        }
+        this.#log("warn", "committing progress failed; it is repeated", failure);
+        const refused = failure.outcome === "not-applied" && failure.code !== "unavailable";
+        if (refused && taken.moves.length > 0) {
+          this.#putBack(taken, failure);
+          return false;
+        }
+        await this.#pause(attempt);
+      }
+    }
+  }
+
+  #batch(target: Move["target"], messages: readonly NewMessage[]): Batch {
+    const { topic, group } = this.#host;
+    return {
+      topic: target === "dead" ? deadTopicOf(topic, group) : retryTopicOf(topic, group),
+      partition: target === "dead" ? 0 : this.lane.partition,
+      messages,
+      // The grant as the epoch: a commit that is repeated stores its copies once, and an older grant's no more.
+      producer: {
+        id: `${this.lane.topic === topic ? "lane" : "retry-lane"}-${this.lane.partition}`,
+        epoch: Number(this.lane.fence),
+        sequence: this.#sequences[target],
+      },
+    };
+  }
+
+  #written(taken: Progress): void {
+    this.#counted -= taken.countedSettled;
+    if (taken.moves.length > 0) {
+      this.#movesMax = Number.POSITIVE_INFINITY;
+      for (const { delivery, target } of taken.moves) {
+        this.#sequences[target] += 1;
+        if (delivery.counted) this.#counted -= 1;
+        this.#advance(delivery);
+      }
+    }
+    for (const delivery of taken.records) {
+      if (delivery.state === "recording") {
+        this.recording -= 1;
+        this.#host.recorded(delivery);
+      } else if (delivery.state === "failed") this.#host.retryWhenDue(delivery);
+    }
+  }
+
+  /** The engine takes no more copies now (a full disk): what needs none goes on, the copies are tried again later. */
+  #putBack(taken: Progress, failure: TenonError): void {
+    const current = this.#progress;
+    current.settled = taken.settled.concat(current.settled);
+    current.countedSettled += taken.countedSettled;
+    current.records = taken.records.concat(current.records);
+    if (failure.code !== "overloaded" && taken.moves.length === 1) {
+      // This very copy cannot be stored. The message is never dropped for it: it stays, and is tried again now and then.
+      const { delivery } = taken.moves[0]!;
+      this.#log(
+        "error",
+        "a message can neither be handled nor be copied to the dead letters; it is kept",
+        failure,
+        delivery,
+      );
+      this.holdBack(delivery, this.#host.world.clock.now() + this.#host.retryDelayMsMax);
+      return;
+    }
+    this.#movesMax = 1;
+    this.#deferred = taken.moves.concat(current.moves);
+    current.moves = [];
+    this.#host.world.timers.schedule(deferMovesMs, () => {
+      current.moves.push(...(this.#deferred ?? []));
+      this.#deferred = undefined;
+      this.#scheduleCommit();
+    });
+  }
+
+  // The end -----------------------------------------------------------------------------------------------------------
+
+  /** Delivers nothing more, lets handlers finish, commits what they settled, and gives the lane back. */
+  drain(timeoutMs: number): Promise<void> {
+    if (this.#state === "ended") return this.#drain ?? Promise.resolve();
+    this.#drain ??= this.#finish(timeoutMs);
+    return this.#drain;
+  }
+
+  async #finish(timeoutMs: number): Promise<void> {
+    this.#state = "draining";
+    this.#stopFetching();
+    await this.#until(() => this.running === 0, timeoutMs);
+    if (this.#hasEnded()) return;
+    this.#state = "closing";
+    this.#giveUpRunning();
+    await this.#until(() => !this.#committing && this.#progress.isEmpty && this.#deferred === undefined, lastCommitMs);
+    if (!this.#hasEnded()) await this.#release();
+  }
+
+  /** A method, for the state changes while others wait. */
+  #hasEnded(): boolean {
+    return this.#state === "ended";
+  }
+
+  #giveUpRunning(): void {
+    const reason = new TenonError(
+      "closed",
+      `The consumer of ${this.#place()} gave its lane back before the handler ended.`,
+    );
+    for (const delivery of this.#host.abandonLane(this, reason)) this.takeBack(delivery);
+  }
+
+  async #release(): Promise<void> {
+    this.#state = "ended";
+    this.#end.abort();
+    try {
+      await this.lane.release();
+    } catch (error) {
+      this.#log("warn", "giving the lane back failed; it passes on when the session ends", error);
+    }
+    this.#host.laneEnded(this);
+  }
+
+  #lose(): void {
+    if (this.#state === "ended") return;
+    this.end(new TenonError("lost", `The lane of ${this.#place()} has passed to another member of the group.`));
+  }
+
+  /** Ends at once: nothing more can be committed. */
+  end(reason: TenonError): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#stopFetching();
+    this.#end.abort();
+    this.#host.abandonLane(this, reason);
+    this.#wakeDrain?.();
+    this.#host.laneEnded(this);
+  }
+
+  #stopFetching(): void {
+    this.#stopFetch.abort();
+    this.#wakeFetch?.();
+    this.#wakeFetch = undefined;
+  }
+
+  async #until(done: () => boolean, timeoutMs: number): Promise<void> {
+    let late = false;
+    const cancel = this.#host.world.timers.schedule(timeoutMs, () => {
+      late = true;
+      this.#wakeDrain?.();
+    });
+    while (!late && this.#state !== "ended" && !done()) {
+      await new Promise<void>((resolve) => {
+        this.#wakeDrain = resolve;
+      });
+    }
+    this.#wakeDrain = undefined;
+    cancel();
+  }
+
+  #pause(attempt: number): Promise<void> {
+    const { timers, random } = this.#host.world;
+    return timers.sleep(engineBackoffMs(attempt, random.float()), { signal: this.#end.signal }).catch(() => {});
+  }
+
+  #place(): string {
+    return `topic "${this.lane.topic}", group "${this.lane.group}", partition ${this.lane.partition}`;
+  }
+
+  #log(level: "warn" | "error", message: string, error: unknown, delivery?: Delivery): void {
+    const { topic, group, partition } = this.lane;
+    const position = delivery?.stored.position;
+    this.#host.world.log.log(level, message, { topic, group, partition, position, error: describeError(error) });
+  }
+}
+
+/** Copies carry the failures that they had; messages with no headers are the common case. */
+function carried(stored: Stored): number {
+  return stored.headers === undefined ? 0 : carriedFailures(stored);
+}
+
+function whenAborted(signal: AbortSignal, then: () => void): void {
+  if (signal.aborted) then();
+  else signal.addEventListener("abort", then, { once: true });
+}

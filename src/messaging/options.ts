@@ -1,0 +1,21 @@
+import { TenonError } from "../contracts/errors.ts";
+
+/** An option that counts something: an integer from `min`. */
+export function countOption(name: string, value: number | undefined, fallback: number, min = 1): number {
+  const chosen = value ?? fallback;
+  if (Number.isSafeInteger(chosen) && chosen >= min) return chosen;
+  throw new TenonError("invalid", `${name} is ${chosen}; it must be an integer from ${min}.`);
+}
+
+/** Timers of JavaScript cannot wait longer than this. */
+const durationMsMax = 2 ** 31 - 1;
+
+/** An option that is a time in milliseconds, greater than 0. */
+export function durationOption(name: string, value: number | undefined, fallback: number): number {
+  const chosen = value ?? fallback;
+  if (typeof chosen === "number" && chosen > 0 && chosen <= durationMsMax) return chosen;
+  throw new TenonError(
+    "invalid",
+    `${name} is ${chosen}; it must be a number of milliseconds from 1 to ${durationMsMax}.`,
+  );
+}

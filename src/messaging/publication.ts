@@ -1,0 +1,142 @@
+import { TenonError } from "../contracts/errors.ts";
+import type { MessageCapabilities, MessageHeaders } from "../contracts/messages.ts";
+import { reservedPrefix } from "./headers.ts";
+
+/** How one message is published. */
+export interface PublishOptions extends MessageOptions {
+  /** Takes a message back that was not sent yet; of one that was, it only ends the wait. */
+  readonly signal?: AbortSignal | undefined;
+  /** Instead of the topic's `publishTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface MessageOptions {
+  /** Messages with equal keys are handled in order, one at a time. The empty string is a key. */
+  readonly key?: string | undefined;
+  /** Stored once within 2 minutes, where the engine deduplicates by id. At most 255 bytes of UTF-8. */
+  readonly id?: string | undefined;
+  /** Names that begin with `tenon-` are reserved. */
+  readonly headers?: MessageHeaders | undefined;
+  /** Delivered no earlier than so many milliseconds from now. */
+  readonly delayMs?: number | undefined;
+  /** Delivered no earlier than this instant, ms since the epoch. */
+  readonly dueAt?: number | undefined;
+  /** Instead of the one that follows from the key. */
+  readonly partition?: number | undefined;
+}
+
+const idBytesMax = 255;
+
+/**
+ * Holds the limits and answers the message's size in bytes, or slightly more. Only what is near a limit is measured
+ * exactly: three bytes per character is the most that UTF-8 needs.
+ */
+export function measure(
+  topic: string,
+  limits: MessageCapabilities,
+  body: Uint8Array,
+  options: MessageOptions | undefined,
+): number {
+  let sizeBytes = body.length;
+  if (options !== undefined) {
+    const { key, headers, id } = options;
+    if (key !== undefined) sizeBytes += keyBytes(topic, limits, key);
+    if (headers !== undefined) sizeBytes += headersBytes(topic, headers);
+    if (id !== undefined) checkId(topic, id);
+  }
+  if (sizeBytes <= limits.messageBytesMax) return sizeBytes;
+  return exactBytes(topic, limits.messageBytesMax, body, options);
+}
+
+function keyBytes(topic: string, limits: MessageCapabilities, key: string): number {
+  if (typeof key !== "string")
+    throw new TenonError("invalid", `The key of a message for topic "${topic}" must be a string.`);
+  if (key.length * 3 <= limits.keyBytesMax) return key.length * 3;
+  const sizeBytes = Buffer.byteLength(key);
+  if (sizeBytes <= limits.keyBytesMax) return sizeBytes;
+  throw new TenonError(
+    "invalid",
+    `The key of a message for topic "${topic}" has ${sizeBytes} bytes; at most ${limits.keyBytesMax} are allowed. Use a shorter one, such as its hash.`,
+    { fields: { topic, sizeBytes, keyBytesMax: limits.keyBytesMax } },
+  );
+}
+
+function headersBytes(topic: string, headers: MessageHeaders): number {
+  let sizeBytes = 0;
+  for (const name in headers) {
+    const value = headers[name];
+    if (name.startsWith(reservedPrefix)) {
+      throw new TenonError(
+        "invalid",
+        `The header "${name}" of a message for topic "${topic}" is reserved: names that begin with "${reservedPrefix}" are Tenon's own.`,
+        { fields: { topic, header: name } },
+      );
+    }
+    if (typeof value !== "string") {
+      throw new TenonError("invalid", `The header "${name}" of a message for topic "${topic}" must be a string.`, {
+        fields: { topic, header: name },
+      });
+    }
+    sizeBytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+  }
+  return sizeBytes;
+}
+
+function checkId(topic: string, id: string): void {
+  if (typeof id === "string" && id.length > 0 && (id.length * 3 <= idBytesMax || Buffer.byteLength(id) <= idBytesMax))
+    return;
+  throw new TenonError(
+    "invalid",
+    `The id of a message for topic "${topic}" must be a string of 1 to ${idBytesMax} bytes.`,
+    { fields: { topic, idBytesMax } },
+  );
+}
+
+function exactBytes(
+  topic: string,
+  messageBytesMax: number,
+  body: Uint8Array,
+  options: MessageOptions | undefined,
+): number {
+  const keyed = options?.key === undefined ? 0 : Buffer.byteLength(options.key);
+  const sizeBytes = body.length + keyed + (options?.headers === undefined ? 0 : headersBytes(topic, options.headers));
+  if (sizeBytes <= messageBytesMax) return sizeBytes;
+  throw new TenonError(
+    "invalid",
+    `A message for topic "${topic}" has ${sizeBytes} bytes (body, key and headers); at most ${messageBytesMax} are allowed. ` +
+      "Store large content elsewhere and publish where it is.",
+    { fields: { topic, sizeBytes, messageBytesMax } },
+  );
+}
+
+/** The instant before which it stays invisible; `undefined` when it is due already. */
+export function dueAtOf(
+  topic: string,
+  limits: MessageCapabilities,
+  options: MessageOptions,
+  now: number,
+): number | undefined {
+  const { delayMs, dueAt } = options;
+  if (delayMs === undefined && dueAt === undefined) return undefined;
+  if (delayMs !== undefined && dueAt !== undefined) {
+    throw new TenonError("invalid", `A message for topic "${topic}" has both delayMs and dueAt; give one of them.`);
+  }
+  if (delayMs !== undefined && !(Number.isFinite(delayMs) && delayMs >= 0)) {
+    throw new TenonError("invalid", `delayMs is ${delayMs}; it must be a number of milliseconds from 0.`);
+  }
+  const due = Math.ceil(dueAt ?? now + (delayMs as number));
+  if (!Number.isSafeInteger(due) || due < 0) {
+    throw new TenonError(
+      "invalid",
+      `The due instant ${due} of a message for topic "${topic}" is not a time in ms since the epoch.`,
+    );
+  }
+  if (due <= now) return undefined;
+  if (!limits.delay) {
+    throw new TenonError(
+      "unsupported",
+      `A message for topic "${topic}" cannot be delayed: the engine cannot delay messages.`,
+    );
+  }
+  return due;
+}

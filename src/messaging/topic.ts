@@ -1,0 +1,380 @@
+import { TenonError } from "../contracts/errors.ts";
+import type { MessageEngine, NewMessage, SeekTarget, TopicDescription } from "../contracts/messages.ts";
+import type { World } from "../world/world.ts";
+import { type Codec, validated } from "./codec.ts";
+import { type ConsumeOptions, type Consumer, type GroupConsumer, startConsumer } from "./consumer.ts";
+import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
+import type { Handler } from "./dispatcher.ts";
+import { partitionOf } from "./hash.ts";
+import { checkName, retryTopicOf } from "./names.ts";
+import { countOption, durationOption } from "./options.ts";
+import { Producer, type Receipt } from "./producer.ts";
+import { dueAtOf, type MessageOptions, measure, type PublishOptions } from "./publication.ts";
+import type { StandardSchemaV1 } from "./schema.ts";
+
+/** What a topic needs below it: every engine that carries messages has both. */
+export interface MessagingEngine {
+  readonly messages: MessageEngine;
+  readonly world: World;
+}
+
+export interface TopicSettings {
+  /** Fixed when the topic is declared first; 8 when left out. */
+  readonly partitions?: number | undefined;
+  /** Groups that receive every message from the topic's declaration on, even before their first consumer. */
+  readonly groups?: readonly string[] | undefined;
+  /** How long a message is kept after every group has settled it; the engine's default when left out. */
+  readonly retentionMs?: number | undefined;
+  /**
+   * A name that stays across restarts, with an epoch that grows: a process with a lower epoch can publish no more.
+   * Left out, every topic object is a producer of its own.
+   */
+  readonly producer?: { readonly id: string; readonly epoch: number } | undefined;
+  /** 10,000 when left out. */
+  readonly publishTimeoutMs?: number | undefined;
+  /** What may wait for the engine before `publish` waits for room; 32 MiB when left out. */
+  readonly bufferBytesMax?: number | undefined;
+  /** 1 MiB when left out; a larger message is a batch of its own. */
+  readonly batchBytesMax?: number | undefined;
+  /** 4,096 when left out. */
+  readonly batchCountMax?: number | undefined;
+}
+
+/** Exactly one of a codec and a schema; the latter with JSON underneath. */
+export type TopicOptions<T> = TopicSettings &
+  (
+    | { readonly codec: Codec<T>; readonly schema?: undefined }
+    | { readonly schema: StandardSchemaV1<unknown, T>; readonly codec?: undefined }
+  );
+
+export interface PublishEntry<T> extends MessageOptions {
+  readonly value: T;
+}
+
+/** What is not settled by a group. */
+export interface Lag {
+  /** Every message that the group has not settled, those that wait for a retry included. */
+  readonly messages: number;
+  /** Those that wait for a retry. */
+  readonly held: number;
+  /** `undefined` when there are none. */
+  readonly oldestAgeMs: number | undefined;
+  readonly deadLetters: number;
+}
+
+export interface Topic<T> extends AsyncDisposable {
+  readonly name: string;
+  /** Makes the topic and its groups; the first `publish` or `consume` does it too. `conflict` for another partition count. */
+  declare(): Promise<void>;
+  /** Resolves when the message is as durable as `engine.messages.capabilities.survives` says. */
+  publish(value: T, options?: PublishOptions): Promise<Receipt>;
+  /**
+   * One receipt per entry, in their order. Entries of one partition are stored in order. When some of them fail, it
+   * rejects with the first failure once the fate of all is known; `fields.stored` says how many are stored.
+   */
+  publishMany(
+    entries: readonly PublishEntry<T>[],
+    options?: Pick<PublishOptions, "signal" | "timeoutMs">,
+  ): Promise<readonly Receipt[]>;
+  /** Becomes a member of the group; the handler gets every message of the group at least once. */
+  consume(group: string, handler: Handler<T>, options?: ConsumeOptions): Promise<Consumer>;
+  describe(): Promise<TopicDescription>;
+  /** `not-found` when the group was never declared. */
+  lag(group: string): Promise<Lag>;
+  deadLetters(group: string): DeadLetters<T>;
+  /** Moves the whole group, forth or back. Retries under way are forgotten. */
+  seek(group: string, to: SeekTarget): Promise<void>;
+  /** Sends what was accepted, closes the consumers that were made here, and refuses everything after. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** A topic of an engine. Nothing is asked of the engine before the first use. */
+export function topic<T>(engine: MessagingEngine, name: string, options: TopicOptions<T>): Topic<T> {
+  return new EngineTopic(engine, name, options);
+}
+
+const defaultPartitions = 8;
+
+class EngineTopic<T> implements Topic<T> {
+  readonly name: string;
+  readonly #engine: MessageEngine;
+  readonly #world: World;
+  readonly #codec: Codec<T>;
+  readonly #partitions: number;
+  readonly #settings: TopicSettings;
+  readonly #producer: Producer;
+  readonly #consumers = new Set<GroupConsumer<T>>();
+  #declared: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(engine: MessagingEngine, name: string, options: TopicOptions<T>) {
+    checkName("topic", name);
+    for (const group of options.groups ?? []) checkName("group", group);
+    this.name = name;
+    this.#engine = engine.messages;
+    this.#world = engine.world;
+    this.#settings = options;
+    this.#codec = codecOf(name, options);
+    this.#partitions = countOption("partitions", options.partitions, defaultPartitions);
+    const { partitionsMax } = this.#engine.capabilities;
+    if (this.#partitions > partitionsMax) {
+      throw new TenonError("invalid", `partitions is ${this.#partitions}; the engine allows at most ${partitionsMax}.`);
+    }
+    checkProducer(options.producer);
+    this.#producer = new Producer({
+      engine: this.#engine,
+      world: this.#world,
+      topic: name,
+      partitions: this.#partitions,
+      declare: () => this.#declare(),
+      identity: options.producer,
+      publishTimeoutMs: durationOption("publishTimeoutMs", options.publishTimeoutMs, 10_000),
+      bufferBytesMax: countOption("bufferBytesMax", options.bufferBytesMax, 32 * 1024 * 1024),
+      batchBytesMax: countOption("batchBytesMax", options.batchBytesMax, 1024 * 1024),
+      batchCountMax: countOption("batchCountMax", options.batchCountMax, 4_096),
+    });
+  }
+
+  async declare(): Promise<void> {
+    this.#refuseWhenClosed();
+    await this.#declare();
+  }
+
+  // Not an async function: that would add a promise, and two turns of the microtask queue, to every message.
+  publish(value: T, options?: PublishOptions): Promise<Receipt> {
+    try {
+      const body = this.#encode(value);
+      const sizeBytes = measure(this.name, this.#engine.capabilities, body, options);
+      const message = this.#message(body, options);
+      return this.#producer.send(this.#partitionOf(options), message, sizeBytes, options && this.#sending(options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async publishMany(
+    entries: readonly PublishEntry<T>[],
+    options: Pick<PublishOptions, "signal" | "timeoutMs"> = {},
+  ): Promise<readonly Receipt[]> {
+    const sending = this.#sending(options);
+    // All are checked before the first is sent: an entry that is not valid leaves nothing half done.
+    const prepared = entries.map((entry) => {
+      const body = this.#encode(entry.value);
+      const sizeBytes = measure(this.name, this.#engine.capabilities, body, entry);
+      return { message: this.#message(body, entry), sizeBytes, partition: this.#partitionOf(entry) };
+    });
+    const sent = prepared.map((one) => this.#producer.send(one.partition, one.message, one.sizeBytes, sending));
+    const results = await Promise.allSettled(sent);
+    const receipts: Receipt[] = [];
+    let failure: { readonly reason: unknown } | undefined;
+    let unknown = false;
+    for (const result of results) {
+      if (result.status === "fulfilled") receipts.push(result.value);
+      else {
+        failure ??= result;
+        unknown ||= result.reason instanceof TenonError && result.reason.outcome === "unknown";
+      }
+    }
+    if (failure !== undefined) throw this.#partlyStored(failure.reason, receipts.length, entries.length, unknown);
+    return receipts;
+  }
+
+  async consume(group: string, handler: Handler<T>, options: ConsumeOptions = {}): Promise<Consumer> {
+    checkName("group", group);
+    if (typeof handler !== "function") throw new TenonError("invalid", "The handler must be a function.");
+    this.#refuseWhenClosed();
+    options.signal?.throwIfAborted();
+    await this.#declare();
+    const consumer = await startConsumer({
+      engine: this.#engine,
+      world: this.#world,
+      topic: this.name,
+      partitions: this.#partitions,
+      group,
+      codec: this.#codec,
+      handler,
+      options,
+    });
+    if (this.#closing !== undefined) {
+      await consumer.close();
+      this.#refuseWhenClosed();
+    }
+    this.#consumers.add(consumer);
+    const forget = (): boolean => this.#consumers.delete(consumer);
+    consumer.closed.then(forget, forget);
+    return consumer;
+  }
+
+  async describe(): Promise<TopicDescription> {
+    this.#refuseWhenClosed();
+    await this.#declare();
+    return await this.#engine.describe(this.name);
+  }
+
+  async lag(group: string): Promise<Lag> {
+    const description = await this.describe();
+    const own = description.groups.find((one) => one.group === group);
+    if (own === undefined) {
+      throw new TenonError(
+        "not-found",
+        `Topic "${this.name}" has no group "${group}"; consume with it, or name it in groups.`,
+        {
+          fields: { topic: this.name, group },
+        },
+      );
+    }
+    const retry = await this.#describeRetries(group);
+    const lanes = [...own.lanes, ...(retry?.groups.find((one) => one.group === group)?.lanes ?? [])];
+    const delayed = retry?.delayedCount ?? 0;
+    let messages = delayed;
+    let held = delayed;
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const lane of lanes) {
+      messages += lane.lag;
+      held += lane.held;
+      oldest = Math.min(oldest, lane.oldestPublishedAt ?? oldest);
+    }
+    return {
+      messages,
+      held,
+      oldestAgeMs: Number.isFinite(oldest) ? Math.max(0, this.#world.clock.now() - oldest) : undefined,
+      deadLetters: await this.deadLetters(group).count(),
+    };
+  }
+
+  deadLetters(group: string): DeadLetters<T> {
+    checkName("group", group);
+    this.#refuseWhenClosed();
+    return new GroupDeadLetters({
+      engine: this.#engine,
+      world: this.#world,
+      topic: this.name,
+      group,
+      codec: this.#codec,
+      publish: (partition, message) => this.#producer.send(partition, message, message.body.length),
+    });
+  }
+
+  async seek(group: string, to: SeekTarget): Promise<void> {
+    checkName("group", group);
+    this.#refuseWhenClosed();
+    await this.#declare();
+    await this.#engine.seek(this.name, group, to);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    // Handlers that still run may publish: consumers first.
+    await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
+    await this.#producer.close();
+  }
+
+  #declare(): Promise<void> {
+    this.#declared ??= this.#declareOnce();
+    return this.#declared;
+  }
+
+  async #declareOnce(): Promise<void> {
+    const { groups, retentionMs } = this.#settings;
+    try {
+      await this.#engine.declare(this.name, { partitions: this.#partitions, groups, retentionMs });
+    } catch (error) {
+      this.#declared = undefined;
+      throw error;
+    }
+  }
+
+  async #describeRetries(group: string): Promise<TopicDescription | undefined> {
+    try {
+      return await this.#engine.describe(retryTopicOf(this.name, group));
+    } catch (error) {
+      if (error instanceof TenonError && error.code === "not-found") return undefined;
+      throw error;
+    }
+  }
+
+  #encode(value: T): Uint8Array {
+    try {
+      return this.#codec.encode(value);
+    } catch (error) {
+      if (error instanceof TenonError) throw error;
+      throw new TenonError(
+        "invalid",
+        `A value for topic "${this.name}" cannot be encoded as ${this.#codec.contentType}; see the cause.`,
+        { fields: { topic: this.name }, cause: error },
+      );
+    }
+  }
+
+  /** Always the same members in the same order, so that engines meet one shape of object. */
+  #message(body: Uint8Array, options: MessageOptions | undefined): NewMessage {
+    if (options === undefined) return { body, key: undefined, headers: undefined, id: undefined, dueAt: undefined };
+    const { key, headers, id } = options;
+    const delayed = options.delayMs !== undefined || options.dueAt !== undefined;
+    const dueAt = delayed ? dueAtOf(this.name, this.#engine.capabilities, options, this.#world.clock.now()) : undefined;
+    return { body, key, headers, id, dueAt };
+  }
+
+  #partitionOf(options: MessageOptions | undefined): number | undefined {
+    if (options === undefined) return undefined;
+    const { partition, key } = options;
+    if (partition === undefined) return key === undefined ? undefined : partitionOf(key, this.#partitions);
+    if (Number.isSafeInteger(partition) && partition >= 0 && partition < this.#partitions) return partition;
+    throw new TenonError(
+      "invalid",
+      `Partition ${partition} of topic "${this.name}" does not exist; there are ${this.#partitions}, from 0.`,
+      { fields: { topic: this.name, partition, partitions: this.#partitions } },
+    );
+  }
+
+  #sending<Options extends Pick<PublishOptions, "signal" | "timeoutMs">>(options: Options): Options {
+    if (options.timeoutMs !== undefined) durationOption("timeoutMs", options.timeoutMs, options.timeoutMs);
+    return options;
+  }
+
+  #partlyStored(reason: unknown, stored: number, count: number, unknown: boolean): unknown {
+    if (!(reason instanceof TenonError) || count === 1) return reason;
+    return new TenonError(
+      reason.code,
+      `${stored} of ${count} messages were stored. The first failure: ${reason.message}`,
+      {
+        outcome: unknown || stored > 0 ? "unknown" : reason.outcome,
+        fields: { ...reason.fields, stored, count },
+        cause: reason,
+      },
+    );
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closing === undefined) return;
+    throw new TenonError("closed", `Topic "${this.name}" was closed; make a new one.`, {
+      fields: { topic: this.name },
+    });
+  }
+}
+
+function codecOf<T>(name: string, options: TopicOptions<T>): Codec<T> {
+  if ((options.codec === undefined) === (options.schema === undefined)) {
+    throw new TenonError("invalid", `Topic "${name}" needs exactly one of codec and schema.`, {
+      fields: { topic: name },
+    });
+  }
+  return options.codec ?? validated(options.schema as StandardSchemaV1<unknown, T>);
+}
+
+function checkProducer(producer: TopicSettings["producer"]): void {
+  if (producer === undefined) return;
+  const { id, epoch } = producer;
+  if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > 255) {
+    throw new TenonError("invalid", "producer.id must be a string of 1 to 255 bytes.");
+  }
+  countOption("producer.epoch", epoch, epoch, 0);
+}
