@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { audit, type BuyersView, type DurableState, type StoredOrderRow } from "./audit.ts";
 import { type OrderEventType, stockByItem } from "./model.ts";
+import type { RequestRecord } from "./records.ts";
 
 /** A sale of 40 units: a paid order, one that was cancelled, one that was paid too late, and a buyer who came too late. */
 function soundSale(): { state: Mutable; buyers: BuyersView } {
@@ -22,8 +23,10 @@ function soundSale(): { state: Mutable; buyers: BuyersView } {
   const counts = Map.groupBy(events, ({ type, item }) => `${type} ${item}`);
   return {
     state: {
-      stock: new Map([...stockByItem(40)].map(([item, count]) => [item, item === "item-00" ? count - 1 : count])),
-      requests: new Map([
+      stock: new Map(
+        [...stockByItem(40)].map(([item, count]) => [item, item === "item-00" ? count - 1 : count] as const),
+      ),
+      requests: new Map<string, RequestRecord>([
         ...orders.map(
           ({ orderId, buyer, item }) => [orderId, { verdict: "accepted", buyer, item, decidedAt: 1 }] as const,
         ),

@@ -37,14 +37,14 @@ function listen(server: Server, port: number): Promise<void> {
 }
 
 function receive(request: IncomingMessage, response: ServerResponse, gateway: Gateway, ids: Snowflake): void {
-  let body = "";
-  request.setEncoding("utf8");
-  request.on("data", (chunk: string) => {
-    body += chunk;
+  // Nearly every body comes in one piece; decoding it once at the end is cheaper than a decoder on the stream.
+  let body: Buffer | undefined;
+  request.on("data", (chunk: Buffer) => {
+    body = body === undefined ? chunk : Buffer.concat([body, chunk]);
     if (body.length > bodyBytesMax) request.destroy();
   });
   request.on("end", () => {
-    const purchase = parsePurchase(body, ids);
+    const purchase = parsePurchase(body?.toString() ?? "", ids);
     if (purchase === undefined) {
       refuse(response, 400, "a purchase has buyer, item, quantity and, to be repeatable, requestId");
       return;
