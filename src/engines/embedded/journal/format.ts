@@ -110,6 +110,11 @@ export function recordBytes(payloadBytes: number): number {
   return padded(RECORD_HEADER_BYTES + payloadBytes);
 }
 
+/** At most what so many records with so many payload bytes take as a batch of their own. */
+export function recordsBytesMax(payloadBytes: number, records: number): number {
+  return BATCH_HEADER_BYTES + payloadBytes + records * (RECORD_HEADER_BYTES + 7);
+}
+
 /**
  * What a record's checksum begins with. The factors are odd, so that a change of any one of the four always changes the
  * checksum; a record that stands elsewhere than where it was written is found out.

@@ -107,6 +107,13 @@ export class Gathering {
     return at + RECORD_HEADER_BYTES;
   }
 
+  /** Makes room for records that take `bytes` with their headers, and with that of a batch, without another batch. */
+  ensure(bytes: number): void {
+    if (this.#arena.used + bytes <= this.#arena.bytes.length) return;
+    this.close("data");
+    this.#startArena(bytes);
+  }
+
   /** Ends the batch being gathered, if it has records, and hands it to `closed`. */
   close(role: BatchRole): void {
     if (this.count > 0) this.#end(role);

@@ -1,6 +1,6 @@
 import { assert, TenonError } from "../../../contracts/errors.ts";
 import { diskFailure, journalClosed, journalFailure } from "./failures.ts";
-import { encodeFooter, RECORD_PAYLOAD_BYTES_MAX, segmentFileName } from "./format.ts";
+import { encodeFooter, RECORD_PAYLOAD_BYTES_MAX, recordsBytesMax, segmentFileName } from "./format.ts";
 import { Gathering } from "./gathering.ts";
 import { Reader } from "./reader.ts";
 import { type Recovered, recover, type SealedSegment } from "./recovery.ts";
@@ -49,6 +49,8 @@ export class Journal {
   #phase: "opening" | "open" | "closing" | "closed" = "opening";
   #part: "data" | "snapshot" | "footer" = "data";
   #snapshotEnd = 0;
+  /** Up to here `ensureRoom` has promised not to seal. */
+  #roomEnd = 0;
   #closing: Promise<void> | undefined;
   #dropping: Promise<unknown> = Promise.resolve();
   #releasing: Promise<void> | undefined;
@@ -153,7 +155,7 @@ export class Journal {
     const gathering = this.#gathering;
     if (this.#part === "data") {
       const end = gathering.fileEnd + gathering.growth(length);
-      if (end > this.#segmentBytes && this.#hasData && end > this.#snapshotEnd + this.#segmentBytes / 2) this.#seal();
+      if (end > this.#roomEnd && this.#overflows(end)) this.#seal();
     } else {
       assert(this.#part === "snapshot", "A record was appended while a segment's footer was being made.");
     }
@@ -162,6 +164,20 @@ export class Journal {
     // The arena was full and its batch closed: it need not wait for somebody to ask.
     if (gathering.batch !== batch) this.#writer.wake();
     return at;
+  }
+
+  /**
+   * Sees to it that the next `records` records, of `payloadBytes` altogether, come to stand in one batch when they are appended
+   * in one synchronous run. Recovery keeps a batch or cuts it whole, so these records are one atomic change.
+   */
+  ensureRoom(payloadBytes: number, records: number): void {
+    if (this.#phase !== "open") throw this.#closedError();
+    const bytes = recordsBytesMax(payloadBytes, records);
+    if (this.#overflows(this.#gathering.fileEnd + bytes)) this.#seal();
+    this.#roomEnd = this.#gathering.fileEnd + bytes;
+    const batch = this.#gathering.batch;
+    this.#gathering.ensure(bytes);
+    if (this.#gathering.batch !== batch) this.#writer.wake();
   }
 
   /** Where the record appended last is to be filled in; another one after the next `append`. */
@@ -264,6 +280,11 @@ export class Journal {
     return this.#closing;
   }
 
+  /** A segment with a large snapshot may grow by half a segment all the same, lest it be sealed at once. */
+  #overflows(end: number): boolean {
+    return end > this.#segmentBytes && this.#hasData && end > this.#snapshotEnd + this.#segmentBytes / 2;
+  }
+
   get #hasData(): boolean {
     return this.#gathering.fileEnd > this.#snapshotEnd;
   }
@@ -286,6 +307,7 @@ export class Journal {
     gathering.close("data");
     const { segment, fileEnd: offset } = gathering;
     this.#part = "footer";
+    this.#roomEnd = 0;
     const footer = encodeFooter(this.#state.footer(segment), segment, this.#identity, offset);
     this.#writer.add({ type: "footer", number: gathering.takeBatchNumber(), segment, offset, footer });
     this.#footers.set(segment, footer.payload);

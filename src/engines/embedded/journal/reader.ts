@@ -96,7 +96,10 @@ export class Reader {
   /** At least `needed` bytes of a chunk. */
   async #chunk(segment: number, chunk: number, needed: number): Promise<Buffer> {
     const key = positionOf(segment, chunk);
-    for (let loading = this.#loading.get(key); loading !== undefined; loading = this.#loading.get(key)) await loading;
+    for (let loading = this.#loading.get(key); loading !== undefined; loading = this.#loading.get(key)) {
+      const bytes = await loading;
+      if (bytes.length >= needed) return bytes;
+    }
     const known = this.#cache.get(key);
     if (known !== undefined && known.length >= needed) return known;
     const loading = this.#loadChunk(segment, chunk, needed, known);

@@ -130,7 +130,8 @@ export class Writer {
     try {
       for (;;) {
         await this.#untilQuiet();
-        this.#host.collect();
+        // Only when nothing else is to be written first: until then, others may still join.
+        if (this.#tasks.length === 0) this.#host.collect();
         // A sync that is due comes first, or steady load would put it off for ever.
         if (this.#syncWanted !== undefined && this.#file !== undefined) {
           await this.#sync();

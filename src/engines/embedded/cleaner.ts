@@ -1,0 +1,195 @@
+import type { Cancel } from "../../world/world.ts";
+import type { Core } from "./core.ts";
+import { Reader } from "./cursor.ts";
+import { type Journal, positionOf } from "./journal/journal.ts";
+import type { KeyValueStore } from "./key-value-store.ts";
+import type { Runs, SegmentDirectory } from "./message-index.ts";
+import { readRunHeader, skipMessage } from "./message-run.ts";
+import type { MessageStore } from "./message-store.ts";
+import type { Queue } from "./queues.ts";
+
+const lookEveryMs = 5_000;
+/** A segment of which more than this is still needed is left alone while the journal as a whole is not worse. */
+const liveRatioMax = 0.5;
+/** A waiting delayed message is taken to be this large. */
+const delayedBytes = 256;
+/** After so much copying, others get a turn. */
+const copiedAtOnceBytes = 1024 * 1024;
+
+/**
+ * Gives disk space back. Segments leave oldest first: what somebody still needs of the oldest one (unsettled messages,
+ * waiting delays, current key-values) is appended anew, at its own offsets and versions, and then the file is removed.
+ * Nothing is ever rewritten in place, and nothing unsettled leaves by age.
+ */
+export class Cleaner {
+  readonly #core: Core;
+  readonly #messages: MessageStore;
+  readonly #keyValues: KeyValueStore;
+  readonly #sizeBytesMax: number;
+  /** Since when a segment has been mostly settled, from where its retention counts. */
+  readonly #settledSince = new Map<number, number>();
+  #cancel: Cancel | undefined;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(core: Core, messages: MessageStore, keyValues: KeyValueStore, sizeBytesMax: number) {
+    this.#core = core;
+    this.#messages = messages;
+    this.#keyValues = keyValues;
+    this.#sizeBytesMax = sizeBytesMax;
+  }
+
+  start(): void {
+    if (this.#closed) return;
+    this.#cancel = this.#core.world.timers.schedule(lookEveryMs, () => {
+      void this.clean().then(() => this.start());
+    });
+  }
+
+  /** Waits for a copy that is under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancel?.();
+    await this.#running;
+  }
+
+  /** Removes every segment that may go now. */
+  clean(): Promise<void> {
+    this.#running ??= this.#clean().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #clean(): Promise<void> {
+    try {
+      while (!this.#stopped) {
+        const oldest = this.#core.journal.segments[0];
+        if (oldest === undefined || this.#core.journal.segments.length === 1) return;
+        if (!this.#mayGo(oldest.segment, oldest.sizeBytes)) return;
+        if (!(await this.#remove(oldest.segment))) return;
+      }
+    } catch (error) {
+      // A failing disk ends the journal by itself; anything else must not go unseen.
+      if (!this.#stopped) this.#core.world.log.log("error", "cleaning the journal failed", { error: String(error) });
+    }
+  }
+
+  get #stopped(): boolean {
+    return this.#closed || this.#core.closed;
+  }
+
+  #mayGo(segment: number, sizeBytes: number): boolean {
+    const live = this.#liveBytes(segment);
+    const now = this.#core.world.clock.now();
+    if (live > sizeBytes * liveRatioMax) {
+      this.#settledSince.delete(segment);
+      return this.#mostlyGarbage();
+    }
+    const since = this.#settledSince.get(segment) ?? now;
+    this.#settledSince.set(segment, since);
+    return this.#short || now - since >= this.#retentionMs(segment);
+  }
+
+  /** Space is so short that retention has to give way. */
+  get #short(): boolean {
+    return this.#core.journal.full || this.#core.journal.sizeBytes > this.#sizeBytesMax * 0.8;
+  }
+
+  /** The oldest is full of life, but the segments behind it are not, and only their turn can free them. */
+  #mostlyGarbage(): boolean {
+    const sealed = this.#core.journal.segments.slice(0, -1);
+    if (sealed.length < 4) return false;
+    let live = 0;
+    let total = 0;
+    for (const { segment, sizeBytes } of sealed) {
+      live += this.#liveBytes(segment) + (this.#short ? 0 : this.#retainedBytes(segment, sizeBytes));
+      total += sizeBytes;
+    }
+    return live < total * liveRatioMax;
+  }
+
+  /** A segment with messages whose retention runs counts whole. */
+  #retainedBytes(segment: number, sizeBytes: number): number {
+    return this.#retentionMs(segment) > 0 ? sizeBytes : 0;
+  }
+
+  #directory(segment: number): SegmentDirectory | undefined {
+    return this.#messages.index.directories.find((directory) => directory.segment === segment);
+  }
+
+  #liveBytes(segment: number): number {
+    let bytes = this.#keyValues.liveBytes(segment) + this.#messages.delayed.waitingIn(segment) * delayedBytes;
+    const directory = this.#directory(segment);
+    for (let slot = 0; slot < (directory?.size ?? 0); slot++) {
+      const queue = this.#messages.catalogue.queue(directory!.queueAt(slot));
+      const [first, end] = [directory!.first(slot), directory!.end(slot)];
+      const unsettled = end - Math.max(first, Math.min(end, queue.settledBelow));
+      bytes += (directory!.bytes(slot) * unsettled) / (end - first);
+    }
+    return bytes;
+  }
+
+  /** The longest retention among the topics that have messages in the segment. */
+  #retentionMs(segment: number): number {
+    const directory = this.#directory(segment);
+    let retentionMs = 0;
+    for (let slot = 0; slot < (directory?.size ?? 0); slot++) {
+      const queue = this.#messages.catalogue.queue(directory!.queueAt(slot));
+      retentionMs = Math.max(retentionMs, queue.topic.retentionMs);
+    }
+    return retentionMs;
+  }
+
+  async #remove(segment: number): Promise<boolean> {
+    const directory = this.#directory(segment);
+    for (let slot = 0; slot < (directory?.size ?? 0) && !this.#stopped; slot++)
+      await this.#moveMessages(directory!, slot);
+    if (this.#stopped) return false;
+    await this.#keyValues.move(segment, this.#keyValues.keysIn(segment));
+    if (this.#stopped || !(await this.#messages.delayed.move(segment))) return false;
+    await this.#core.journal.durable();
+    if (this.#stopped) return false;
+    this.#messages.index.dropSegment(segment);
+    this.#settledSince.delete(segment);
+    await this.#core.journal.dropOldest();
+    return true;
+  }
+
+  async #moveMessages(directory: SegmentDirectory, slot: number): Promise<void> {
+    const queue = this.#messages.catalogue.queue(directory.queueAt(slot));
+    if (queue.settledBelow >= directory.end(slot)) return;
+    const runs = await this.#messages.index.runsOf(directory, slot);
+    let copiedBytes = 0;
+    for (let i = 0; i < runs.firsts.length && !this.#stopped; i++) {
+      if (runs.firsts[i]! + runs.counts[i]! <= queue.settledBelow) continue;
+      copiedBytes += await this.#moveRun(this.#core.journal, queue, runs, i);
+      if (copiedBytes < copiedAtOnceBytes) continue;
+      copiedBytes = 0;
+      await this.#core.journal.durable();
+    }
+  }
+
+  /** Copies the unsettled messages of a run, each stretch of neighbours as one run. */
+  async #moveRun(journal: Journal, queue: Queue, runs: Runs, index: number): Promise<number> {
+    const payload = await journal.read(positionOf(runs.segment, runs.records[index]!));
+    if (this.#stopped) return 0;
+    const reader = new Reader(payload);
+    const header = readRunHeader(reader);
+    let stretch: Buffer[] = [];
+    let bytes = 0;
+    for (let i = 0; i <= header.count; i++) {
+      const offset = header.first + i;
+      const start = reader.at;
+      if (i < header.count) skipMessage(reader);
+      const needed = i < header.count && queue.lanes.some((lane) => !lane.settled.has(offset));
+      if (needed) stretch.push(payload.subarray(start, reader.at));
+      else if (stretch.length > 0) {
+        this.#messages.move(queue, offset - stretch.length, header.publishedAt, stretch);
+        stretch = [];
+      }
+      if (needed) bytes += reader.at - start;
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,188 @@
+import type { NewMessage } from "../../contracts/messages.ts";
+import type { Cancel } from "../../world/world.ts";
+import type { Topic } from "./catalogue.ts";
+import type { Core } from "./core.ts";
+import { Reader, Writer } from "./cursor.ts";
+import { type Delay, Delays } from "./delays.ts";
+import { type Journal, type Position, segmentOf } from "./journal/journal.ts";
+import { messageBytes, writeMessage } from "./message-run.ts";
+import type { Queue } from "./queues.ts";
+import { recordKind, snapshotChunkCount } from "./records.ts";
+
+/** `queue u32 · due at f64 · moved from f64 (-1: new) · message` */
+const headerBytes = 4 + 8 + 8;
+const snapshotEntryBytes = 4 + 8 + 8;
+/** So many due messages are written before others get a turn. */
+const releasedAtOnce = 1_000;
+/** The wall clock may be set, so it is looked at at least this often while messages wait. */
+const lookEveryMs = 500;
+
+/** Where the messages go when they are due. */
+export interface DelayTarget {
+  queue(id: number): Queue;
+  /** Appends the encoded message at the partition's end and notes that the delayed record is done with. */
+  release(queue: Queue, encoded: Buffer, source: Position, now: number): void;
+}
+
+/** The messages that wait for their instant. When it comes, a copy is appended at the end of the partition. */
+export class DelayedMessages {
+  readonly #core: Core;
+  readonly #target: DelayTarget;
+  readonly #delays = new Delays();
+  readonly #counts = new Map<Topic, number>();
+  /** While the journal is replayed: by position, since entries come and go in any order. */
+  #replayed: Map<Position, Delay> | undefined = new Map();
+  /** Taken out of the heap and being read; a snapshot must still know them. */
+  readonly #leaving = new Map<Position, Delay>();
+  #cancel: Cancel | undefined;
+  #releasing = false;
+  #closed = false;
+
+  constructor(core: Core, target: DelayTarget) {
+    this.#core = core;
+    this.#target = target;
+  }
+
+  countOf(topic: Topic): number {
+    return this.#counts.get(topic) ?? 0;
+  }
+
+  write(queue: Queue, message: NewMessage, headers: Buffer | undefined): void {
+    const journal = this.#core.journal;
+    const bytes = messageBytes(message, headers?.length ?? -1);
+    const start = journal.append(recordKind.delayed, headerBytes + bytes);
+    const dueAt = message.dueAt!;
+    const writer = new Writer(journal.buffer, start).u32(queue.id).f64(dueAt).f64(-1);
+    writeMessage(journal.buffer, writer.at, message, headers);
+    this.#count(queue.topic, 1);
+    this.#delays.add({ dueAt, position: journal.position, queue: queue.id });
+    this.#arm();
+  }
+
+  replay(payload: Buffer, position: Position): void {
+    const reader = new Reader(payload);
+    const queue = reader.u32();
+    const dueAt = reader.f64();
+    const from = reader.f64();
+    if (from < 0) this.#count(this.#target.queue(queue).topic, 1);
+    else this.#replayed!.delete(from);
+    this.#replayed!.set(position, { dueAt, position, queue });
+  }
+
+  replaySnapshot(payload: Buffer): void {
+    const reader = new Reader(payload);
+    while (!reader.done) {
+      const queue = reader.u32();
+      const dueAt = reader.f64();
+      const position = reader.f64();
+      this.#replayed!.set(position, { dueAt, position, queue });
+      this.#count(this.#target.queue(queue).topic, 1);
+    }
+  }
+
+  /** The delayed record's message has been appended. */
+  released(queue: Queue, source: Position): void {
+    this.#count(queue.topic, -1);
+    if (this.#replayed === undefined) this.#leaving.delete(source);
+    else this.#replayed.delete(source);
+  }
+
+  /** Replaying is over. */
+  start(): void {
+    this.#delays.replace([...this.#replayed!.values()]);
+    this.#replayed = undefined;
+    this.#arm();
+  }
+
+  snapshot(journal: Journal): void {
+    const entries =
+      this.#replayed === undefined
+        ? [...this.#delays.entries(), ...this.#leaving.values()]
+        : [...this.#replayed.values()];
+    for (let from = 0; from < entries.length; from += snapshotChunkCount) {
+      const chunk = entries.slice(from, from + snapshotChunkCount);
+      const at = journal.append(recordKind.snapshotDelays, chunk.length * snapshotEntryBytes);
+      const writer = new Writer(journal.buffer, at);
+      for (const { queue, dueAt, position } of chunk) writer.u32(queue).f64(dueAt).f64(position);
+    }
+  }
+
+  #count(topic: Topic, by: number): void {
+    this.#counts.set(topic, this.countOf(topic) + by);
+  }
+
+  #arm(): void {
+    const dueAt = this.#delays.nextDueAt;
+    if (this.#closed || this.#releasing || dueAt === undefined) return;
+    this.#cancel?.();
+    const waitMs = Math.min(Math.max(0, dueAt - this.#core.world.clock.now()), lookEveryMs);
+    this.#cancel = this.#core.world.timers.schedule(waitMs, () => {
+      this.#cancel = undefined;
+      void this.#release();
+    });
+  }
+
+  /** Appends what is due. A failure to read or write ends the journal, and with it the engine, so it needs no report here. */
+  async #release(): Promise<void> {
+    if (this.#releasing) return;
+    this.#releasing = true;
+    try {
+      for (let left = releasedAtOnce; left > 0 && !this.#core.closed; left--) {
+        const delay = this.#delays.take(this.#core.world.clock.now());
+        if (delay === undefined) break;
+        this.#leaving.set(delay.position, delay);
+        const payload = await this.#core.journal.read(delay.position);
+        if (this.#core.closed) return;
+        const now = this.#core.world.clock.now();
+        this.#target.release(this.#target.queue(delay.queue), payload.subarray(headerBytes), delay.position, now);
+      }
+      if (!this.#core.closed) await this.#core.journal.durable();
+    } catch (error) {
+      if (!this.#core.closed)
+        this.#core.world.log.log("error", "a delayed message could not be appended", { error: String(error) });
+    } finally {
+      this.#releasing = false;
+      this.#arm();
+    }
+  }
+
+  /** How many bytes of a segment are records that still wait; the messages' sizes are not known, so it is an estimate. */
+  waitingIn(segment: number): number {
+    let count = 0;
+    for (const delay of this.#delays.entries()) if (segmentOf(delay.position) === segment) count += 1;
+    for (const delay of this.#leaving.values()) if (segmentOf(delay.position) === segment) count += 1;
+    return count;
+  }
+
+  /** Writes those that wait in the segment anew. Answers whether none is left in it; nothing is released meanwhile. */
+  async move(segment: number): Promise<boolean> {
+    if (this.#releasing) return false;
+    this.#releasing = true;
+    try {
+      const moved = new Map<Position, Position>();
+      for (const { position } of [...this.#delays.entries()]) {
+        if (segmentOf(position) !== segment) continue;
+        const payload = await this.#core.journal.read(position);
+        if (this.#core.closed) return false;
+        const journal = this.#core.journal;
+        const at = journal.append(recordKind.delayed, payload.length);
+        journal.buffer.set(payload, at);
+        journal.buffer.writeDoubleLE(position, at + 4 + 8);
+        moved.set(position, journal.position);
+      }
+      const entries = [...this.#delays.entries()];
+      this.#delays.replace(
+        entries.map((delay) => ({ ...delay, position: moved.get(delay.position) ?? delay.position })),
+      );
+      return true;
+    } finally {
+      this.#releasing = false;
+      this.#arm();
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancel?.();
+  }
+}

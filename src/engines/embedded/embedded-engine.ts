@@ -1,0 +1,187 @@
+import { TenonError } from "../../contracts/errors.ts";
+import type { KeyValueEngine } from "../../contracts/key-value.ts";
+import type { MessageEngine } from "../../contracts/messages.ts";
+import type { DiskLock, World } from "../../world/world.ts";
+import { Cleaner } from "./cleaner.ts";
+import { Core } from "./core.ts";
+import { Reader } from "./cursor.ts";
+import { encodeFooter, loadFooter } from "./footer.ts";
+import { Journal, type JournalState } from "./journal/journal.ts";
+import { KeyValueStore } from "./key-value-store.ts";
+import { replayLaneCommit } from "./lanes.ts";
+import { MessageStore } from "./message-store.ts";
+import { recordKind } from "./records.ts";
+import { replaySnapshot, writeSnapshot } from "./snapshot.ts";
+
+/** A durable engine inside this process. One journal carries everything; see docs/journal.md. */
+export interface EmbeddedEngine extends AsyncDisposable {
+  readonly name: "embedded" | "memory";
+  readonly world: World;
+  readonly messages: MessageEngine;
+  readonly keyValue: KeyValueEngine;
+  /** Aborts when the engine has ended, by `close` or by a failing disk; the reason says which. */
+  readonly ended: AbortSignal;
+  /** How many bytes the journal takes on the disk. */
+  readonly sizeBytes: number;
+  /** Writes what is pending, releases every lane and the directory. Idempotent; nothing works afterwards. */
+  close(): Promise<void>;
+}
+
+export interface EngineSettings {
+  readonly name: EmbeddedEngine["name"];
+  readonly world: World;
+  readonly directory: string;
+  readonly durability: "sync" | "async";
+  readonly survives: "nothing" | "process" | "machine";
+  readonly retentionMs: number;
+  readonly sizeBytesMax: number;
+  readonly segmentBytes: number | undefined;
+  readonly reserveBytes: number | undefined;
+}
+
+export class JournaledEngine implements EmbeddedEngine, JournalState {
+  readonly name: EmbeddedEngine["name"];
+  readonly world: World;
+  readonly messages: MessageStore;
+  readonly keyValue: KeyValueStore;
+  readonly cleaner: Cleaner;
+  readonly #core: Core;
+  readonly #lock: DiskLock;
+  readonly #ended = new AbortController();
+  #closing: Promise<void> | undefined;
+
+  static async open(settings: EngineSettings): Promise<JournaledEngine> {
+    const { world, directory, durability, segmentBytes, reserveBytes } = settings;
+    const lock = await lockDirectory(world, directory);
+    try {
+      const engine = new JournaledEngine(settings, lock);
+      engine.#core.attach(
+        await Journal.open({ world, directory, durability, segmentBytes, reserveBytes, state: engine }),
+      );
+      engine.#start();
+      return engine;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(settings: EngineSettings, lock: DiskLock) {
+    this.name = settings.name;
+    this.world = settings.world;
+    this.#lock = lock;
+    this.#core = new Core(settings.world, settings.directory, settings.sizeBytesMax);
+    this.messages = new MessageStore(this.#core, settings.survives, settings.retentionMs);
+    this.keyValue = new KeyValueStore(this.#core, settings.survives);
+    this.cleaner = new Cleaner(this.#core, this.messages, this.keyValue, settings.sizeBytesMax);
+  }
+
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  get sizeBytes(): number {
+    return this.#core.journal.sizeBytes;
+  }
+
+  /** Everything is replayed: what the journal says is durable, and whoever owned a lane is gone. */
+  #start(): void {
+    for (const queue of this.messages.catalogue.queues) queue.visible = queue.next;
+    for (const lane of this.messages.catalogue.lanes) lane.ownerVanished();
+    this.messages.delayed.start();
+    this.cleaner.start();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.cleaner.close();
+    const reason = new TenonError("closed", `the embedded engine at ${this.#core.directory} was closed`);
+    if (!this.#core.closed) this.messages.releaseAll();
+    this.#end(reason);
+    try {
+      await this.#core.journal.close();
+    } finally {
+      await this.#lock.release();
+    }
+  }
+
+  #end(reason: TenonError): void {
+    if (this.#core.closed) return;
+    this.#core.end(reason);
+    this.messages.close(reason);
+    this.keyValue.close(reason);
+    this.#ended.abort(reason);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  loadFooter(segment: number, footer: Buffer): void {
+    loadFooter(segment, footer, this.messages, this.keyValue);
+  }
+
+  footer(segment: number): Uint8Array {
+    return encodeFooter(segment, this.messages, this.keyValue);
+  }
+
+  snapshot(journal: Journal): void {
+    writeSnapshot(journal, this.messages, this.keyValue);
+  }
+
+  replay(kind: number, payload: Buffer, position: number): void {
+    const { messages, keyValue } = this;
+    switch (kind) {
+      case recordKind.run:
+        messages.replayRun(payload, position);
+        break;
+      case recordKind.laneCommit:
+        replayLaneCommit(new Reader(payload), (id) => messages.catalogue.lane(id));
+        break;
+      case recordKind.keyValues:
+        keyValue.replay(payload, position);
+        break;
+      case recordKind.delayed:
+        messages.delayed.replay(payload, position);
+        break;
+      case recordKind.topic:
+        messages.replayTopic(payload);
+        break;
+      case recordKind.group:
+        messages.replayGroup(payload);
+        break;
+      case recordKind.laneGranted:
+      case recordKind.laneReleased:
+        messages.replayGrant(payload, kind === recordKind.laneGranted);
+        break;
+      case recordKind.laneSeek:
+        messages.replaySeek(payload);
+        break;
+      default:
+        if (replaySnapshot(kind, payload, messages, keyValue)) break;
+        throw new RangeError(`a record of the unknown kind ${kind}; a newer version may have written it`);
+    }
+  }
+
+  durable(batch: number): void {
+    this.messages.queues.durable(batch);
+    this.keyValue.durable(batch);
+  }
+
+  failed(error: TenonError): void {
+    this.world.log.log("error", "the journal failed and the engine has stopped", { error: error.message });
+    this.#end(error);
+  }
+}
+
+async function lockDirectory(world: World, directory: string): Promise<DiskLock> {
+  await world.disk.makeDirectory(directory);
+  const lock = await world.disk.lock(`${directory}/owner.db`, "an embedded Tenon engine");
+  if (!("heldBy" in lock)) return lock;
+  const message = `${directory} is in use by ${lock.heldBy}; close that engine first, or give this one a directory of its own`;
+  throw new TenonError("unavailable", message, { fields: { directory, owner: lock.heldBy } });
+}

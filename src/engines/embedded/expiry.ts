@@ -1,0 +1,48 @@
+import type { Cancel, World } from "../../world/world.ts";
+
+const bucketMs = 1_000;
+
+/** Which keys to look at when, by whole seconds; a timer runs only while there are any. */
+export class Expiry {
+  readonly #world: World;
+  readonly #due: (keys: readonly string[]) => void;
+  readonly #buckets = new Map<number, string[]>();
+  #cancel: Cancel | undefined;
+  #closed = false;
+
+  constructor(world: World, due: (keys: readonly string[]) => void) {
+    this.#world = world;
+    this.#due = due;
+  }
+
+  add(key: string, expiresAt: number): void {
+    const bucket = Math.ceil(expiresAt / bucketMs);
+    const keys = this.#buckets.get(bucket);
+    if (keys === undefined) this.#buckets.set(bucket, [key]);
+    else keys.push(key);
+    this.#arm();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancel?.();
+  }
+
+  #arm(): void {
+    if (this.#closed || this.#cancel !== undefined || this.#buckets.size === 0) return;
+    this.#cancel = this.#world.timers.schedule(bucketMs, () => {
+      this.#cancel = undefined;
+      this.#sweep();
+      this.#arm();
+    });
+  }
+
+  #sweep(): void {
+    const now = Math.floor(this.#world.clock.now() / bucketMs);
+    for (const [bucket, keys] of this.#buckets) {
+      if (bucket > now) continue;
+      this.#buckets.delete(bucket);
+      this.#due(keys);
+    }
+  }
+}

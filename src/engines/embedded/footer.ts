@@ -1,0 +1,45 @@
+import { Reader, stringBytes, Writer } from "./cursor.ts";
+import { idWindowMs } from "./id-window.ts";
+import type { KeyValueStore } from "./key-value-store.ts";
+import { SegmentDirectory } from "./message-index.ts";
+import type { MessageStore } from "./message-store.ts";
+
+/**
+ * A sealed segment's index: `messages section · key-values section · ids section`, each behind its own length. The ids
+ * section starts with the instant of sealing.
+ */
+export function encodeFooter(segment: number, messages: MessageStore, keyValues: KeyValueStore): Buffer {
+  const directory = SegmentDirectory.encode(messages.queues.activeQueues);
+  if (messages.queues.activeQueues.length > 0) {
+    messages.index.addSegment(SegmentDirectory.decode(segment, directory).directory);
+  }
+  messages.queues.sealed();
+  return Buffer.concat([directory, keyValues.footer(), encodeIds(messages)]);
+}
+
+export function loadFooter(segment: number, footer: Buffer, messages: MessageStore, keyValues: KeyValueStore): void {
+  const { directory, sectionBytes } = SegmentDirectory.decode(segment, footer);
+  if (directory.size > 0) messages.index.addSegment(directory);
+  const reader = new Reader(footer, sectionBytes);
+  keyValues.loadFooter(reader);
+  loadIds(reader, messages);
+}
+
+function encodeIds(messages: MessageStore): Buffer {
+  const ids = messages.takeActiveIds();
+  let bytes = 8 + 4;
+  for (const { id } of ids) bytes += 4 + stringBytes(id) + 8 + 8;
+  const writer = new Writer(Buffer.allocUnsafe(bytes)).f64(messages.core.world.clock.now()).u32(ids.length);
+  for (const { topic, id, offset, at } of ids) writer.u32(topic).string(id).f64(offset).f64(at);
+  return writer.buffer;
+}
+
+/** Ids of a segment that was sealed longer ago than they are remembered are not even looked at. */
+function loadIds(reader: Reader, messages: MessageStore): void {
+  const sealedAt = reader.f64();
+  if (sealedAt + idWindowMs < messages.core.world.clock.now()) return;
+  for (let left = reader.u32(); left > 0; left--) {
+    const topic = reader.u32();
+    messages.ids.add(topic, reader.string(), reader.f64(), reader.f64());
+  }
+}

@@ -1,0 +1,182 @@
+import type { MessageHeaders, NewMessage, ProducerMark, Stored } from "../../contracts/messages.ts";
+import { type Reader, utf8Length, type Writer, writeUtf8 } from "./cursor.ts";
+
+/**
+ * A *run*: messages of one queue with consecutive offsets, stored as one record.
+ *
+ *     queue u32 · count u32 · first offset f64 · published at f64 · flags u8
+ *     [producer: id string · epoch f64 · sequence f64 · sequence count u32 · irregular u8 · (offset f64 × sequence count)]
+ *     [source f64]                                   the delayed record that became due
+ *     count × message
+ *
+ *     message: flags u8 · [key length u16] · [id length u8] · [headers length u32] · body length u32 · key · id · headers · body
+ */
+export interface RunHeader {
+  queue: number;
+  count: number;
+  first: number;
+  publishedAt: number;
+  /** The run repeats messages that an older segment held, at their own offsets. */
+  moved: boolean;
+  producer: RunProducer | undefined;
+  /** The position of the delayed record whose message this is. */
+  source: number | undefined;
+}
+
+export interface RunProducer extends ProducerMark {
+  /** How many messages the producer's batch had, the delayed and the duplicate ones included. */
+  readonly count: number;
+  /** Their offsets when these are not just the run's own; -1 for a delayed message. */
+  readonly offsets: readonly number[] | undefined;
+}
+
+const runFlag = { moved: 1, producer: 2, source: 4 } as const;
+const messageFlag = { key: 1, id: 2, headers: 4 } as const;
+const headerBytes = 4 + 4 + 8 + 8 + 1;
+
+export function runHeaderBytes(header: RunHeader): number {
+  let bytes = headerBytes;
+  if (header.producer !== undefined) {
+    bytes += 2 + utf8Length(header.producer.id) + 8 + 8 + 4 + 1 + 8 * (header.producer.offsets?.length ?? 0);
+  }
+  if (header.source !== undefined) bytes += 8;
+  return bytes;
+}
+
+export function writeRunHeader(writer: Writer, header: RunHeader): void {
+  const flags =
+    (header.moved ? runFlag.moved : 0) |
+    (header.producer === undefined ? 0 : runFlag.producer) |
+    (header.source === undefined ? 0 : runFlag.source);
+  writer.u32(header.queue).u32(header.count).f64(header.first).f64(header.publishedAt).u8(flags);
+  const producer = header.producer;
+  if (producer !== undefined) {
+    writer.string(producer.id).f64(producer.epoch).f64(producer.sequence).u32(producer.count);
+    writer.u8(producer.offsets === undefined ? 0 : 1);
+    for (const offset of producer.offsets ?? []) writer.f64(offset);
+  }
+  if (header.source !== undefined) writer.f64(header.source);
+}
+
+export function readRunHeader(reader: Reader): RunHeader {
+  const queue = reader.u32();
+  const count = reader.u32();
+  const first = reader.f64();
+  const publishedAt = reader.f64();
+  const flags = reader.u8();
+  const producer = flags & runFlag.producer ? readProducer(reader) : undefined;
+  const source = flags & runFlag.source ? reader.f64() : undefined;
+  return { queue, count, first, publishedAt, moved: (flags & runFlag.moved) !== 0, producer, source };
+}
+
+function readProducer(reader: Reader): RunProducer {
+  const id = reader.string();
+  const epoch = reader.f64();
+  const sequence = reader.f64();
+  const count = reader.u32();
+  if (reader.u8() === 0) return { id, epoch, sequence, count, offsets: undefined };
+  const offsets: number[] = [];
+  for (let i = 0; i < count; i++) offsets.push(reader.f64());
+  return { id, epoch, sequence, count, offsets };
+}
+
+/** Headers travel as JSON text; they are rare and small. */
+export function encodeHeaders(headers: MessageHeaders): Buffer {
+  return Buffer.from(JSON.stringify(headers));
+}
+
+/** What a message takes in a run, when its headers take `headersBytes` (-1: it has none). */
+export function messageBytes(message: NewMessage, headersBytes: number): number {
+  let bytes = 5 + message.body.length;
+  if (message.key !== undefined) bytes += 2 + utf8Length(message.key);
+  if (message.id !== undefined) bytes += 1 + utf8Length(message.id);
+  if (headersBytes >= 0) bytes += 4 + headersBytes;
+  return bytes;
+}
+
+export function writeMessage(buffer: Buffer, start: number, message: NewMessage, headers: Buffer | undefined): number {
+  const { key, id, body } = message;
+  let at = start + 1;
+  let flags = 0;
+  let keyLength = 0;
+  let idLength = 0;
+  if (key !== undefined) {
+    flags |= messageFlag.key;
+    keyLength = utf8Length(key);
+    at = buffer.writeUInt16LE(keyLength, at);
+  }
+  if (id !== undefined) {
+    flags |= messageFlag.id;
+    idLength = utf8Length(id);
+    at = buffer.writeUInt8(idLength, at);
+  }
+  if (headers !== undefined) {
+    flags |= messageFlag.headers;
+    at = buffer.writeUInt32LE(headers.length, at);
+  }
+  at = buffer.writeUInt32LE(body.length, at);
+  buffer[start] = flags;
+  if (key !== undefined) at = writeUtf8(buffer, at, key, keyLength);
+  if (id !== undefined) at = writeUtf8(buffer, at, id, idLength);
+  if (headers !== undefined) {
+    buffer.set(headers, at);
+    at += headers.length;
+  }
+  buffer.set(body, at);
+  return at + body.length;
+}
+
+/** Goes past one message without making anything of it. */
+export function skipMessage(reader: Reader): void {
+  const flags = reader.u8();
+  let bytes = 0;
+  if (flags & messageFlag.key) bytes += reader.u16();
+  if (flags & messageFlag.id) bytes += reader.u8();
+  if (flags & messageFlag.headers) bytes += reader.u32();
+  bytes += reader.u32();
+  reader.at += bytes;
+  if (reader.at > reader.buffer.length) throw new RangeError("a message reaches beyond its record");
+}
+
+export function readMessage(reader: Reader, offset: number, publishedAt: number): Stored {
+  const flags = reader.u8();
+  const keyLength = flags & messageFlag.key ? reader.u16() : 0;
+  const idLength = flags & messageFlag.id ? reader.u8() : 0;
+  const headersLength = flags & messageFlag.headers ? reader.u32() : 0;
+  const bodyLength = reader.u32();
+  const key = flags & messageFlag.key ? readText(reader, keyLength) : undefined;
+  const id = flags & messageFlag.id ? readText(reader, idLength) : undefined;
+  const headers =
+    flags & messageFlag.headers
+      ? (JSON.parse(reader.bytes(headersLength).toString("utf8")) as MessageHeaders)
+      : undefined;
+  const body = reader.bytes(bodyLength);
+  return { position: BigInt(offset), key, body, headers, id, publishedAt };
+}
+
+/** The id alone, for the deduplication window. */
+export function readMessageId(reader: Reader): string | undefined {
+  const start = reader.at;
+  const flags = reader.u8();
+  if (!(flags & messageFlag.id)) {
+    reader.at = start;
+    skipMessage(reader);
+    return undefined;
+  }
+  const keyLength = flags & messageFlag.key ? reader.u16() : 0;
+  const idLength = reader.u8();
+  const headersLength = flags & messageFlag.headers ? reader.u32() : 0;
+  const bodyLength = reader.u32();
+  reader.bytes(keyLength);
+  const id = readText(reader, idLength);
+  reader.bytes(headersLength + bodyLength);
+  return id;
+}
+
+function readText(reader: Reader, length: number): string {
+  const end = reader.at + length;
+  if (end > reader.buffer.length) throw new RangeError("a text reaches beyond its record");
+  const text = reader.buffer.toString("utf8", reader.at, end);
+  reader.at = end;
+  return text;
+}

@@ -1,0 +1,95 @@
+import { ActiveRuns } from "./message-index.ts";
+
+/** One partition of a topic. */
+export class Queue {
+  readonly id: number;
+  readonly topic: Topic;
+  readonly partition: number;
+  /** The offset that the next message gets. */
+  next = 0;
+  /** Messages below are durable, so lanes may see them. */
+  visible = 0;
+  /** Where its messages lie in the active segment. */
+  active: ActiveRuns | undefined;
+  /** What the batch being gathered adds; see `Queues.append`. */
+  pending: PendingTail | undefined;
+  readonly lanes: Lane[] = [];
+
+  constructor(id: number, topic: Topic, partition: number) {
+    this.id = id;
+    this.topic = topic;
+    this.partition = partition;
+  }
+
+  /** The lowest offset that some group has not settled; without groups everything counts as settled. */
+  get settledBelow(): number {
+    let low = this.next;
+    for (const lane of this.lanes) low = Math.min(low, lane.settled.low);
+    return low;
+  }
+}
+
+/** The end of a queue as one journal batch will leave it. */
+export interface PendingTail {
+  readonly queue: Queue;
+  readonly batch: number;
+  next: number;
+}
+
+import type { Topic } from "./catalogue.ts";
+import type { Lane } from "./lanes.ts";
+
+/**
+ * The ends of all queues. What is appended becomes visible when the journal batch that carries it is durable; until then
+ * it is remembered per batch and queue.
+ */
+export class Queues {
+  /** Queues with runs in the active segment. */
+  #activeQueues: Queue[] = [];
+  readonly #pending: PendingTail[] = [];
+
+  get activeQueues(): readonly Queue[] {
+    return this.#activeQueues;
+  }
+
+  /** Notes a run that was just written. `record` is its offset within the segment's file. */
+  add(queue: Queue, first: number, count: number, segment: number, record: number, bytes: number): void {
+    if (count === 0) return;
+    if (queue.active === undefined) {
+      queue.active = new ActiveRuns(segment);
+      this.#activeQueues.push(queue);
+    }
+    queue.active.add(first, count, record, bytes);
+  }
+
+  /** Messages up to `next` are in the batch with this number. */
+  advance(queue: Queue, next: number, batch: number): void {
+    queue.next = next;
+    const pending = queue.pending;
+    if (pending !== undefined && pending.batch === batch) pending.next = next;
+    else {
+      queue.pending = { queue, batch, next };
+      this.#pending.push(queue.pending);
+    }
+  }
+
+  /** Makes visible what the batches up to this one carried. */
+  durable(batch: number): void {
+    let done = 0;
+    for (const tail of this.#pending) {
+      if (tail.batch > batch) break;
+      done += 1;
+      const queue = tail.queue;
+      queue.visible = tail.next;
+      if (queue.pending === tail) queue.pending = undefined;
+      for (const lane of queue.lanes) lane.owner?.wake();
+    }
+    this.#pending.splice(0, done);
+  }
+
+  /** The active segment was sealed. */
+  sealed(): void {
+    for (const queue of this.#activeQueues) queue.active = undefined;
+    this.#activeQueues = [];
+  }
+}

@@ -1,0 +1,21 @@
+/** The kinds of journal records. A number once given is never given again. */
+export const recordKind = {
+  topic: 1,
+  group: 2,
+  run: 3,
+  delayed: 4,
+  laneGranted: 5,
+  laneReleased: 6,
+  laneCommit: 7,
+  laneSeek: 8,
+  keyValues: 9,
+  /** What a segment's snapshot holds beside topics and groups. */
+  snapshotQueues: 20,
+  snapshotLanes: 21,
+  snapshotDelays: 22,
+  snapshotProducers: 23,
+  snapshotVersion: 24,
+} as const;
+
+/** How many entries one snapshot record holds, so that none comes near the limit of a record. */
+export const snapshotChunkCount = 4_096;

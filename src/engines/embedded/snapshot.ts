@@ -1,0 +1,97 @@
+import { Reader, Writer } from "./cursor.ts";
+import type { Journal } from "./journal/journal.ts";
+import { appendVersion, type KeyValueStore } from "./key-value-store.ts";
+import { laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./lanes.ts";
+import type { MessageStore } from "./message-store.ts";
+import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./producers.ts";
+import { recordKind, snapshotChunkCount } from "./records.ts";
+
+/**
+ * The small state, at the start of each segment: topics, groups, the ends of queues, lanes, waiting delays, producers, the
+ * version of the key-values. What it says of topics and groups is told by the very records that declared them.
+ */
+export function writeSnapshot(journal: Journal, messages: MessageStore, keyValues: KeyValueStore): void {
+  const { catalogue } = messages;
+  for (const topic of catalogue.topics.values()) {
+    messages.appendTopic(journal, topic.name, topic.queues.length, topic.retentionMs);
+  }
+  for (const group of catalogue.groups) {
+    const starts = group.lanes.map((lane) => lane.settled.low);
+    messages.appendGroup(journal, group.topic, group.name, starts);
+  }
+  const queues = catalogue.queues.filter((queue) => queue.next > 0);
+  writeChunks(
+    journal,
+    recordKind.snapshotQueues,
+    queues,
+    () => 12,
+    (writer, queue) => writer.u32(queue.id).f64(queue.next),
+  );
+  const lanes = catalogue.lanes.filter((lane) => lane.fence > 0 || lane.settled.aboveCount > 0 || lane.held.size > 0);
+  writeChunks(journal, recordKind.snapshotLanes, lanes, laneSnapshotBytes, writeLaneSnapshot);
+  messages.delayed.snapshot(journal);
+  writeChunks(
+    journal,
+    recordKind.snapshotProducers,
+    [...messages.producers.snapshots()],
+    producerSnapshotBytes,
+    writeProducerSnapshot,
+  );
+  appendVersion(journal, keyValues.version);
+}
+
+/** One record per so many entries, or per so many bytes, whichever is less. */
+function writeChunks<T>(
+  journal: Journal,
+  kind: number,
+  entries: readonly T[],
+  bytesOf: (entry: T) => number,
+  write: (writer: Writer, entry: T) => void,
+): void {
+  let from = 0;
+  while (from < entries.length) {
+    let bytes = 0;
+    let to = from;
+    while (to < entries.length && to - from < snapshotChunkCount && bytes < 1024 * 1024) {
+      bytes += bytesOf(entries[to]!);
+      to += 1;
+    }
+    const at = journal.append(kind, bytes);
+    const writer = new Writer(journal.buffer, at);
+    for (let i = from; i < to; i++) write(writer, entries[i]!);
+    from = to;
+  }
+}
+
+/** Replays one of the kinds that only snapshots have. Answers whether it was one. */
+export function replaySnapshot(
+  kind: number,
+  payload: Buffer,
+  messages: MessageStore,
+  keyValues: KeyValueStore,
+): boolean {
+  const reader = new Reader(payload);
+  switch (kind) {
+    case recordKind.snapshotQueues:
+      while (!reader.done) {
+        const queue = messages.catalogue.queue(reader.u32());
+        queue.next = reader.f64();
+        queue.visible = queue.next;
+      }
+      return true;
+    case recordKind.snapshotLanes:
+      while (!reader.done) replayLaneSnapshot(reader, (id) => messages.catalogue.lane(id));
+      return true;
+    case recordKind.snapshotDelays:
+      messages.delayed.replaySnapshot(payload);
+      return true;
+    case recordKind.snapshotProducers:
+      while (!reader.done) replayProducerSnapshot(reader, messages.producers);
+      return true;
+    case recordKind.snapshotVersion:
+      keyValues.restoreVersion(Math.max(keyValues.version, reader.f64()));
+      return true;
+    default:
+      return false;
+  }
+}
