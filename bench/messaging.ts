@@ -41,7 +41,10 @@ export async function messaging({ rounds, quick, jsonPath }: BenchmarkOptions): 
   const servers: Server[] = [];
   try {
     const missing: MissingPeer[] = [];
-    const specifications = [...(await ownPeers(scratch)), ...(await foreignPeers(scratch, servers, missing, quick))];
+    const specifications = [
+      ...(await ownPeers(scratch, quick)),
+      ...(await foreignPeers(scratch, servers, missing, quick)),
+    ];
     const comparison = { floor: FLOOR, ours: "tenon" };
     const scenarios = scenariosFor(specifications, quick);
     const measured = await runScenarios(scenarios, specifications, rounds, (rows) => printRows(rows, comparison));
@@ -58,10 +61,10 @@ export async function messaging({ rounds, quick, jsonPath }: BenchmarkOptions): 
   }
 }
 
-async function ownPeers(scratch: Scratch): Promise<readonly PeerSpecification[]> {
+async function ownPeers(scratch: Scratch, quick: boolean): Promise<readonly PeerSpecification[]> {
   const own = async (name: string, module: string, survives: Survives, encoding: "bytes" | "json") => {
     const directory = await scratch.make(name);
-    return { name, module, options: { directory, survives, encoding, backlog: 200_000 } };
+    return { name, module, options: { directory, survives, encoding, backlog: quick ? 200_000 : 500_000 } };
   };
   return [
     await own(FLOOR, "floor", "machine", "bytes"),
