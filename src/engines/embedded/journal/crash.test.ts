@@ -99,6 +99,27 @@ for (const moment of ["before", "during"] as const) {
   }
 }
 
+test("a second crash, at any operation of the opening after the first, loses nothing either", async () => {
+  for (let first = 5; first <= 65; first += process.env.TENON_SLOW === "1" ? 1 : 10) {
+    for (let n = 1, struck = true; struck; n++) {
+      const simulated = simulatedWorld({ seed: first * 1000 + n });
+      const progress = { acknowledged: 0, appended: 0 };
+      simulated.disk.crashAtOperation(first, "during");
+      assert.equal(await survives(simulated.run(() => work(simulated.world, progress, OPTIONS))), "crashed");
+      simulated.restart();
+      const opening = simulated.disk.crashAtOperation(n, "during");
+      const second = await survives(simulated.run(async () => void (await openLedger(simulated.world, OPTIONS))));
+      struck = opening.struck;
+      assert.equal(second, struck ? "crashed" : "done");
+      if (!struck) simulated.crash("seeded");
+      simulated.restart();
+      await recovers(simulated, progress).catch((error: unknown) => {
+        throw new Error(`crashes at operation ${first}, then at ${n} of the opening`, { cause: error });
+      });
+    }
+  }
+});
+
 for (const failure of ["io", "full"] as const) {
   for (const repeat of ["once", "from-then-on"] as const) {
     test(`when any operation fails (${failure}, ${repeat}), the journal goes on or fails clearly, and loses nothing`, async () => {

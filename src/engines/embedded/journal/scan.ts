@@ -49,7 +49,11 @@ export function scanSegment(bytes: Buffer, segment: number, file: string): Segme
     }
     identity = header.identity;
     epoch = header.epoch;
-    if (header.role === "footer") return { ...stopped(undefined), footerEndBytes: at + header.length };
+    if (header.role === "footer") {
+      const end = at + header.length;
+      refuseIfDurable(bytes, end, "a batch behind the footer", { identity, epoch, segment, file });
+      return { ...stopped(undefined), footerEndBytes: end };
+    }
     if (header.role === "snapshot-end") snapshotComplete = true;
     at += header.length;
   }
