@@ -31,7 +31,7 @@ export interface BuyersView {
   readonly stock: number;
   /** Requests that were told "accepted". */
   readonly accepted: ReadonlySet<string>;
-  /** Requests whose buyers gave up without an answer: they may have an order or not. */
+  /** Requests whose buyers gave up without an answer that means something: they may have an order or not. */
   readonly unanswered: ReadonlySet<string>;
 }
 
@@ -60,6 +60,7 @@ export interface Audit {
 /** Compares what the buyers were told with what the stores hold, and the stores with each other. */
 export function audit(state: DurableState, buyers: BuyersView): Audit {
   const checks = [
+    checkAnswered(buyers),
     checkSold(state, buyers),
     checkShelf(state, buyers),
     checkAccepted(state, buyers),
@@ -108,6 +109,10 @@ function finding(
     lost,
     duplicated,
   };
+}
+
+function checkAnswered({ unanswered }: BuyersView): Finding {
+  return finding("every request was answered", `${unanswered.size} without an answer`, { lost: unanswered.size });
 }
 
 function checkSold(state: DurableState, { stock }: BuyersView): Finding {

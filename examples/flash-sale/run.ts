@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { audit } from "./audit.ts";
 import { demand } from "./demand.ts";
 import { readDurableState } from "./durable-state.ts";
-import { Load, type LoadResult } from "./load.ts";
+import { type Ending, Load, type LoadResult } from "./load.ts";
 import type { SaleOptions } from "./model.ts";
 import { Progress, type ProgressStream } from "./progress.ts";
 import type { Outcome } from "./report.ts";
@@ -60,9 +60,9 @@ function saleOptions({ requests, stock, buyers, seed, flow }: SaleOptions): Sale
 }
 
 function buyersView(options: SaleOptions, purchases: readonly { requestId: string }[], { endings }: LoadResult) {
-  const withEnding = (ending: string) =>
-    new Set(purchases.filter((_, index) => endings[index] === ending).map(({ requestId }) => requestId));
-  return { stock: options.stock, accepted: withEnding("accepted"), unanswered: withEnding("unanswered") };
+  const ended = (...wanted: readonly Ending[]) =>
+    new Set(purchases.filter((_, index) => wanted.includes(endings[index]!)).map(({ requestId }) => requestId));
+  return { stock: options.stock, accepted: ended("accepted"), unanswered: ended("unanswered", "rejected") };
 }
 
 async function untilFinished(load: Load, count: number, signal: AbortSignal): Promise<void> {
