@@ -15,7 +15,7 @@ export interface DiskLatency {
 
 /** What the calls of one process' disk share. */
 export interface DiskMachinery {
-  readonly process: SimulatedProcess;
+  readonly incarnation: SimulatedProcess;
   readonly storage: SimulatedStorage;
   readonly faults: FaultPlan;
   readonly generator: SeededGenerator;
@@ -37,18 +37,18 @@ interface Operation<Result> {
 
 /** Counts the operation, lets the plan decide on it, and makes an event of it. */
 function operate<Result>(machinery: DiskMachinery, operation: Operation<Result>): Promise<Result> {
-  const { process, faults, generator } = machinery;
-  const verdict = process.alive ? faults.next(operation.kind) : undefined;
+  const { incarnation, faults, generator } = machinery;
+  const verdict = incarnation.alive ? faults.next(operation.kind) : undefined;
   if (verdict?.type === "crash" && verdict.moment === "before") machinery.crash(verdict.outcome);
-  if (!process.alive) return new Promise(() => {});
+  if (!incarnation.alive) return new Promise(() => {});
   // Drawn by the crash itself, whether planned or not: it may have been done, in part, or not at all.
   const interrupted = () => {
     if (verdict?.type !== "fail" && generator.chance(0.5)) attempt(operation.torn ?? operation.effect);
   };
   const delayMs = latencyMs(machinery);
   const crashes = verdict?.type === "crash";
-  if (crashes) process.after(delayMs, `crash during ${operation.label}`, () => machinery.crash(verdict.outcome));
-  return process.call({
+  if (crashes) incarnation.after(delayMs, `crash during ${operation.label}`, () => machinery.crash(verdict.outcome));
+  return incarnation.call({
     label: operation.label,
     delayMs: crashes ? Number.POSITIVE_INFINITY : delayMs,
     effect: () => {
@@ -153,13 +153,13 @@ export class SimulatedDisk implements Disk {
   }
 
   lock(path: string, owner: string): Promise<DiskLock | { readonly heldBy: string }> {
-    const { storage, process } = this.#machinery;
+    const { storage, incarnation } = this.#machinery;
     const resolved = resolvePath(path);
     return this.#ask(`lock ${path}`, () => {
-      storage.tree.directory("lock", `${resolved}/..`);
+      storage.tree.checkParent("lock", path);
       const heldBy = storage.locks.get(resolved);
       if (heldBy !== undefined) return { heldBy };
-      const mine = `${owner} (pid ${process.number})`;
+      const mine = `${owner} (pid ${incarnation.number})`;
       storage.locks.set(resolved, mine);
       let released = false;
       return {
@@ -174,7 +174,7 @@ export class SimulatedDisk implements Disk {
 
   /** A call that the plan does not count. */
   #ask<Result>(label: string, effect: () => Result): Promise<Result> {
-    return this.#machinery.process.call({ label, delayMs: latencyMs(this.#machinery), effect });
+    return this.#machinery.incarnation.call({ label, delayMs: latencyMs(this.#machinery), effect });
   }
 }
 
@@ -254,7 +254,7 @@ class SimulatedFile implements DiskFile {
 
   async truncate(sizeBytes: number): Promise<void> {
     this.#check("truncate", true);
-    if (this.#machinery.process.alive) checkTruncation(this, sizeBytes);
+    if (this.#machinery.incarnation.alive) checkTruncation(this, sizeBytes);
     return operate(this.#machinery, {
       kind: "truncate",
       label: `truncate ${this.path} to ${sizeBytes} bytes`,
@@ -266,8 +266,8 @@ class SimulatedFile implements DiskFile {
   close(): Promise<void> {
     const first = !this.#closed;
     this.#closed = true;
-    const { process, storage } = this.#machinery;
-    return process.call({
+    const { incarnation, storage } = this.#machinery;
+    return incarnation.call({
       label: `close ${this.path}`,
       delayMs: latencyMs(this.#machinery),
       effect: () => {
@@ -288,7 +288,7 @@ class SimulatedFile implements DiskFile {
 
   #check(operation: string, writes: boolean): void {
     // A dead process hears nothing, not even of its own mistakes; its call is going to hang.
-    if (!this.#machinery.process.alive) return;
+    if (!this.#machinery.incarnation.alive) return;
     if (this.#closed) throw closedFile(operation, this.path);
     if (writes && !this.#writable)
       throw diskError("denied", operation, this.path, new Error("it was opened for reading"));

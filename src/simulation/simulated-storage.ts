@@ -100,8 +100,9 @@ export class SimulatedStorage {
     for (const inode of this.#durableNames.values()) inode.crash(mode ?? generator.pick(CRASH_MODES), generator);
   }
 
-  /** Stores a file durably at once, and makes every change of names so far durable. */
+  /** Stores a file durably at once, with its directory, and makes every change of names so far durable. */
   put(path: string, content: Uint8Array): void {
+    this.tree.makeDirectory(parentOf(path));
     const inode = this.tree.get(path) ?? this.create(path);
     inode.overwrite(content);
     this.syncNames(this.#unsynced);

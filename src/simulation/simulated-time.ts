@@ -45,23 +45,23 @@ export class SimulatedClock implements Clock {
 }
 
 export class SimulatedTimers implements Timers {
-  readonly #process: SimulatedProcess;
+  readonly #incarnation: SimulatedProcess;
 
-  constructor(process: SimulatedProcess) {
-    this.#process = process;
+  constructor(incarnation: SimulatedProcess) {
+    this.#incarnation = incarnation;
   }
 
   sleep(ms: number, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = options;
     return new Promise((resolve, reject) => {
-      if (!this.#process.alive) return;
+      if (!this.#incarnation.alive) return;
       if (signal?.aborted) return reject(signal.reason);
-      const cancel = this.#process.after(ms, `sleep ${ms}`, () => {
+      const cancel = this.#incarnation.after(ms, `sleep ${ms}`, () => {
         signal?.removeEventListener("abort", abort);
         resolve();
       });
       const abort = () => {
-        if (!this.#process.alive) return;
+        if (!this.#incarnation.alive) return;
         cancel();
         reject(signal?.reason);
       };
@@ -70,7 +70,7 @@ export class SimulatedTimers implements Timers {
   }
 
   schedule(ms: number, fn: () => void): Cancel {
-    return this.#process.after(ms, `timer ${ms}`, fn);
+    return this.#incarnation.after(ms, `timer ${ms}`, fn);
   }
 }
 

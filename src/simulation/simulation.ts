@@ -1,5 +1,6 @@
 import type { Logger, World } from "../world/world.ts";
 import { NetworkError } from "../world/world.ts";
+import { quiet } from "./event-loop.ts";
 import { type CrashOutcome, FaultPlan } from "./fault-plan.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
 import { type DiskLatency, SimulatedDisk } from "./simulated-disk.ts";
@@ -72,7 +73,7 @@ class SeededSimulation implements Simulation {
   readonly #seeds: SeededGenerator;
   readonly #diskGenerator: SeededGenerator;
   readonly #crashGenerator: SeededGenerator;
-  #process: SimulatedProcess;
+  #incarnation: SimulatedProcess;
   #world: World;
   #struckByPlan = false;
   #running = false;
@@ -86,12 +87,12 @@ class SeededSimulation implements Simulation {
     this.#diskGenerator = this.#seeds.fork();
     this.#crashGenerator = this.#seeds.fork();
     this.disk = new DiskControl(this.#storage, this.#faults);
-    this.#process = new SimulatedProcess(1, this.#timeLine);
-    this.#world = this.#worldOf(this.#process);
+    this.#incarnation = new SimulatedProcess(1, this.#timeLine);
+    this.#world = this.#worldOf(this.#incarnation);
   }
 
   get world(): World {
-    if (!this.#process.alive) throw new Error("the simulated process has crashed; restart() gives the next one");
+    if (!this.#incarnation.alive) throw new Error("the simulated process has crashed; restart() gives the next one");
     return this.#world;
   }
 
@@ -115,21 +116,21 @@ class SeededSimulation implements Simulation {
   }
 
   crash(outcome: CrashOutcome = "seeded"): void {
-    if (!this.#process.alive) throw new Error("the simulated process has crashed before");
-    this.#timeLine.note(`crash ${this.#process.number} ${outcome}`);
-    this.#process.crash();
+    if (!this.#incarnation.alive) throw new Error("the simulated process has crashed before");
+    this.#timeLine.note(`crash ${this.#incarnation.number} ${outcome}`);
+    this.#incarnation.crash();
     this.#abandoned = [
       ...this.#abandoned,
-      ...this.#process.abandoned.map((label) => `${this.#process.number} ${label}`),
+      ...this.#incarnation.abandoned.map((label) => `${this.#incarnation.number} ${label}`),
     ];
     if (outcome === "process") this.#storage.endProcess();
     else this.#storage.crash(outcome === "seeded" ? undefined : outcome, this.#crashGenerator);
   }
 
   restart(): World {
-    if (this.#process.alive) throw new Error("the simulated process is alive; crash() it first");
-    this.#process = new SimulatedProcess(this.#process.number + 1, this.#timeLine);
-    this.#world = this.#worldOf(this.#process);
+    if (this.#incarnation.alive) throw new Error("the simulated process is alive; crash() it first");
+    this.#incarnation = new SimulatedProcess(this.#incarnation.number + 1, this.#timeLine);
+    this.#world = this.#worldOf(this.#incarnation);
     return this.#world;
   }
 
@@ -153,7 +154,7 @@ class SeededSimulation implements Simulation {
     const eventsMax = this.#timeLine.firedCount + (this.#options.eventsMax ?? EVENTS_MAX);
     await quiet();
     while (!settled) {
-      if (this.#struckByPlan) throw new SimulatedCrash(`process ${this.#process.number} crashed as planned`);
+      if (this.#struckByPlan) throw new SimulatedCrash(`process ${this.#incarnation.number} crashed as planned`);
       if (!this.#timeLine.step()) throw this.#deadlock();
       if (this.#timeLine.firedCount > eventsMax) throw this.#endless();
       await quiet();
@@ -178,13 +179,13 @@ class SeededSimulation implements Simulation {
     );
   }
 
-  #worldOf(process: SimulatedProcess): World {
+  #worldOf(incarnation: SimulatedProcess): World {
     return {
       clock: new SimulatedClock(this.#wallClock, this.#timeLine),
-      timers: new SimulatedTimers(process),
+      timers: new SimulatedTimers(incarnation),
       random: new SimulatedRandom(this.#seeds.fork()),
       disk: new SimulatedDisk({
-        process,
+        incarnation,
         storage: this.#storage,
         faults: this.#faults,
         generator: this.#diskGenerator,
@@ -215,10 +216,3 @@ const noNetwork: World["network"] = {
     );
   },
 };
-
-/** Resolves when every microtask that the last event set off has run: an immediate comes only after all of them. */
-function quiet(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}

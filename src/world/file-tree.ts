@@ -21,7 +21,7 @@ export class FileTree<File> {
   add(path: string, file: File): void {
     const resolved = resolvePath(path);
     if (this.files.has(resolved) || this.directories.has(resolved)) throw diskError("exists", "create", path);
-    if (!this.directories.has(posix.dirname(resolved))) throw diskError("missing", "create", path);
+    this.checkParent("create", path);
     this.files.set(resolved, file);
   }
 
@@ -29,7 +29,7 @@ export class FileTree<File> {
     const file = this.find("rename", from);
     const target = resolvePath(to);
     if (this.directories.has(target)) throw diskError("io", "rename over", to);
-    if (!this.directories.has(posix.dirname(target))) throw diskError("missing", "rename to", to);
+    this.checkParent("rename to", to);
     this.files.delete(resolvePath(from));
     this.files.set(target, file);
   }
@@ -55,6 +55,11 @@ export class FileTree<File> {
       if (this.files.has(current)) throw diskError("exists", "make directory", path);
       this.directories.add(current);
     }
+  }
+
+  /** `missing` when the directory that the path names a place in is not there. */
+  checkParent(operation: string, path: string): void {
+    if (!this.directories.has(parentOf(path))) throw diskError("missing", operation, path);
   }
 
   /** The resolved path; `missing` when there is no such directory. */

@@ -100,7 +100,7 @@ class MemoryDisk implements Disk {
 
   async lock(path: string, owner: string): Promise<DiskLock | { readonly heldBy: string }> {
     const resolved = resolvePath(path);
-    this.#tree.directory("lock", `${resolved}/..`);
+    this.#tree.checkParent("lock", path);
     const heldBy = this.#locks.get(resolved);
     if (heldBy !== undefined) return { heldBy };
     this.#locks.set(resolved, owner);
