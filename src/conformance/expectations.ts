@@ -115,12 +115,12 @@ export class Observations<T> {
   }
 
   /** What was gathered, as soon as it is at least this much. */
-  async atLeast(count: number): Promise<readonly T[]> {
+  async atLeast(count: number, ms = patienceMs): Promise<readonly T[]> {
     if (this.items.length < count) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.push({ count, resolve });
       try {
-        await within(this.#world, `${count} of them`, promise);
+        await within(this.#world, `${count} of them`, promise, ms);
       } catch (cause) {
         throw new Error(`expected at least ${count}, there are ${this.items.length}`, { cause });
       }

@@ -57,12 +57,12 @@ export const duplicateCases: readonly MessageCase[] = [
     needs: needsSequences,
     async run({ engine }) {
       await declared(engine);
-      await refused("conflict", "a first batch that does not start at 0", () =>
-        produce(engine, ["x"], { sequence: 1 }),
-      );
       await produce(engine, ["a"], { sequence: 0 });
       const error = await refused("conflict", "sequence 2 instead of 1", () => produce(engine, ["x"], { sequence: 2 }));
       equal(error.outcome, "not-applied");
+      await refused("conflict", "a new epoch that does not start at 0", () =>
+        produce(engine, ["x"], { epoch: 1, sequence: 1 }),
+      );
       await produce(engine, ["b"], { sequence: 1 });
       const { lane } = await soleLane(engine, "orders");
       deepEqual(await fetchedTexts(engine.world, lane, 2), ["a", "b"]);

@@ -40,6 +40,12 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
       checkMessage(batch.topic, message, headersBytes, capabilities);
     }
     if (message.id !== undefined) checkId(batch.topic, message.id);
+    if (message.dueAt !== undefined && !Number.isFinite(message.dueAt)) {
+      throw new TenonError(
+        "invalid",
+        `dueAt of a message for topic ${batch.topic} is ${message.dueAt}, not an instant`,
+      );
+    }
     bytes += size;
   }
   if (bytes > batchBytesMax) {

@@ -52,6 +52,7 @@ export class Watch {
         if (signal?.aborted) return;
         yield { type: "put", entry };
       }
+      if (signal?.aborted) return;
       yield { type: "synced" };
       yield* this.#follow(load, signal);
     } finally {

@@ -1,0 +1,21 @@
+import type { MessageCase } from "./conformance-case.ts";
+import { contractCases } from "./messages/index.ts";
+import { blockCases } from "./messaging/index.ts";
+
+export {
+  type CaseOutcome,
+  type ConformanceCase,
+  type ConformanceHost,
+  type KeyValueCase,
+  type KeyValueSubject,
+  type KeyValuesEngine,
+  type MessageCase,
+  type MessageSubject,
+  type MessagesEngine,
+  type RunningEngine,
+  runCase,
+} from "./conformance-case.ts";
+export { keyValueCases } from "./key-value/index.ts";
+
+/** What messaging means on every engine: first the contract by itself, then the messaging block over the engine. */
+export const messageCases: readonly MessageCase[] = [...contractCases, ...blockCases];
