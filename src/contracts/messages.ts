@@ -136,9 +136,9 @@ export interface Batch {
 
 /** Identifies a batch across automatic retries: the same batch carries the same mark. */
 export interface ProducerMark {
-  /** Unique per producer, or stable with a growing epoch. At most 255 bytes of UTF-8. */
+  /** Unique per producer within the topic, or stable with a growing epoch. At most 255 bytes of UTF-8. */
   readonly id: string;
-  /** A higher epoch fences every lower one of the same id. */
+  /** A higher epoch fences every lower one of the same id in the same topic. */
   readonly epoch: number;
   /** The number of the batch's first message among those of this producer epoch and partition, from 0. */
   readonly sequence: number;

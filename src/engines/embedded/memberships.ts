@@ -38,7 +38,6 @@ export class GroupMembers {
   join(options: JoinOptions): Membership {
     const member = new Member(options, (leaving) => this.#leave(leaving));
     this.#members.push(member);
-    void this.#keepProcess(member.stayed);
     this.#balance();
     return member;
   }
@@ -73,11 +72,6 @@ export class GroupMembers {
     for (const cancel of this.#revoking.values()) cancel();
     for (const lane of this.#holders.keys()) lane.owner?.lose(reason);
     for (const member of members) member.close(reason);
-  }
-
-  /** A process that consumes has something to wait for, and so does not end for want of it. */
-  async #keepProcess(stayed: AbortSignal): Promise<void> {
-    while (!stayed.aborted) await this.#timers.sleep(3_600_000, { signal: stayed }).catch(() => {});
   }
 
   async #leave(member: Member): Promise<void> {
@@ -152,7 +146,6 @@ class Member implements Membership {
   readonly #granted: LaneOwner[] = [];
   #waiting: { readonly resolve: (lane: LaneContract) => void; readonly reject: (reason: unknown) => void } | undefined;
   #closed: TenonError | undefined;
-  readonly #stayed = new AbortController();
 
   constructor(options: JoinOptions, leave: (member: Member) => Promise<void>) {
     this.options = options;
@@ -192,11 +185,6 @@ class Member implements Membership {
     });
   }
 
-  /** Aborts when the member has left. */
-  get stayed(): AbortSignal {
-    return this.#stayed.signal;
-  }
-
   receive(lane: LaneOwner): void {
     if (this.#waiting !== undefined) this.#waiting.resolve(lane);
     else this.#granted.push(lane);
@@ -211,7 +199,6 @@ class Member implements Membership {
 
   close(reason: TenonError): void {
     this.#closed ??= reason;
-    this.#stayed.abort();
     this.#waiting?.reject(this.#closed);
   }
 }

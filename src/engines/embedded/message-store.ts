@@ -168,7 +168,7 @@ export class MessageStore implements MessageEngine {
   /** The positions of a batch that its producer repeats. */
   #known({ batch, queue }: CheckedBatch): (bigint | undefined)[] | undefined {
     if (batch.producer === undefined) return undefined;
-    const known = this.producers.check(batch.producer, queue.id, batch.messages.length);
+    const known = this.producers.check(batch.producer, queue.topic.id, queue.id, batch.messages.length);
     if (known === undefined) return undefined;
     return batch.messages.map((_, i) => {
       const offset = known.offsets === undefined ? known.first + i : known.offsets[i]!;
@@ -263,6 +263,7 @@ export class MessageStore implements MessageEngine {
       const { sequence, count, offsets } = header.producer;
       this.producers.add(
         header.producer,
+        queue.topic.id,
         queue.id,
         { sequence, count, first: header.first, offsets },
         header.publishedAt,

@@ -12,6 +12,8 @@ export interface ProducedBatch {
 }
 
 interface Producer {
+  readonly id: string;
+  readonly topic: number;
   epoch: number;
   usedAt: number;
   readonly queues: Map<number, ProducedBatch[]>;
@@ -22,7 +24,7 @@ const rememberedBatches = 5;
 /** Producers beyond this are forgotten, those used longest ago first. */
 const producersMax = 100_000;
 
-/** Which sequences of which producers are stored. */
+/** Which sequences of which producers are stored. Producers of different topics have nothing to do with each other. */
 export class Producers {
   readonly #producers = new Map<string, Producer>();
 
@@ -31,8 +33,8 @@ export class Producers {
   }
 
   /** The stored batch when this one is a repetition; `undefined` when it is new. Throws when it must be refused. */
-  check(mark: ProducerMark, queue: number, count: number): ProducedBatch | undefined {
-    const producer = this.#producers.get(mark.id);
+  check(mark: ProducerMark, topic: number, queue: number, count: number): ProducedBatch | undefined {
+    const producer = this.#producers.get(nameOf(mark, topic));
     if (producer === undefined) return undefined;
     const fields = { producer: mark.id, epoch: mark.epoch, sequence: mark.sequence };
     if (mark.epoch < producer.epoch) {
@@ -57,10 +59,11 @@ export class Producers {
     throw new TenonError("conflict", message, { fields: { ...fields, expected } });
   }
 
-  add(mark: ProducerMark, queue: number, batch: ProducedBatch, at: number): void {
-    let producer = this.#producers.get(mark.id);
+  add(mark: ProducerMark, topic: number, queue: number, batch: ProducedBatch, at: number): void {
+    const name = nameOf(mark, topic);
+    let producer = this.#producers.get(name);
     if (producer === undefined || mark.epoch > producer.epoch) {
-      producer = { epoch: mark.epoch, usedAt: at, queues: new Map() };
+      producer = { id: mark.id, topic, epoch: mark.epoch, usedAt: at, queues: new Map() };
     }
     producer.usedAt = at;
     let batches = producer.queues.get(queue);
@@ -70,24 +73,29 @@ export class Producers {
     }
     if (batches.length === rememberedBatches) batches.shift();
     batches.push(batch);
-    if (!this.#producers.has(mark.id) && this.#producers.size >= producersMax) this.#forgetOldest();
-    this.#producers.set(mark.id, producer);
+    if (!this.#producers.has(name) && this.#producers.size >= producersMax) this.#forgetOldest();
+    this.#producers.set(name, producer);
   }
 
   #forgetOldest(): void {
     const byUse = [...this.#producers].sort(([, a], [, b]) => a.usedAt - b.usedAt);
-    for (const [id] of byUse.slice(0, Math.ceil(producersMax / 10))) this.#producers.delete(id);
+    for (const [name] of byUse.slice(0, Math.ceil(producersMax / 10))) this.#producers.delete(name);
   }
 
   *snapshots(): Generator<ProducerSnapshot> {
-    for (const [id, { epoch, usedAt, queues }] of this.#producers) {
-      for (const [queue, batches] of queues) yield { id, epoch, usedAt, queue, batches };
+    for (const { id, topic, epoch, usedAt, queues } of this.#producers.values()) {
+      for (const [queue, batches] of queues) yield { id, topic, epoch, usedAt, queue, batches };
     }
   }
 }
 
+function nameOf(mark: ProducerMark, topic: number): string {
+  return `${topic}/${mark.id}`;
+}
+
 export interface ProducerSnapshot {
   readonly id: string;
+  readonly topic: number;
   readonly epoch: number;
   readonly usedAt: number;
   readonly queue: number;
@@ -95,13 +103,14 @@ export interface ProducerSnapshot {
 }
 
 export function producerSnapshotBytes(snapshot: ProducerSnapshot): number {
-  let bytes = stringBytes(snapshot.id) + 8 + 8 + 4 + 1;
+  let bytes = stringBytes(snapshot.id) + 4 + 8 + 8 + 4 + 1;
   for (const batch of snapshot.batches) bytes += 8 + 4 + 8 + 1 + 8 * (batch.offsets?.length ?? 0);
   return bytes;
 }
 
 export function writeProducerSnapshot(writer: Writer, snapshot: ProducerSnapshot): void {
-  writer.string(snapshot.id).f64(snapshot.epoch).f64(snapshot.usedAt).u32(snapshot.queue).u8(snapshot.batches.length);
+  const { id, topic, epoch, usedAt, queue, batches } = snapshot;
+  writer.string(id).u32(topic).f64(epoch).f64(usedAt).u32(queue).u8(batches.length);
   for (const { sequence, count, first, offsets } of snapshot.batches) {
     writer
       .f64(sequence)
@@ -114,6 +123,7 @@ export function writeProducerSnapshot(writer: Writer, snapshot: ProducerSnapshot
 
 export function replayProducerSnapshot(reader: Reader, producers: Producers): void {
   const id = reader.string();
+  const topic = reader.u32();
   const epoch = reader.f64();
   const usedAt = reader.f64();
   const queue = reader.u32();
@@ -122,6 +132,6 @@ export function replayProducerSnapshot(reader: Reader, producers: Producers): vo
     const count = reader.u32();
     const first = reader.f64();
     const offsets = reader.u8() === 0 ? undefined : Array.from({ length: count }, () => reader.f64());
-    producers.add({ id, epoch, sequence }, queue, { sequence, count, first, offsets }, usedAt);
+    producers.add({ id, epoch, sequence }, topic, queue, { sequence, count, first, offsets }, usedAt);
   }
 }
