@@ -60,6 +60,7 @@ export interface ConsumerParts<T> {
 
 /** A revoked lane is given back after `drainTimeoutMs`; the engine waits so much longer for the last commit. */
 const revokeMarginMs = 10_000;
+const centuryMs = 100 * 365 * 24 * 3_600_000;
 
 /** Declares what the group needs, joins it, and starts to deliver. */
 export async function startConsumer<T>(parts: ConsumerParts<T>): Promise<GroupConsumer<T>> {
@@ -112,6 +113,7 @@ export class GroupConsumer<T> implements Consumer {
   readonly #memberships: Membership[] = [];
   readonly #workers = new Set<LaneWorker>();
   readonly #stopped = new AbortController();
+  readonly #over = new AbortController();
   #closing: Promise<void> | undefined;
   #failed = false;
   readonly #resolveClosed: () => void;
@@ -142,12 +144,18 @@ export class GroupConsumer<T> implements Consumer {
     });
   }
 
+  /** A process that consumes stays alive until it has closed its consumers, as one that listens does. */
+  #stayAlive(): void {
+    this.#world.timers.sleep(centuryMs, { signal: this.#over.signal }).catch(() => {});
+  }
+
   get partitions(): readonly number[] {
     const own = [...this.#workers].filter((worker) => worker.isActive && worker.lane.topic === this.topic);
     return own.map((worker) => worker.lane.partition).sort((one, other) => one - other);
   }
 
   take(membership: Membership): void {
+    if (this.#memberships.length === 0) this.#stayAlive();
     this.#memberships.push(membership);
     void this.#takeLanes(membership);
   }
@@ -198,6 +206,7 @@ export class GroupConsumer<T> implements Consumer {
     for (const membership of this.#memberships) {
       await membership.leave().catch((error: unknown) => this.#log("warn", "leaving the group failed", error));
     }
+    this.#over.abort();
     this.#resolveClosed();
   }
 
@@ -206,6 +215,7 @@ export class GroupConsumer<T> implements Consumer {
     if (this.#failed || (this.#stopped.signal.aborted && this.#workers.size === 0)) return;
     this.#failed = true;
     this.#stopped.abort();
+    this.#over.abort();
     this.#dispatcher.stop();
     const { topic, group } = this;
     const failure = new TenonError(

@@ -1,10 +1,17 @@
 import { TenonError } from "../contracts/errors.ts";
 
-/** An option that counts something: an integer from `min`. */
-export function countOption(name: string, value: number | undefined, fallback: number, min = 1): number {
+/** An option that counts something: an integer from `min` to `max`. */
+export function countOption(
+  name: string,
+  value: number | undefined,
+  fallback: number,
+  min = 1,
+  max = Number.MAX_SAFE_INTEGER,
+): number {
   const chosen = value ?? fallback;
-  if (Number.isSafeInteger(chosen) && chosen >= min) return chosen;
-  throw new TenonError("invalid", `${name} is ${chosen}; it must be an integer from ${min}.`);
+  if (Number.isSafeInteger(chosen) && chosen >= min && chosen <= max) return chosen;
+  const bounds = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+  throw new TenonError("invalid", `${name} is ${chosen}; it must be an integer ${bounds}.`);
 }
 
 /** Timers of JavaScript cannot wait longer than this. */

@@ -56,6 +56,8 @@ interface Flight {
   attempting: boolean;
   /** An attempt ended without the engine saying whether it was applied. */
   unknown: boolean;
+  /** Ends the pause between two attempts. */
+  wake: AbortController | undefined;
 }
 
 class PartitionQueue {
@@ -152,6 +154,7 @@ export class Producer {
     this.#closed = true;
     if (this.#unsettled > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
     this.#stopped.abort();
+    for (const queue of this.#queues) queue.flight?.wake?.abort();
     this.#sweep?.cancel();
   }
 
@@ -225,7 +228,7 @@ export class Producer {
           this.#refuseAll(failure);
           break;
         }
-        await this.#pause(attempt);
+        await this.#pause(attempt, this.#stopped.signal);
       }
     }
     this.#declaring = false;
@@ -251,6 +254,7 @@ export class Producer {
       waiting: content.messages.length,
       attempting: false,
       unknown: false,
+      wake: undefined,
     };
     queue.flight = flight;
     void this.#fly(queue, flight);
@@ -300,7 +304,9 @@ export class Producer {
         return;
       }
       if (this.#isGivenUp(flight)) break;
-      await this.#pause(attempt);
+      flight.wake = new AbortController();
+      await this.#pause(attempt, flight.wake.signal);
+      flight.wake = undefined;
       if (this.#isGivenUp(flight)) break;
     }
     // The batch may be stored, or may even be stored later. A new epoch fences it out before the next one is stored,
@@ -492,6 +498,8 @@ export class Producer {
     flight.content.rejects[index] = undefined;
     flight.content.resolves[index] = undefined;
     flight.waiting -= 1;
+    // What stands behind it must not wait for an attempt that nobody needs.
+    if (flight.waiting === 0) flight.wake?.abort();
     this.#answered(1);
   }
 
@@ -522,9 +530,8 @@ export class Producer {
     this.#admit();
   }
 
-  #pause(attempt: number): Promise<void> {
+  #pause(attempt: number, signal: AbortSignal): Promise<void> {
     const { timers, random } = this.#options.world;
-    const signal = this.#stopped.signal;
     return timers.sleep(engineBackoffMs(attempt, random.float()), { signal }).catch(() => {});
   }
 

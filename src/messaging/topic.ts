@@ -34,7 +34,7 @@ export interface TopicSettings {
   readonly publishTimeoutMs?: number | undefined;
   /** What may wait for the engine before `publish` waits for room; 32 MiB when left out. */
   readonly bufferBytesMax?: number | undefined;
-  /** 1 MiB when left out; a larger message is a batch of its own. */
+  /** 1 MiB when left out, 4 MiB at most; a larger message is a batch of its own. */
   readonly batchBytesMax?: number | undefined;
   /** 4,096 when left out. */
   readonly batchCountMax?: number | undefined;
@@ -84,7 +84,7 @@ export interface Topic<T> extends AsyncDisposable {
   deadLetters(group: string): DeadLetters<T>;
   /** Moves the whole group, forth or back. Retries under way are forgotten. */
   seek(group: string, to: SeekTarget): Promise<void>;
-  /** Sends what was accepted, closes the consumers that were made here, and refuses everything after. Idempotent. */
+  /** Closes the consumers that were made here, sends what was accepted, and refuses everything after. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -94,6 +94,8 @@ export function topic<T>(engine: MessagingEngine, name: string, options: TopicOp
 }
 
 const defaultPartitions = 8;
+/** Every engine can store as much in one change. */
+const batchBytesLimit = 4 * 1024 * 1024;
 
 class EngineTopic<T> implements Topic<T> {
   readonly name: string;
@@ -130,7 +132,7 @@ class EngineTopic<T> implements Topic<T> {
       identity: options.producer,
       publishTimeoutMs: durationOption("publishTimeoutMs", options.publishTimeoutMs, 10_000),
       bufferBytesMax: countOption("bufferBytesMax", options.bufferBytesMax, 32 * 1024 * 1024),
-      batchBytesMax: countOption("batchBytesMax", options.batchBytesMax, 1024 * 1024),
+      batchBytesMax: countOption("batchBytesMax", options.batchBytesMax, 1024 * 1024, 1, batchBytesLimit),
       batchCountMax: countOption("batchCountMax", options.batchCountMax, 4_096),
     });
   }
@@ -273,7 +275,7 @@ class EngineTopic<T> implements Topic<T> {
 
   async #close(): Promise<void> {
     // Handlers that still run may publish: consumers first.
-    await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
+    if (this.#consumers.size > 0) await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
     await this.#producer.close();
   }
 
