@@ -232,10 +232,17 @@ test("keyed buckets stay within keysMax, and a key is remembered while fewer tha
   const time = new HandTime();
   const buckets = tokenBuckets({ ratePerSecond: 1, burst: 1, keysMax: 100, world: time.world });
   for (let round = 0; round < 50; round++) {
+    for (let other = 0; other < 37; other++) buckets.tryTake(`earlier-${round}-${other}`);
     const key = `spender-${round}`;
     assert.equal(buckets.tryTake(key).allowed, true);
     for (let other = 0; other < 49; other++) buckets.tryTake(`other-${round}-${other}`);
     assert.equal(buckets.tryTake(key).allowed, false);
     assert.ok(buckets.size <= 100);
   }
+});
+
+test("a key that moves between generations is counted once", () => {
+  const buckets = tokenBuckets({ ratePerSecond: 1, burst: 1, keysMax: 4, world: new HandTime().world });
+  for (const key of ["a", "b", "c", "a"]) buckets.tryTake(key);
+  assert.equal(buckets.size, 3);
 });
