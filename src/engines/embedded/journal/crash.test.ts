@@ -100,12 +100,15 @@ for (const moment of ["before", "during"] as const) {
 }
 
 test("a second crash, at any operation of the opening after the first, loses nothing either", async () => {
-  for (let first = 5; first <= 65; first += process.env.TENON_SLOW === "1" ? 1 : 10) {
+  for (let first = 5; ; first += process.env.TENON_SLOW === "1" ? 1 : 10) {
     for (let n = 1, struck = true; struck; n++) {
       const simulated = simulatedWorld({ seed: first * 1000 + n });
       const progress = { acknowledged: 0, appended: 0 };
       simulated.disk.crashAtOperation(first, "during");
-      assert.equal(await survives(simulated.run(() => work(simulated.world, progress, OPTIONS))), "crashed");
+      if ((await survives(simulated.run(() => work(simulated.world, progress, OPTIONS)))) === "done") {
+        assert.ok(first > 40, "the run has too few operations to mean anything");
+        return;
+      }
       simulated.restart();
       const opening = simulated.disk.crashAtOperation(n, "during");
       const second = await survives(simulated.run(async () => void (await openLedger(simulated.world, OPTIONS))));

@@ -6,7 +6,7 @@ import { simulatedWorld } from "../../../simulation/index.ts";
 import { memoryDisk } from "../../../world/index.ts";
 import type { World } from "../../../world/world.ts";
 import { segmentFileName } from "./format.ts";
-import { offsetOf, positionOf, segmentOf } from "./journal.ts";
+import { Journal, offsetOf, positionOf, segmentOf } from "./journal.ts";
 
 function simulation(options: { seed?: number; capacityBytes?: number } = {}) {
   return simulatedWorld({ seed: 1, ...options });
@@ -150,6 +150,7 @@ test("a footer is read whole and in parts, before and after it is written", asyn
     assert.ok(expected.length > 128 * 1024);
     journal.roll();
     assert.deepEqual(await journal.readFooter(1), expected);
+    assert.deepEqual(journal.readFooterPart(1, 65_000, 66_000), expected.subarray(65_000, 66_000));
     await journal.durable();
     assert.deepEqual(await journal.readFooter(1), expected);
     for (const [from, to] of [
@@ -165,6 +166,72 @@ test("a footer is read whole and in parts, before and after it is written", asyn
     assert.ok(part instanceof Buffer, "pages that were read are cached");
     assert.throws(() => journal.readFooterPart(1, 0, expected.length + 1), isError("invalid"));
     assert.throws(() => journal.readFooterPart(2, 0, 1), isError("not-found"));
+  });
+});
+
+test("records for which room was ensured share a batch, whatever else would have ended it", async () => {
+  const simulated = simulation();
+  await simulated.run(async () => {
+    const { ledger, journal } = await openLedger(simulated.world, { segmentBytes: 8192, tailBytes: 4096 });
+    for (const [count, bytes] of [
+      [3, 100],
+      [40, 500],
+      [2, 9000],
+      [1, 0],
+      [300, 90],
+      [0, 0],
+      [100, 1000],
+    ] as const) {
+      for (let filling = 0; filling < 7; filling++) ledger.add(journal, 333);
+      journal.ensureRoom(count * bytes, count);
+      const batches = new Set<number>();
+      const segments = new Set<number>();
+      for (let record = 0; record < count; record++) {
+        ledger.add(journal, bytes);
+        batches.add(journal.batch);
+        segments.add(segmentOf(journal.position));
+      }
+      assert.ok(batches.size <= 1 && segments.size <= 1, `${count} records of ${bytes} bytes`);
+    }
+    assert.ok(journal.segments.length > 5);
+    await journal.durable();
+    await ledger.verify(journal);
+    assert.throws(() => journal.ensureRoom(2 ** 30, 1), isError("invalid"));
+    await journal.close();
+    const again = await openLedger(simulated.world);
+    assert.deepEqual(again.ledger.entries, ledger.entries);
+  });
+});
+
+test("a snapshot larger than a segment leaves a whole segment's room behind it, also after opening again", async () => {
+  const simulated = simulation();
+  const options = { segmentBytes: 4096, tailBytes: 4096 };
+  const snapshot = Buffer.alloc(50_000, 1);
+  const state = {
+    loadFooter() {},
+    replay() {},
+    footer: () => new Uint8Array(8),
+    snapshot(journal: Journal) {
+      for (let part = 0; part < 3; part++) snapshot.copy(journal.buffer, journal.append(1, snapshot.length));
+    },
+    durable() {},
+    failed() {},
+  };
+  await simulated.run(async () => {
+    for (const round of [0, 1, 2]) {
+      const { world } = simulated;
+      const journal = await Journal.open({
+        world,
+        directory: "/large",
+        durability: "sync",
+        state,
+        reserveBytes: 0,
+        ...options,
+      });
+      for (let count = 0; count < 9; count++) journal.append(2, 400);
+      assert.equal(journal.segments.length, round + 1);
+      await journal.close();
+    }
   });
 });
 

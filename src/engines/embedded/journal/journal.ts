@@ -1,6 +1,12 @@
 import { assert, TenonError } from "../../../contracts/errors.ts";
 import { diskFailure, journalClosed, journalFailure } from "./failures.ts";
-import { encodeFooter, RECORD_PAYLOAD_BYTES_MAX, recordsBytesMax, segmentFileName } from "./format.ts";
+import {
+  encodeFooter,
+  RECORD_PAYLOAD_BYTES_MAX,
+  recordsBytesMax,
+  SEGMENT_FILE_BYTES_MAX,
+  segmentFileName,
+} from "./format.ts";
 import { Gathering } from "./gathering.ts";
 import { Reader } from "./reader.ts";
 import { type Recovered, recover, type SealedSegment } from "./recovery.ts";
@@ -21,6 +27,8 @@ interface Waiter {
 }
 
 const MEBIBYTE = 1024 * 1024;
+/** What `ensureRoom` can keep together. */
+const BATCH_BYTES_MAX = 256 * MEBIBYTE;
 const SEGMENT_BYTES_MIN = 4096;
 const SEGMENT_BYTES_MAX = 1024 * MEBIBYTE;
 
@@ -48,8 +56,9 @@ export class Journal {
   #durableBatch = 0;
   #phase: "opening" | "open" | "closing" | "closed" = "opening";
   #part: "data" | "snapshot" | "footer" = "data";
-  #snapshotEnd = 0;
-  /** Up to here `ensureRoom` has promised not to seal. */
+  /** Where the active segment's snapshot ends. */
+  #snapshotEnd: number;
+  /** Up to here, `ensureRoom` has promised that the active segment goes on. */
   #roomEnd = 0;
   #closing: Promise<void> | undefined;
   #dropping: Promise<unknown> = Promise.resolve();
@@ -109,6 +118,7 @@ export class Journal {
     this.#segmentBytes = segmentBytes;
     this.#space = space;
     this.#identity = recovered.active?.identity ?? Buffer.from(world.random.bytes(8)).readBigUInt64LE();
+    this.#snapshotEnd = recovered.active?.snapshotEndBytes ?? 0;
     this.#sealed = [...recovered.sealed];
     this.#sealedBytes = recovered.sealed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     this.#gathering = new Gathering({
@@ -153,11 +163,12 @@ export class Journal {
       throw recordTooLong(kind, length);
     if (!(kind >= 0 && kind <= 255)) throw new TenonError("invalid", `The record kind ${kind} is not within 0 to 255.`);
     const gathering = this.#gathering;
+    const end = gathering.fileEnd + gathering.growth(length);
     if (this.#part === "data") {
-      const end = gathering.fileEnd + gathering.growth(length);
-      if (end > this.#roomEnd && this.#overflows(end)) this.#seal();
+      if (end > this.#roomEnd) this.#sealBefore(end);
     } else {
       assert(this.#part === "snapshot", "A record was appended while a segment's footer was being made.");
+      assert(end <= SEGMENT_FILE_BYTES_MAX, "A snapshot is larger than a segment's file can be.");
     }
     const batch = gathering.batch;
     const at = gathering.append(kind, length, this.#part === "snapshot" ? "snapshot" : "data");
@@ -168,16 +179,19 @@ export class Journal {
 
   /**
    * Sees to it that the next `records` records, of `payloadBytes` altogether, come to stand in one batch when they are appended
-   * in one synchronous run. Recovery keeps a batch or cuts it whole, so these records are one atomic change.
+   * in one synchronous run. Recovery keeps a batch or cuts it whole, so these records are one atomic change. May seal the
+   * segment first, as `append` may; for these records `append` then does not.
    */
   ensureRoom(payloadBytes: number, records: number): void {
     if (this.#phase !== "open") throw this.#closedError();
-    const bytes = recordsBytesMax(payloadBytes, records);
-    if (this.#overflows(this.#gathering.fileEnd + bytes)) this.#seal();
-    this.#roomEnd = this.#gathering.fileEnd + bytes;
+    const growth = recordsBytesMax(payloadBytes, records);
+    if (!(payloadBytes >= 0 && records >= 0 && growth <= BATCH_BYTES_MAX))
+      throw tooMuchForOneBatch(payloadBytes, records);
+    this.#sealBefore(this.#gathering.fileEnd + growth);
     const batch = this.#gathering.batch;
-    this.#gathering.ensure(bytes);
+    this.#gathering.ensure(growth);
     if (this.#gathering.batch !== batch) this.#writer.wake();
+    this.#roomEnd = this.#gathering.fileEnd + growth;
   }
 
   /** Where the record appended last is to be filled in; another one after the next `append`. */
@@ -280,11 +294,6 @@ export class Journal {
     return this.#closing;
   }
 
-  /** A segment with a large snapshot may grow by half a segment all the same, lest it be sealed at once. */
-  #overflows(end: number): boolean {
-    return end > this.#segmentBytes && this.#hasData && end > this.#snapshotEnd + this.#segmentBytes / 2;
-  }
-
   get #hasData(): boolean {
     return this.#gathering.fileEnd > this.#snapshotEnd;
   }
@@ -299,6 +308,11 @@ export class Journal {
     this.#snapshot();
     await this.#durableUpTo(this.#lastBatch);
     await this.#writer.sync();
+  }
+
+  /** Seals the active segment when it would end at `end` and that is too far behind its snapshot. */
+  #sealBefore(end: number): void {
+    if (end > this.#snapshotEnd + this.#segmentBytes && this.#hasData) this.#seal();
   }
 
   /** Ends the segment in memory and begins the next; the files follow in order. */
@@ -455,5 +469,13 @@ function recordTooLong(kind: number, length: number): TenonError {
     "invalid",
     `A journal record of kind ${kind} has ${length} bytes; at most ${RECORD_PAYLOAD_BYTES_MAX} are possible. Split the change.`,
     { fields: { kind, lengthBytes: length, lengthBytesMax: RECORD_PAYLOAD_BYTES_MAX } },
+  );
+}
+
+function tooMuchForOneBatch(payloadBytes: number, records: number): TenonError {
+  return new TenonError(
+    "invalid",
+    `${records} journal records of ${payloadBytes} bytes do not fit into one batch of ${BATCH_BYTES_MAX}. Split the change.`,
+    { fields: { records, payloadBytes, batchBytesMax: BATCH_BYTES_MAX } },
   );
 }

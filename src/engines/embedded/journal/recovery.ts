@@ -32,7 +32,14 @@ export interface Recovered {
   /** Oldest first. */
   readonly sealed: readonly SealedSegment[];
   /** `undefined`: there is none yet, and the first is to be made. */
-  readonly active: { readonly segment: number; readonly endBytes: number; readonly identity: bigint } | undefined;
+  readonly active:
+    | {
+        readonly segment: number;
+        readonly snapshotEndBytes: number;
+        readonly endBytes: number;
+        readonly identity: bigint;
+      }
+    | undefined;
   /** The greatest epoch that was found. */
   readonly epoch: number;
 }
@@ -74,7 +81,7 @@ class Recovery {
     const last = segments.at(-1);
     if (last === undefined) return { sealed: [], active: undefined, epoch: 0 };
     const begun = await this.#scan(last);
-    if (begun.scan.snapshotComplete) return this.#replay(segments.slice(0, -1), begun, undefined);
+    if (begun.scan.snapshotEndBytes !== undefined) return this.#replay(segments.slice(0, -1), begun, undefined);
     return this.#replayBefore(segments, begun);
   }
 
@@ -104,15 +111,18 @@ class Recovery {
 
   async #replay(older: readonly number[], newest: Newest, begun: number | undefined): Promise<Recovered> {
     const { segment, bytes, scan } = newest;
+    const { identity, snapshotEndBytes, endBytes } = scan;
+    if (identity === undefined || snapshotEndBytes === undefined) {
+      throw corrupt(this.#path(segment), endBytes, "the snapshot is not complete");
+    }
     const sealed: SealedSegment[] = [];
-    for (const number of older) sealed.push(await this.#loadFooter(number, scan.identity!));
-    if (!scan.snapshotComplete) throw corrupt(this.#path(segment), scan.endBytes, "the snapshot is not complete");
-    replayRecords(bytes, scan.endBytes, segment, (kind, payload, position) => {
+    for (const number of older) sealed.push(await this.#loadFooter(number, identity));
+    replayRecords(bytes, endBytes, segment, (kind, payload, position) => {
       this.#state.replay(kind, payload, position);
     });
     if (begun !== undefined) await this.#removeBegun(begun);
-    await this.#cut(segment, scan.endBytes);
-    return { sealed, active: { segment, endBytes: scan.endBytes, identity: scan.identity! }, epoch: scan.epoch };
+    await this.#cut(segment, endBytes);
+    return { sealed, active: { segment, snapshotEndBytes, endBytes, identity }, epoch: scan.epoch };
   }
 
   async #list(): Promise<number[]> {

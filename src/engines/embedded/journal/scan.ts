@@ -18,7 +18,8 @@ export interface SegmentScan {
   readonly identity: bigint | undefined;
   /** Of the last valid batch; 0 when there is none. */
   readonly epoch: number;
-  readonly snapshotComplete: boolean;
+  /** Where the complete snapshot ends; `undefined` when it is not complete. */
+  readonly snapshotEndBytes: number | undefined;
   /** Where the valid batches end, not counting a footer. */
   readonly endBytes: number;
   /** Where the footer's batch ends, if there is a valid one. */
@@ -35,13 +36,14 @@ export interface SegmentScan {
 export function scanSegment(bytes: Buffer, segment: number, file: string): SegmentScan {
   let identity: bigint | undefined;
   let epoch = 0;
-  let snapshotComplete = false;
+  let snapshotEndBytes: number | undefined;
   let at = 0;
   const stopped = (fault: string | undefined): SegmentScan => {
-    return { identity, epoch, snapshotComplete, endBytes: at, footerEndBytes: undefined, fault };
+    return { identity, epoch, snapshotEndBytes, endBytes: at, footerEndBytes: undefined, fault };
   };
   while (at < bytes.length) {
     const header = readBatchHeader(bytes, at);
+    const snapshotComplete = snapshotEndBytes !== undefined;
     const fault = findFault(bytes, at, header, { identity, epoch, segment, snapshotComplete });
     if (fault !== undefined || header === undefined) {
       refuseIfDurable(bytes, at, fault ?? "", { identity, epoch, segment, file });
@@ -54,8 +56,8 @@ export function scanSegment(bytes: Buffer, segment: number, file: string): Segme
       refuseIfDurable(bytes, end, "a batch behind the footer", { identity, epoch, segment, file });
       return { ...stopped(undefined), footerEndBytes: end };
     }
-    if (header.role === "snapshot-end") snapshotComplete = true;
     at += header.length;
+    if (header.role === "snapshot-end") snapshotEndBytes = at;
   }
   return stopped(undefined);
 }

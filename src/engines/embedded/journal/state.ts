@@ -46,7 +46,7 @@ export interface JournalOptions {
   readonly state: JournalState;
   /** `"async"`: a change counts as durable when the operating system has it; it is synced within a second. */
   readonly durability: "sync" | "async";
-  /** A segment is sealed when the next record would make it larger; 64 MiB when left out. */
+  /** A segment is sealed when the next record would put more than this behind its snapshot; 64 MiB when left out. */
   readonly segmentBytes?: number | undefined;
   /** How much of what was written last stays in memory for reading; 32 MiB when left out. */
   readonly tailBytes?: number | undefined;
