@@ -20,7 +20,11 @@ type Host = ConformanceHost<EmbeddedEngine>;
 
 /** Real time passes while cases wait, so several wait at once. */
 const concurrentCases = 6;
-const seeds = process.env.TENON_SLOW === "1" ? Array.from({ length: 20 }, (_, index) => index + 1) : [1];
+/** `TENON_SEED=7` repeats the runs of one seed. */
+const seeds =
+  process.env.TENON_SEED !== undefined
+    ? [Number(process.env.TENON_SEED)]
+    : Array.from({ length: process.env.TENON_SLOW === "1" ? 20 : 1 }, (_, index) => index + 1);
 
 // A host's timers may be such that do not keep the process alive while a case waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);

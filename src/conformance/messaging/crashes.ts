@@ -14,12 +14,13 @@ export const messagingCrashCases: readonly MessageCase[] = [
       const before = orders(subject.engine, { partitions: 2 });
       await before.publishMany(keyed(10, 5));
       const seen = new Observations<string>(subject.engine.world);
-      await before.consume(
+      const first = await before.consume(
         "group",
         lives.handler((value) => seen.add(value)),
       );
       await seen.atLeast(50);
-      await settled(subject.engine);
+      // Closing waits until what was settled is durable.
+      await first.close();
       await Promise.all(keyed(10, 5).map(({ key, value }) => before.publish(`late ${value}`, { key: `late ${key}` })));
       await lives.crash();
       const after = orders(subject.engine, { partitions: 2 });
@@ -231,7 +232,7 @@ export const messagingCrashCases: readonly MessageCase[] = [
       const lives = new Lives(subject);
       const before = orders(subject.engine);
       await before.publish("bad", { key: "k" });
-      await before.consume(
+      const first = await before.consume(
         "group",
         lives.handler(() => {
           throw new Error("bad luck");
@@ -239,6 +240,7 @@ export const messagingCrashCases: readonly MessageCase[] = [
         { retry: { attemptsMax: 0 } },
       );
       await settled(subject.engine);
+      await first.close();
       await lives.crash();
       const { engine } = subject;
       const after = orders(engine);
