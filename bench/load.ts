@@ -3,7 +3,7 @@ import { percentile } from "./statistics.ts";
 /** Every message of every peer carries this many bytes. */
 export const MESSAGE_BYTES = 200;
 const KEY_COUNT = 1_000;
-const WARM_UP_MS = 200;
+const WARM_UP_MS = 150;
 /** A peer whose promises resolve without I/O would starve timers; the clock is looked at this often as well. */
 const OPERATIONS_PER_LOOK = 512;
 
@@ -138,7 +138,7 @@ export async function measureLatency(open: OpenChannel, offered: Offered, durati
     await sendAndWait(0);
     recordFrom = performance.now() + WARM_UP_MS;
     const until = recordFrom + durationMs;
-    if ("inFlight" in offered) await offerInFlight(offered.inFlight, until, sendAndWait);
+    if ("inFlight" in offered) await offerInFlight(offered.inFlight, recordFrom, until, sendAndWait);
     else await offerAtRate(offered.perSecond, until, sendAndWait);
   } finally {
     await channel.close();
@@ -146,9 +146,19 @@ export async function measureLatency(open: OpenChannel, offered: Offered, durati
   return { p50Ms: percentile(samples, 0.5), p99Ms: percentile(samples, 0.99) };
 }
 
-async function offerInFlight(inFlight: number, until: number, send: (slot: number) => Promise<void>) {
+/** Every caller sends at least once while it is recorded, however long its messages take. */
+async function offerInFlight(
+  inFlight: number,
+  recordFrom: number,
+  until: number,
+  send: (slot: number) => Promise<void>,
+) {
   const caller = async (_: unknown, slot: number) => {
-    while (performance.now() < until) await send(slot);
+    let sentAt: number;
+    do {
+      sentAt = performance.now();
+      await send(slot);
+    } while (performance.now() < until || sentAt < recordFrom);
   };
   await Promise.all(Array.from({ length: inFlight }, caller));
 }

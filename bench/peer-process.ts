@@ -27,7 +27,10 @@ async function serve(request: PeerRequest): Promise<number | Latency | undefined
     return undefined;
   }
   globalThis.gc?.();
-  return measure(peer, request.call);
+  const result = await measure(peer, request.call);
+  const figures = typeof result === "number" ? [result] : [result.p50Ms, result.p99Ms];
+  if (!figures.every((figure) => figure > 0)) throw new Error(`measured nothing: ${JSON.stringify(request.call)}`);
+  return result;
 }
 
 async function measure(running: Peer, call: PeerCall): Promise<number | Latency> {
