@@ -3,12 +3,13 @@ import { directorySize } from "./directory-size.ts";
 import { runEngineStep } from "./engine-step.ts";
 import type { BenchmarkOptions } from "./options.ts";
 import { environmentOf, print, printVerdicts, writeJson } from "./report.ts";
-import { judgeLimit, type RequiredLimit } from "./requirements.ts";
+import { judgeContent, judgeLimit, type RequiredContent, type RequiredLimit } from "./requirements.ts";
 import { Scratch } from "./scratch.ts";
 
 const MESSAGES = 10_000_000;
 const MESSAGES_QUICK = 1_000_000;
 const MESSAGES_CONSUMED = 1_000_000;
+const MESSAGES_BEFORE_KILL = 100_000;
 const RESIDENT_MIB_MAX = 400;
 const REOPEN_CLEAN_MS_MAX = 3_000;
 const REOPEN_KILLED_MS_MAX = 15_000;
@@ -25,7 +26,7 @@ export async function backlog({ quick, jsonPath }: BenchmarkOptions): Promise<nu
   print(`  ${mebibytes(size.sizeBytes).toFixed(0)} MiB in ${size.files} files`);
   const clean = await runEngineStep({ directory, step: { name: "open" } });
   print(`opened after a clean close in ${seconds(clean.openMs)}`);
-  await runEngineStep({ directory, step: { name: "publish-until-killed", count: 100_000 } });
+  await runEngineStep({ directory, step: { name: "publish-until-killed", count: MESSAGES_BEFORE_KILL } });
   const killed = await runEngineStep({ directory, step: { name: "open" } });
   print(`opened after SIGKILL in the middle of publishing in ${seconds(killed.openMs)}`);
   const consumed = await runEngineStep({ directory, step: { name: "consume", count: MESSAGES_CONSUMED } });
@@ -37,13 +38,18 @@ export async function backlog({ quick, jsonPath }: BenchmarkOptions): Promise<nu
     below: RESIDENT_MIB_MAX,
     unit: "MiB",
   });
-  const verdicts = [
+  const limits: RequiredLimit[] = [
     resident(published.residentBytesMax, "publishing"),
     resident(Math.max(clean.residentBytesMax, killed.residentBytesMax), "opened again"),
     resident(consumed.residentBytesMax, "working it off"),
     { what: "opening after a clean close", value: clean.openMs, below: REOPEN_CLEAN_MS_MAX, unit: "ms" },
     { what: "opening after SIGKILL", value: killed.openMs, below: REOPEN_KILLED_MS_MAX, unit: "ms" },
-  ].map(judgeLimit);
+  ];
+  const contents: RequiredContent[] = [
+    { what: "unsettled messages after a clean close", found: clean.unsettled, atLeast: messages },
+    { what: "unsettled messages after SIGKILL", found: killed.unsettled, atLeast: messages + MESSAGES_BEFORE_KILL },
+  ];
+  const verdicts = [...limits.map(judgeLimit), ...contents.map(judgeContent)];
   const holds = printVerdicts(verdicts);
   const environment = await environmentOf(scratch.directory);
   await writeJson("backlog", jsonPath, {

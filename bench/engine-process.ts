@@ -9,6 +9,7 @@ const BATCH = 1_000;
 const BATCHES_IN_FLIGHT = 8;
 const DECLARING = 500;
 const GROUP = "workers";
+const BACKLOG = "backlog";
 
 type Engine = Awaited<ReturnType<typeof embedded>>;
 
@@ -28,7 +29,9 @@ async function run({ directory, step }: EngineStepRequest): Promise<void> {
   const from = performance.now();
   const engine = await embedded({ directory });
   const openMs = performance.now() - from;
+  const found = await contentOf(engine);
   const answer = (): EngineStepAnswer => ({
+    ...found,
     openMs,
     workMs: performance.now() - from - openMs,
     residentBytesMax: process.resourceUsage().maxRSS * 1_024,
@@ -43,6 +46,14 @@ async function run({ directory, step }: EngineStepRequest): Promise<void> {
   const result = answer();
   await engine.close();
   process.send!(result);
+}
+
+async function contentOf(engine: Engine): Promise<{ readonly topics: number; readonly unsettled: number }> {
+  const names = await engine.messages.topics();
+  if (!names.includes(BACKLOG)) return { topics: names.length, unsettled: 0 };
+  const { groups } = await engine.messages.describe(BACKLOG);
+  const lanes = groups.find(({ group }) => group === GROUP)?.lanes ?? [];
+  return { topics: names.length, unsettled: lanes.reduce((sum, { lag }) => sum + lag, 0) };
 }
 
 async function work(engine: Engine, step: EngineStep): Promise<void> {
@@ -61,7 +72,7 @@ async function work(engine: Engine, step: EngineStep): Promise<void> {
 }
 
 async function publish(engine: Engine, count: number): Promise<void> {
-  const messages = topic(engine, "backlog", topicOptions);
+  const messages = topic(engine, BACKLOG, topicOptions);
   await complete(count / BATCH, BATCHES_IN_FLIGHT, (batch) =>
     messages.publishMany(
       Array.from({ length: BATCH }, (_, index) => ({
@@ -82,7 +93,7 @@ async function declareTopics(engine: Engine, count: number): Promise<void> {
 }
 
 async function consume(engine: Engine, count: number): Promise<void> {
-  const messages = topic(engine, "backlog", topicOptions);
+  const messages = topic(engine, BACKLOG, topicOptions);
   let handled = 0;
   const enough = Promise.withResolvers<void>();
   const handler = async () => {

@@ -29,11 +29,18 @@ export interface EngineStepResult {
   readonly residentBytesMax: number;
   /** File descriptors that opening the engine and the step added; 0 where the system does not tell. */
   readonly descriptors: number;
+  /** Topics that the engine knew when it was open. */
+  readonly topics: number;
+  /** Messages of the topic "backlog" that its group had still to settle then. */
+  readonly unsettled: number;
 }
 
 export type EngineStepAnswer = EngineStepResult | { readonly error: string };
 
-/** Runs the step in a child process. A step that goes on until it is killed is killed with SIGKILL as soon as it answers. */
+/** Time for a step that goes on to be in the middle of something. */
+const KILLED_AFTER_MS = 300;
+
+/** Runs the step in a child process. A step that goes on until it is killed is killed with SIGKILL a little after it answered. */
 export function runEngineStep(request: EngineStepRequest): Promise<EngineStepResult> {
   const execArgv = ["--conditions=source", "--disable-warning=ExperimentalWarning"];
   const child = endWithThisProcess(fork(new URL("./engine-process.ts", import.meta.url), { execArgv }));
@@ -42,7 +49,8 @@ export function runEngineStep(request: EngineStepRequest): Promise<EngineStepRes
     let answer: EngineStepAnswer | undefined;
     child.on("message", (message: EngineStepAnswer) => {
       answer = message;
-      if (killed || "error" in message) child.kill("SIGKILL");
+      if ("error" in message) child.kill("SIGKILL");
+      else if (killed) setTimeout(() => child.kill("SIGKILL"), KILLED_AFTER_MS);
     });
     child.on("exit", (code, signal) => {
       if (answer === undefined) reject(new Error(`"${request.step.name}" ended (${signal ?? `exit code ${code}`})`));

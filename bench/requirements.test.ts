@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Row } from "./harness.ts";
-import { judgeLimit, judgeRatio } from "./requirements.ts";
+import { judgeContent, judgeLimit, judgeRatio } from "./requirements.ts";
 import { median, pairedRatio, percentile } from "./statistics.ts";
 
 const row = (peer: string, ...rounds: number[]): Row => ({
@@ -46,4 +46,9 @@ test("a limit breaks when it is reached", () => {
   const limit = { what: "files", below: 50, unit: "" };
   assert.equal(judgeLimit({ ...limit, value: 49 }).holds, true);
   assert.equal(judgeLimit({ ...limit, value: 50 }).holds, false);
+});
+
+test("content that is missing breaks its requirement", () => {
+  assert.equal(judgeContent({ what: "messages", found: 10, atLeast: 10 }).holds, true);
+  assert.equal(judgeContent({ what: "messages", found: 9, atLeast: 10 }).holds, false);
 });

@@ -23,6 +23,13 @@ export interface Verdict {
   readonly holds: boolean | undefined;
 }
 
+/** What must be found again, at least. */
+export interface RequiredContent {
+  readonly what: string;
+  readonly found: number;
+  readonly atLeast: number;
+}
+
 /** The median, over the rounds, of ours divided by theirs. */
 export function judgeRatio(required: RequiredRatio, rows: readonly Row[]): Verdict {
   const { scenario, ours, theirs, atLeast } = required;
@@ -39,4 +46,8 @@ export function judgeRatio(required: RequiredRatio, rows: readonly Row[]): Verdi
 export function judgeLimit({ what, value, below, unit }: RequiredLimit): Verdict {
   const digits = Number.isInteger(value) ? 0 : 2;
   return { text: `${what} < ${below} ${unit} – is ${value.toFixed(digits)} ${unit}`, holds: value < below };
+}
+
+export function judgeContent({ what, found, atLeast }: RequiredContent): Verdict {
+  return { text: `${what} ≥ ${atLeast} – is ${found}`, holds: found >= atLeast };
 }

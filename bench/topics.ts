@@ -2,7 +2,7 @@ import { directorySize } from "./directory-size.ts";
 import { runEngineStep } from "./engine-step.ts";
 import type { BenchmarkOptions } from "./options.ts";
 import { environmentOf, print, printVerdicts, writeJson } from "./report.ts";
-import { judgeLimit } from "./requirements.ts";
+import { judgeContent, judgeLimit, type RequiredContent, type RequiredLimit } from "./requirements.ts";
 import { Scratch } from "./scratch.ts";
 
 const TOPICS = 10_000;
@@ -23,12 +23,17 @@ export async function topics({ quick, jsonPath }: BenchmarkOptions): Promise<num
   await runEngineStep({ directory, step: { name: "declare-until-killed", count: TOPICS } });
   const killed = await runEngineStep({ directory, step: { name: "open" } });
 
-  const verdicts = [
+  const limits: RequiredLimit[] = [
     { what: "files", value: size.files, below: FILES_MAX, unit: "" },
     { what: "descriptors", value: Math.max(declared.descriptors, clean.descriptors), below: DESCRIPTORS_MAX, unit: "" },
     { what: "opening after a clean close", value: clean.openMs, below: OPEN_MS_MAX, unit: "ms" },
     { what: "opening after SIGKILL", value: killed.openMs, below: OPEN_MS_MAX, unit: "ms" },
-  ].map(judgeLimit);
+  ];
+  const contents: RequiredContent[] = [
+    { what: "topics after a clean close", found: clean.topics, atLeast: TOPICS },
+    { what: "topics after SIGKILL", found: killed.topics, atLeast: TOPICS },
+  ];
+  const verdicts = [...limits.map(judgeLimit), ...contents.map(judgeContent)];
   const holds = printVerdicts(verdicts);
   const environment = await environmentOf(scratch.directory);
   await writeJson("topics", jsonPath, { environment, quick, topics: TOPICS, size, declared, clean, killed, verdicts });
