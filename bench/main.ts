@@ -20,11 +20,11 @@ async function main(commandLine: readonly string[]): Promise<number> {
   try {
     const options = parseOptions(commandLine);
     if (options !== "help") return await benchmarks[options.name](options);
-    process.stdout.write(`${USAGE}\n`);
+    console.log(USAGE);
     return 0;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    process.stderr.write(`bench: ${error.message} (see --help)\n`);
+    console.error(`bench: ${error.message} (see --help)`);
     return 2;
   }
 }

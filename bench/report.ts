@@ -104,5 +104,5 @@ export async function writeJson(name: string, jsonPath: string | undefined, cont
 }
 
 export function print(line: string): void {
-  process.stdout.write(`${line}\n`);
+  console.log(line);
 }
