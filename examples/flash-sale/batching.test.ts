@@ -56,7 +56,7 @@ test("a batch is gathered for as long as it is told to", async () => {
     async (items) => {
       batches.push(items);
     },
-    () => gathering.promise,
+    { gather: () => gathering.promise },
   );
   const added = [batching.add(1)];
   await new Promise((resolve) => setImmediate(resolve));
@@ -65,4 +65,24 @@ test("a batch is gathered for as long as it is told to", async () => {
   gathering.resolve();
   await Promise.all(added);
   assert.deepEqual(batches, [[1, 2]]);
+});
+
+test("batches that may overlap hold what was added in one turn, and do not wait for each other", async () => {
+  const batches: (readonly number[])[] = [];
+  const never = new Batching<number>(
+    (items) => {
+      batches.push(items);
+      return new Promise(() => {});
+    },
+    { overlap: true },
+  );
+  for (const start of [1, 3]) {
+    never.add(start);
+    never.add(start + 1);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(batches, [
+    [1, 2],
+    [3, 4],
+  ]);
 });

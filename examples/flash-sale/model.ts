@@ -49,17 +49,12 @@ export type OrderState = "unpaid" | "paid" | "cancelled";
 
 export type OrderEventType = "created" | "paid" | "cancelled" | "refunded";
 
-export interface OrderEvent {
+export interface OrderEvent extends OrderReference {
   readonly type: OrderEventType;
-  readonly orderId: string;
-  readonly buyer: string;
-  readonly item: string;
 }
 
 /** Names an order in the topics of payments and of checks for payment. */
-export interface OrderReference {
-  readonly orderId: string;
-}
+export type OrderReference = Omit<Order, "reservedAt">;
 
 /** The HTTP status that carries each answer; a client needs nothing else. */
 export const statusOfAnswer: Readonly<Record<Answer, number>> = {

@@ -2,44 +2,56 @@ import type { SqlEngine, SqlTransaction } from "tenon/contracts";
 import type { Consumer } from "tenon/messaging";
 import { type Inbox, inbox } from "tenon/transactions";
 import type { OrderEvent } from "./model.ts";
-import type { OrderStore } from "./order-store.ts";
+import { insertRows, type SharedTransactions } from "./shared-transactions.ts";
 import { groups, type SaleTopics } from "./topics.ts";
 
 const consumeOptions = { concurrency: 1_024 } as const;
 
-/**
- * Notification and statistics: two groups that each hear of everything that happens to orders, and neither knows of the other.
- * Counting is not idempotent by itself, so both note the event in an inbox, in the transaction of the effect.
- */
+/** Two groups that each hear of everything that happens to orders, and neither knows of the other. */
 export async function consumeForObservers(
   topics: SaleTopics,
   sql: SqlEngine,
-  store: OrderStore,
+  transactions: SharedTransactions,
 ): Promise<readonly Consumer[]> {
-  const observe = async (
-    group: string,
-    effect: (transaction: SqlTransaction, event: OrderEvent) => Promise<unknown>,
-  ): Promise<Consumer> => {
-    const seen: Inbox = inbox(sql, { consumer: group });
-    await seen.migrate();
-    return topics.orderEvents.consume(
-      group,
-      (event) =>
-        store.transaction(async (transaction) => {
-          if (await seen.once(transaction, `${event.orderId}:${event.type}`)) await effect(transaction, event);
-        }),
-      consumeOptions,
-    );
-  };
+  const counted = inbox(sql, { consumer: groups.statistics });
+  await counted.migrate();
+  await sql.transaction(async (transaction) => {
+    for (const statement of schema) await transaction.execute(statement);
+  });
+  const count = transactions.operation<OrderEvent>((transaction, events) => countEvents(transaction, events, counted));
+  const notify = transactions.operation<OrderEvent>(notifyOf);
   return [
-    await observe(groups.notification, (transaction, { orderId, type }) =>
-      transaction.execute("INSERT INTO notifications (order_id, type) VALUES (?, ?)", [orderId, type]),
-    ),
-    await observe(groups.statistics, (transaction, { type, item }) =>
-      transaction.execute(
-        "INSERT INTO statistics (type, item, count) VALUES (?, ?, 1) ON CONFLICT (type, item) DO UPDATE SET count = count + 1",
-        [type, item],
-      ),
-    ),
+    await topics.orderEvents.consume(groups.notification, notify, consumeOptions),
+    await topics.orderEvents.consume(groups.statistics, count, consumeOptions),
   ];
+}
+
+const schema = [
+  "CREATE TABLE IF NOT EXISTS notifications (order_id TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (order_id, type)) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS statistics (type TEXT NOT NULL, item TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (type, item)) WITHOUT ROWID",
+];
+
+/** A notification is idempotent by its key: what was told is not told again. */
+async function notifyOf(transaction: SqlTransaction, events: readonly OrderEvent[]): Promise<void> {
+  await insertRows(
+    transaction,
+    "INSERT INTO notifications (order_id, type) VALUES",
+    "ON CONFLICT DO NOTHING",
+    events.map((event) => [event.orderId, event.type]),
+  );
+}
+
+/** Counting is not idempotent by itself, so each event is noted in an inbox, in the transaction in which it is counted. */
+async function countEvents(transaction: SqlTransaction, events: readonly OrderEvent[], counted: Inbox): Promise<void> {
+  const fresh: OrderEvent[] = [];
+  for (const event of events) {
+    if (await counted.once(transaction, `${event.orderId}:${event.type}`)) fresh.push(event);
+  }
+  for (const same of Map.groupBy(fresh, ({ type, item }) => `${type} ${item}`).values()) {
+    const { type, item } = same[0]!;
+    await transaction.execute(
+      "INSERT INTO statistics (type, item, count) VALUES (?, ?, ?) ON CONFLICT (type, item) DO UPDATE SET count = count + excluded.count",
+      [type, item, same.length],
+    );
+  }
 }

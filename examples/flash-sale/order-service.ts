@@ -1,6 +1,6 @@
 import type { Consumer } from "tenon/messaging";
-import { type OrderEvent, type OrderEventType, payWindowMs } from "./model.ts";
-import type { OrderStore, StoredOrder } from "./order-store.ts";
+import { type OrderEvent, type OrderEventType, type OrderReference, payWindowMs } from "./model.ts";
+import type { OrderStore } from "./order-store.ts";
 import type { StockService } from "./stock.ts";
 import { groups, type SaleTopics } from "./topics.ts";
 
@@ -15,7 +15,7 @@ export async function consumeOrders(
   store: OrderStore,
   stock: StockService,
 ): Promise<readonly Consumer[]> {
-  const tell = async (type: OrderEventType, orderId: string, { buyer, item }: Omit<StoredOrder, "state">) => {
+  const tell = async (type: OrderEventType, { orderId, buyer, item }: OrderReference) => {
     const event: OrderEvent = { type, orderId, buyer, item };
     await topics.orderEvents.publish(event, { key: orderId, id: `${orderId}:${type}` });
   };
@@ -24,30 +24,23 @@ export async function consumeOrders(
       groups.orders,
       async (order) => {
         await store.create(order);
-        const { orderId } = order;
-        const dueAt = order.reservedAt + payWindowMs;
-        await Promise.all([
-          topics.unpaidChecks.publish({ orderId }, { key: orderId, id: orderId, dueAt }),
-          tell("created", orderId, order),
-        ]);
+        const { orderId, buyer, item, reservedAt } = order;
+        const check = { key: orderId, id: orderId, dueAt: reservedAt + payWindowMs };
+        await Promise.all([topics.unpaidChecks.publish({ orderId, buyer, item }, check), tell("created", order)]);
       },
       consumeOptions,
     ),
     topics.payments.consume(
       groups.orders,
-      async ({ orderId }) => {
-        const order = await store.pay(orderId);
-        await tell(order.outcome, orderId, order);
-      },
+      async (order) => tell(await store.pay(order.orderId), order),
       consumeOptions,
     ),
     topics.unpaidChecks.consume(
       groups.orders,
-      async ({ orderId }) => {
-        const order = await store.cancelUnpaid(orderId);
-        if (order.state !== "cancelled") return;
-        await stock.giveBack(orderId, order.item);
-        await tell("cancelled", orderId, order);
+      async (order) => {
+        if ((await store.cancelUnpaid(order.orderId)) !== "cancelled") return;
+        await stock.giveBack(order.orderId, order.item);
+        await tell("cancelled", order);
       },
       consumeOptions,
     ),

@@ -5,10 +5,12 @@ import { sqlite } from "tenon/sqlite";
 import { systemWorld } from "tenon/world";
 import type { Order } from "./model.ts";
 import { OrderStore } from "./order-store.ts";
+import { SharedTransactions } from "./shared-transactions.ts";
 
 async function openStore() {
   const database = new DatabaseSync(":memory:");
-  const store = new OrderStore(sqlite(database), systemWorld());
+  const sql = sqlite(database);
+  const store = new OrderStore(sql, new SharedTransactions(sql, systemWorld()));
   await store.migrate();
   return {
     store,
@@ -35,8 +37,8 @@ test("a payment that comes before the cancellation wins, and both say so again w
   const { store, rows } = await openStore();
   await store.create(order);
   const [paid, late] = await Promise.all([store.pay("r1"), store.cancelUnpaid("r1")]);
-  assert.deepEqual([paid.outcome, late.state], ["paid", "paid"]);
-  assert.equal((await store.pay("r1")).outcome, "paid");
+  assert.deepEqual([paid, late], ["paid", "paid"]);
+  assert.equal(await store.pay("r1"), "paid");
   assert.deepEqual(rows("SELECT * FROM refunds"), []);
 });
 
@@ -44,9 +46,9 @@ test("a payment that comes after the cancellation is refunded once", async () =>
   const { store, rows } = await openStore();
   await store.create(order);
   const [late, paid] = await Promise.all([store.cancelUnpaid("r1"), store.pay("r1")]);
-  assert.deepEqual([late.state, paid.outcome], ["cancelled", "refunded"]);
-  assert.equal((await store.pay("r1")).outcome, "refunded");
-  assert.equal((await store.cancelUnpaid("r1")).state, "cancelled");
+  assert.deepEqual([late, paid], ["cancelled", "refunded"]);
+  assert.equal(await store.pay("r1"), "refunded");
+  assert.equal(await store.cancelUnpaid("r1"), "cancelled");
   assert.deepEqual(rows("SELECT * FROM refunds"), [{ order_id: "r1" }]);
 });
 
@@ -56,4 +58,10 @@ test("a payment of an order that does not exist fails alone, not with those that
   assert.equal(created.status, "fulfilled");
   assert.equal(paid.status, "rejected");
   assert.equal(rows("SELECT id FROM orders").length, 1);
+});
+
+test("orders that are created together are all stored, however many there are", async () => {
+  const { store, rows } = await openStore();
+  await Promise.all(Array.from({ length: 201 }, (_, index) => store.create({ ...order, orderId: `r${index}` })));
+  assert.deepEqual(rows("SELECT count(*) AS count, count(DISTINCT id) AS ids FROM orders"), [{ count: 201, ids: 201 }]);
 });

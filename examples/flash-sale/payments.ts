@@ -23,10 +23,10 @@ export function paymentDelayMs(seed: number, orderId: string): number | undefine
 export function consumeForPayment(topics: SaleTopics, seed: number): Promise<Consumer> {
   return topics.orderEvents.consume(
     groups.payment,
-    async ({ type, orderId }) => {
+    async ({ type, orderId, buyer, item }) => {
       const delayMs = type === "created" ? paymentDelayMs(seed, orderId) : undefined;
       if (delayMs === undefined) return;
-      await topics.payments.publish({ orderId }, { key: orderId, id: orderId, delayMs });
+      await topics.payments.publish({ orderId, buyer, item }, { key: orderId, id: orderId, delayMs });
     },
     { concurrency: 1_024 },
   );

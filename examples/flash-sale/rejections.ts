@@ -13,7 +13,7 @@ const batchMax = 256;
 /** Records rejections, which are most of the verdicts of a flash sale, many in one commit. */
 export class RejectionRecorder {
   readonly #keyValue: KeyValueEngine;
-  readonly #batching = new Batching<Rejection>((rejections) => this.#recordAll(rejections));
+  readonly #batching = new Batching<Rejection>((rejections) => this.#recordAll(rejections), { overlap: true });
 
   constructor(keyValue: KeyValueEngine) {
     this.#keyValue = keyValue;

@@ -16,6 +16,7 @@ import { OrderSender } from "./order-sender.ts";
 import { consumeOrders } from "./order-service.ts";
 import { OrderStore } from "./order-store.ts";
 import { consumeForPayment } from "./payments.ts";
+import { SharedTransactions } from "./shared-transactions.ts";
 import { StockService } from "./stock.ts";
 import { AnswerSender, consumeRequests } from "./stock-consumer.ts";
 import { closeAll, declareAll, saleTopics } from "./topics.ts";
@@ -56,7 +57,8 @@ export async function startSale({ directory, options, ports }: SaleStart): Promi
   const engine = await embedded({ directory: paths.engine, durability: "sync" });
   const database = openOrders(paths.orders);
   const sql = sqlite(database);
-  const store = new OrderStore(sql, engine.world);
+  const transactions = new SharedTransactions(sql, engine.world);
+  const store = new OrderStore(sql, transactions);
   await store.migrate();
 
   const topics = saleTopics(engine);
@@ -68,7 +70,7 @@ export async function startSale({ directory, options, ports }: SaleStart): Promi
   await stock.fill(options.stock);
 
   const consumers: Consumer[] = [
-    ...(await consumeForObservers(topics, sql, store)),
+    ...(await consumeForObservers(topics, sql, transactions)),
     await consumeForPayment(topics, options.seed),
     ...(await consumeOrders(topics, store, stock)),
   ];

@@ -4,6 +4,7 @@ import { type Order, type PurchaseRequest, stockByItem, type Verdict } from "./m
 import { decodeRequestRecord, encodeRequestRecord, recordKeys } from "./records.ts";
 import { RejectionRecorder } from "./rejections.ts";
 import { isRisky } from "./risk.ts";
+import { SoldOutItems } from "./sold-out.ts";
 
 export interface StockOptions {
   readonly seed: number;
@@ -26,12 +27,14 @@ export class StockService {
   readonly #world: World;
   readonly #options: StockOptions;
   readonly #rejections: RejectionRecorder;
+  readonly #soldOut: SoldOutItems;
 
   constructor(keyValue: KeyValueEngine, world: World, options: StockOptions) {
     this.#keyValue = keyValue;
     this.#world = world;
     this.#options = options;
     this.#rejections = new RejectionRecorder(keyValue);
+    this.#soldOut = new SoldOutItems(world);
   }
 
   /** Puts the goods on the shelf, once, however often the sale is started. */
@@ -51,10 +54,13 @@ export class StockService {
     if (isRisky(request, this.#options.seed)) return denied;
     const now = this.#world.clock.now();
     if (now > deadline) return this.#reject(request, "expired", now);
+    if (this.#soldOut.has(request.item)) return this.#reject(request, "sold-out", now);
     const result = await this.#reserve(request, now);
     if (result.committed) return accepted(request.requestId, request.buyer, request.item, now);
     if (result.failed === reservation.request) return replay(request.requestId, result.current!.value);
-    return this.#reject(request, result.failed === reservation.stock ? "sold-out" : "already-bought", now);
+    if (result.failed !== reservation.stock) return this.#reject(request, "already-bought", now);
+    this.#soldOut.add(request.item);
+    return this.#reject(request, "sold-out", now);
   }
 
   /** Gives the stock of a cancelled order back, once, however often it is asked to. */
@@ -63,6 +69,7 @@ export class StockService {
       { type: "put", key: recordKeys.returned(orderId), value: Buffer.from(item), condition: { ifAbsent: true } },
       { type: "add", key: recordKeys.stock(item), by: 1 },
     ]);
+    this.#soldOut.delete(item);
   }
 
   #reserve(request: PurchaseRequest, now: number): Promise<CommitResult> {
