@@ -236,6 +236,20 @@ test("beyond bufferBytesMax publishing waits for room, in order", () =>
     assert.deepEqual(await stored(bench, "notes", 40), [values]);
   }));
 
+test("a small message does not overtake a large one that waits for room", () =>
+  onMemory(async (bench) => {
+    const gate = Promise.withResolvers<void>();
+    bench.faults.append = (_, apply) => gate.promise.then(apply);
+    const notes = topic(bench.engine, "notes", { codec: text(), partitions: 1, bufferBytesMax: 1_000 });
+    await notes.declare();
+    const values = ["first", "x".repeat(1_000), "small"];
+    const sent = values.map((value) => notes.publish(value, { key: "k" }));
+    await bench.sleep(1);
+    gate.resolve();
+    await Promise.all(sent);
+    assert.deepEqual(await stored(bench, "notes", 3), [values]);
+  }));
+
 test("waiting for room ends with the timeout or the signal, and nothing of it is stored", () =>
   onMemory(async (bench) => {
     const gate = Promise.withResolvers<void>();
