@@ -53,6 +53,8 @@ test("what is appended while a write is under way forms the next batch, and the 
       for (let round = 0; round < rounds; round++) {
         ledger.add(journal, 10);
         await journal.durable();
+        // Between the journal and whoever appends again there are other layers.
+        for (let layer = 0; layer < 8; layer++) await undefined;
       }
     };
     const first = again(3);
@@ -61,6 +63,25 @@ test("what is appended while a write is under way forms the next batch, and the 
     const second = again(3);
     await Promise.all([first, second]);
     assert.equal(journal.durableBatch - start + 1, 4, "1 alone, then both together three times");
+  });
+});
+
+test("a batch that ends with its memory does not split those who share it into groups that take turns", async () => {
+  const simulated = simulation();
+  await simulated.run(async () => {
+    const { ledger, journal } = await openLedger(simulated.world, { segmentBytes: 1024 * 1024, tailBytes: 128 * 1024 });
+    const start = journal.batch;
+    const rounds = 20;
+    const loop = async () => {
+      for (let round = 0; round < rounds; round++) {
+        ledger.add(journal, 200);
+        await journal.durable();
+      }
+    };
+    await Promise.all(Array.from({ length: 30 }, loop));
+    const memoryEnds = Math.ceil((journal.sizeBytes / (16 * 1024)) * 1.1);
+    assert.ok(memoryEnds > 5);
+    assert.ok(journal.durableBatch - start + 1 <= rounds + memoryEnds, `${journal.durableBatch - start + 1} batches`);
   });
 });
 
@@ -123,6 +144,41 @@ test("records are read from memory, from the file, and across the chunks of a la
     await Promise.all(ledger.entries.map(({ position }) => journal.read(position)));
     assert.ok(simulated.disk.operations(["read"]) - before <= 20, "whoever waits for one chunk shares its read");
     await ledger.verify(journal);
+  });
+});
+
+test("what is not written yet stays in memory, however much it is", async () => {
+  const simulated = simulation();
+  await simulated.run(async () => {
+    const { ledger, journal } = await openLedger(simulated.world, {
+      segmentBytes: 64 * 1024 * 1024,
+      tailBytes: 64 * 1024,
+    });
+    ledger.add(journal, 10);
+    const first = journal.durable();
+    await simulated.world.timers.sleep(0.01);
+    for (let id = 0; id < 40; id++) ledger.add(journal, 100_000);
+    await first;
+    for (const { position } of ledger.entries) assert.ok((await journal.read(position)).length > 0);
+    await journal.durable();
+    await ledger.verify(journal);
+  });
+});
+
+test("with asynchronous durability too, a segment is dropped only when the next one's snapshot is durable", async () => {
+  const simulated = simulation();
+  await simulated.run(async () => {
+    const { ledger, journal } = await openLedger(simulated.world, { durability: "async" });
+    ledger.add(journal);
+    journal.roll();
+    await journal.dropOldest();
+  });
+  simulated.crash("lost");
+  const world = simulated.restart();
+  await simulated.run(async () => {
+    const { ledger, journal } = await openLedger(world);
+    assert.deepEqual(ledger.snapshots, [1]);
+    await journal.close();
   });
 });
 

@@ -168,6 +168,9 @@ test("a newest file that holds another segment, or another journal's, is refused
   });
   simulated.disk.writeFile(path(newest), other.disk.readFile(path(newest)));
   await assert.rejects(reopen(simulated, small), (error) => error instanceof TenonError && error.code === "corrupt");
+  // Nothing but the beginning of another segment: no header in it speaks of durable data.
+  simulated.disk.writeFile(path(newest), simulated.disk.readFile(path(2)).slice(0, 100));
+  await assert.rejects(reopen(simulated, small), damaged(path(newest), 0));
   simulated.disk.writeFile(path(newest), own);
   assert.equal(await reopen(simulated, small), 60);
 });
@@ -197,4 +200,34 @@ test("damage in an older segment is found when the record is read, and named", a
     await assert.rejects(async () => journal.read(first + 8), damaged(path(1), offsetOf(first) + 8));
     await journal.close();
   });
+});
+
+test("damage in a footer is found when a part of it is read, and named", async () => {
+  const small = { segmentBytes: 4096 };
+  const { simulated } = await written(60, { end: "close", ...small });
+  await simulated.run(async () => {
+    const { journal } = await openLedger(simulated.world, small);
+    simulated.disk.flipBit(path(1), (simulated.disk.readFile(path(1)).length - TRAILER_BYTES - 40) * 8);
+    await assert.rejects(journal.readFooter(1), damaged(path(1), undefined));
+    await assert.rejects(async () => journal.readFooterPart(1, 0, 16), damaged(path(1), undefined));
+    assert.equal((await journal.readFooterPart(2, 0, 16)).length, 16);
+    await journal.close();
+  });
+});
+
+test("a machine's crash after dropping segments leaves no gap between those that are there", async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const simulated = simulatedWorld({ seed });
+    await simulated.run(async () => {
+      const { ledger, journal } = await openLedger(simulated.world);
+      while (journal.segments.length < 5) ledger.add(journal);
+      await Promise.all([journal.dropOldest(), journal.dropOldest(), journal.dropOldest()]);
+    });
+    simulated.crash("seeded");
+    simulated.restart();
+    await simulated.run(async () => {
+      const { journal } = await openLedger(simulated.world);
+      assert.equal(journal.segments[0]?.segment, 4, "what was dropped does not come back");
+    });
+  }
 });
