@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
 import { utf8Length } from "./cursor.ts";
 import { encodeHeaders, messageBytes } from "./message-run.ts";
+import type { MessageStore } from "./message-store.ts";
 import type { Queue } from "./queues.ts";
 
 /** A batch is one journal batch at most. */
@@ -36,9 +37,8 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
     }
     if (message.id !== undefined || message.dueAt !== undefined) special = true;
     const size = messageBytes(message, headersBytes);
-    if (size > capabilities.messageBytesMax || (message.key !== undefined && message.key.length > 16_384)) {
-      checkMessage(batch.topic, message, headersBytes, capabilities);
-    }
+    // Only a message of that size can break a limit.
+    if (size > capabilities.keyBytesMax) checkMessage(batch.topic, message, capabilities);
     if (message.id !== undefined) checkId(batch.topic, message.id);
     if (message.dueAt !== undefined && !Number.isFinite(message.dueAt)) {
       throw new TenonError(
@@ -58,12 +58,7 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
   return { batch, queue, headers, bytes, special };
 }
 
-function checkMessage(
-  topic: string,
-  message: NewMessage,
-  headersBytes: number,
-  capabilities: MessageCapabilities,
-): void {
+function checkMessage(topic: string, message: NewMessage, capabilities: MessageCapabilities): void {
   const keyBytes = message.key === undefined ? 0 : utf8Length(message.key);
   if (keyBytes > capabilities.keyBytesMax) {
     throw new TenonError(
@@ -74,7 +69,9 @@ function checkMessage(
       },
     );
   }
-  const messageSize = message.body.length + keyBytes + Math.max(0, headersBytes);
+  let messageSize = message.body.length + keyBytes;
+  for (const [name, value] of Object.entries(message.headers ?? {}))
+    messageSize += utf8Length(name) + utf8Length(value);
   if (messageSize > capabilities.messageBytesMax) {
     const limit = capabilities.messageBytesMax;
     throw new TenonError(
@@ -111,3 +108,110 @@ function checkProducer({ topic, producer }: Batch): void {
     );
   }
 }
+
+/** Appending: what is checked, what is known already, and what is written. */
+export class Appends {
+  readonly #store: MessageStore;
+  readonly #capabilities: MessageCapabilities;
+
+  constructor(store: MessageStore, capabilities: MessageCapabilities) {
+    this.#store = store;
+    this.#capabilities = capabilities;
+  }
+
+  append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    const { core } = this.#store;
+    try {
+      core.throwIfClosed();
+      const checked = this.check(batch);
+      let positions = this.known(checked);
+      if (positions === undefined) {
+        core.throwIfFull(`publishing to topic ${batch.topic}`);
+        core.journal.ensureRoom(...roomFor(checked));
+        positions = this.write(checked);
+      }
+      return core.journal.durable().then(() => positions);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  check(batch: Batch): CheckedBatch {
+    const queue = this.#store.topic(batch.topic).queues[batch.partition];
+    if (queue !== undefined) return checkBatch(batch, queue, this.#capabilities);
+    const count = this.#store.topic(batch.topic).queues.length;
+    throw new TenonError(
+      "invalid",
+      `topic ${batch.topic} has no partition ${batch.partition}; it has 0 to ${count - 1}`,
+    );
+  }
+
+  /** The positions of a batch that its producer repeats. */
+  known({ batch, queue }: CheckedBatch): (bigint | undefined)[] | undefined {
+    if (batch.producer === undefined) return undefined;
+    const known = this.#store.producers.check(batch.producer, queue.topic.id, queue.id, batch.messages.length);
+    if (known === undefined) return undefined;
+    return batch.messages.map((_, i) => {
+      const offset = known.offsets === undefined ? known.first + i : known.offsets[i]!;
+      return offset < 0 ? undefined : BigInt(offset);
+    });
+  }
+
+  /** Writes a checked batch whose producer, if any, says it is new. Synchronous: all of its records are in one journal batch. */
+  write(checked: CheckedBatch): (bigint | undefined)[] {
+    const { batch, queue } = checked;
+    const now = this.#store.core.world.clock.now();
+    if (checked.special) return this.#appendSpecial(checked, now);
+    const first = queue.next;
+    const count = batch.messages.length;
+    const producer = batch.producer && { ...batch.producer, count, offsets: undefined };
+    this.#store.writeRun(queue, { first, count, now, producer, source: undefined, moved: false }, checked);
+    const positions: bigint[] = new Array(count);
+    for (let i = 0; i < count; i++) positions[i] = BigInt(first + i);
+    return positions;
+  }
+
+  /** Some messages have ids, of which some may be known, and some are delayed. */
+  #appendSpecial(checked: CheckedBatch, now: number): (bigint | undefined)[] {
+    const { batch, queue } = checked;
+    const topic = queue.topic.id;
+    const first = queue.next;
+    const offsets: number[] = [];
+    const indexes: number[] = [];
+    const fresh = new Map<string, number>();
+    for (let i = 0; i < batch.messages.length; i++) {
+      const { id, dueAt } = batch.messages[i]!;
+      const known = id === undefined ? undefined : (fresh.get(id) ?? this.#store.ids.find(topic, id, now));
+      const offset = known ?? (dueAt !== undefined && dueAt > now ? -1 : first + indexes.length);
+      offsets.push(offset);
+      if (known !== undefined) continue;
+      if (id !== undefined) fresh.set(id, offset);
+      if (offset >= 0) indexes.push(i);
+      else this.#store.delayed.write(queue, batch.messages[i]!, checked.headers?.[i]);
+    }
+    for (const [id, offset] of fresh) this.#store.noteId(topic, id, offset, now);
+    const count = indexes.length;
+    const producer = batch.producer && { ...batch.producer, count: offsets.length, offsets };
+    if (count > 0 || producer !== undefined) {
+      const messages = indexes.map((i) => batch.messages[i]!);
+      const headers = checked.headers && indexes.map((i) => checked.headers![i]);
+      this.#store.writeRun(
+        queue,
+        { first, count, now, producer, source: undefined, moved: false },
+        { batch: { messages }, headers, bytes: -1 },
+      );
+    }
+    return offsets.map((offset) => (offset < 0 ? undefined : BigInt(offset)));
+  }
+}
+
+/** Payload bytes and records that a checked batch takes at most. */
+export function roomFor({ batch, bytes }: CheckedBatch): [payloadBytes: number, records: number] {
+  const count = batch.messages.length;
+  return [bytes + runOverheadBytesMax + count * messageOverheadBytesMax, count + 1];
+}
+
+/** A run's header with the longest producer id. */
+const runOverheadBytesMax = 512;
+/** A delayed message's header, or an offset in the producer's mark. */
+const messageOverheadBytesMax = 32;

@@ -5,7 +5,7 @@ import type { Core } from "./core.ts";
 import { Reader, Writer } from "./cursor.ts";
 import { type Delay, Delays } from "./delays.ts";
 import { type Journal, type Position, segmentOf } from "./journal/journal.ts";
-import { messageBytes, writeMessage } from "./message-run.ts";
+import { messageBytes, readMessageId, writeMessage } from "./message-run.ts";
 import type { Queue } from "./queues.ts";
 import { recordKind, snapshotChunkCount } from "./records.ts";
 
@@ -22,6 +22,8 @@ export interface DelayTarget {
   queue(id: number): Queue;
   /** Appends the encoded message at the partition's end and notes that the delayed record is done with. */
   release(queue: Queue, encoded: Buffer, source: Position, now: number): void;
+  /** A delayed message with this id was accepted. */
+  noteId(queue: Queue, id: string, at: number): void;
 }
 
 /** The messages that wait for their instant. When it comes, a copy is appended at the end of the partition. */
@@ -64,8 +66,11 @@ export class DelayedMessages {
     const queue = reader.u32();
     const dueAt = reader.f64();
     const from = reader.f64();
-    if (from < 0) this.#count(this.#target.queue(queue).topic, 1);
-    else this.#replayed!.delete(from);
+    if (from < 0) {
+      this.#count(this.#target.queue(queue).topic, 1);
+      const id = readMessageId(reader);
+      if (id !== undefined) this.#target.noteId(this.#target.queue(queue), id, this.#core.world.clock.now());
+    } else this.#replayed!.delete(from);
     this.#replayed!.set(position, { dueAt, position, queue });
   }
 

@@ -8,7 +8,8 @@ import { Reader } from "./cursor.ts";
 import { encodeFooter, loadFooter } from "./footer.ts";
 import { Journal, type JournalState } from "./journal/journal.ts";
 import { KeyValueStore } from "./key-value-store.ts";
-import { replayLaneCommit } from "./lanes.ts";
+import { replayGrant, replayLaneCommit, replaySeek } from "./lanes.ts";
+import { EmbeddedMessages } from "./message-engine.ts";
 import { MessageStore } from "./message-store.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot, writeSnapshot } from "./snapshot.ts";
@@ -42,9 +43,10 @@ export interface EngineSettings {
 export class JournaledEngine implements EmbeddedEngine, JournalState {
   readonly name: EmbeddedEngine["name"];
   readonly world: World;
-  readonly messages: MessageStore;
+  readonly messages: EmbeddedMessages;
   readonly keyValue: KeyValueStore;
   readonly cleaner: Cleaner;
+  readonly #store: MessageStore;
   readonly #core: Core;
   readonly #lock: DiskLock;
   readonly #ended = new AbortController();
@@ -71,9 +73,10 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.world = settings.world;
     this.#lock = lock;
     this.#core = new Core(settings.world, settings.directory, settings.sizeBytesMax);
-    this.messages = new MessageStore(this.#core, settings.survives, settings.retentionMs);
+    this.#store = new MessageStore(this.#core);
+    this.messages = new EmbeddedMessages(this.#store, settings.survives, settings.retentionMs);
     this.keyValue = new KeyValueStore(this.#core, settings.survives);
-    this.cleaner = new Cleaner(this.#core, this.messages, this.keyValue, settings.sizeBytesMax);
+    this.cleaner = new Cleaner(this.#core, this.#store, this.keyValue, settings.sizeBytesMax);
   }
 
   get ended(): AbortSignal {
@@ -84,11 +87,8 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     return this.#core.journal.sizeBytes;
   }
 
-  /** Everything is replayed: what the journal says is durable, and whoever owned a lane is gone. */
   #start(): void {
-    for (const queue of this.messages.catalogue.queues) queue.visible = queue.next;
-    for (const lane of this.messages.catalogue.lanes) lane.ownerVanished();
-    this.messages.delayed.start();
+    this.#store.start();
     this.cleaner.start();
   }
 
@@ -122,25 +122,27 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   loadFooter(segment: number, footer: Buffer): void {
-    loadFooter(segment, footer, this.messages, this.keyValue);
+    loadFooter(segment, footer, this.#store, this.keyValue);
   }
 
   footer(segment: number): Uint8Array {
-    return encodeFooter(segment, this.messages, this.keyValue);
+    return encodeFooter(segment, this.#store, this.keyValue);
   }
 
   snapshot(journal: Journal): void {
-    writeSnapshot(journal, this.messages, this.keyValue);
+    writeSnapshot(journal, this.#store, this.keyValue);
   }
 
   replay(kind: number, payload: Buffer, position: number): void {
-    const { messages, keyValue } = this;
+    const { keyValue } = this;
+    const messages = this.#store;
+    const laneOf = (id: number) => messages.catalogue.lane(id);
     switch (kind) {
       case recordKind.run:
         messages.replayRun(payload, position);
         break;
       case recordKind.laneCommit:
-        replayLaneCommit(new Reader(payload), (id) => messages.catalogue.lane(id));
+        replayLaneCommit(new Reader(payload), laneOf);
         break;
       case recordKind.keyValues:
         keyValue.replay(payload, position);
@@ -156,10 +158,10 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
         break;
       case recordKind.laneGranted:
       case recordKind.laneReleased:
-        messages.replayGrant(payload, kind === recordKind.laneGranted);
+        replayGrant(new Reader(payload), kind === recordKind.laneGranted, laneOf);
         break;
       case recordKind.laneSeek:
-        messages.replaySeek(payload);
+        replaySeek(new Reader(payload), laneOf);
         break;
       default:
         if (replaySnapshot(kind, payload, messages, keyValue)) break;
@@ -168,7 +170,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   durable(batch: number): void {
-    this.messages.queues.durable(batch);
+    this.#store.queues.durable(batch);
     this.keyValue.durable(batch);
   }
 

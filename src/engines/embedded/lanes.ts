@@ -76,6 +76,19 @@ export function writeHeld(writer: Writer, base: number, offset: number, entry: H
     .f64(entry.dueAt);
 }
 
+/** A grant or an orderly release: `lane u32 · fence f64`. */
+export function replayGrant(reader: Reader, granted: boolean, laneOf: (id: number) => Lane): void {
+  const lane = laneOf(reader.u32());
+  lane.fence = reader.f64();
+  lane.granted = granted;
+  if (!granted) lane.suspectBelow = 0;
+}
+
+/** `lane u32 · low f64` */
+export function replaySeek(reader: Reader, laneOf: (id: number) => Lane): void {
+  laneOf(reader.u32()).seek(reader.f64());
+}
+
 export function replayLaneCommit(reader: Reader, laneOf: (id: number) => Lane): void {
   const lane = laneOf(reader.u32());
   reader.f64();

@@ -1,0 +1,227 @@
+import { TenonError } from "../../contracts/errors.ts";
+import type { Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../contracts/messages.ts";
+import { type Appends, roomFor } from "./appends.ts";
+import type { Group, Topic } from "./catalogue.ts";
+import { Writer } from "./cursor.ts";
+import { LaneOwner } from "./lane-owner.ts";
+import { type Lane, laneCommitBytes, writeHeld } from "./lanes.ts";
+import { GroupMembers } from "./memberships.ts";
+import type { MessageStore } from "./message-store.ts";
+import { checkName } from "./names.ts";
+import type { Queue } from "./queues.ts";
+import { recordKind } from "./records.ts";
+
+/** Who owns which lane, and what owners do with them: grants, commits, releases, seeks. */
+export class LaneGrants {
+  readonly #store: MessageStore;
+  readonly #appends: Appends;
+  readonly #members = new Map<Group, GroupMembers>();
+
+  constructor(store: MessageStore, appends: Appends) {
+    this.#store = store;
+    this.#appends = appends;
+  }
+
+  memberCount(group: Group): number {
+    return this.#members.get(group)?.size ?? 0;
+  }
+
+  async join(topicName: string, groupName: string, options: JoinOptions): Promise<Membership> {
+    this.#store.core.throwIfClosed();
+    checkName("group", groupName);
+    checkJoin(options);
+    const topic = this.#store.topic(topicName);
+    let group = topic.groups.get(groupName);
+    if (group === undefined) {
+      const starts = await this.#starts(topic, options.from ?? "now");
+      this.#store.core.throwIfClosed();
+      group = topic.groups.get(groupName) ?? this.#store.declareGroup(topic, groupName, starts);
+    }
+    if (group.batch > this.#store.core.journal.durableBatch) await this.#store.core.journal.durable();
+    this.#store.core.throwIfClosed();
+    let members = this.#members.get(group);
+    if (members === undefined) {
+      const grants = {
+        grant: (lane: Lane, join: JoinOptions) => this.#grant(lane, join),
+        released: (lane: Lane) => this.#released(lane),
+      };
+      members = new GroupMembers(group, grants, this.#store.core.world.timers);
+      this.#members.set(group, members);
+    }
+    return members.join(options);
+  }
+
+  async #grant(lane: Lane, options: JoinOptions): Promise<LaneOwner> {
+    this.#store.core.throwIfClosed();
+    lane.fence += 1;
+    lane.granted = true;
+    this.#writeGrant(recordKind.laneGranted, lane);
+    await this.#store.core.journal.durable();
+    return new LaneOwner(
+      lane,
+      {
+        index: this.#store.index,
+        read: (position) => this.#store.core.journal.read(position),
+        commit: (owner, change) => this.#commit(owner, change),
+        release: (owner) => this.#releaseLane(owner),
+      },
+      options.windowMax,
+    );
+  }
+
+  #released(lane: Lane): void {
+    lane.granted = false;
+    lane.suspectBelow = 0;
+    if (this.#store.core.closed) return;
+    this.#writeGrant(recordKind.laneReleased, lane);
+    this.#store.core.flush();
+  }
+
+  #writeGrant(kind: number, lane: Lane): void {
+    const at = this.#store.core.journal.append(kind, 12);
+    new Writer(this.#store.core.journal.buffer, at).u32(lane.id).f64(lane.fence);
+  }
+
+  async #releaseLane(owner: LaneOwner): Promise<void> {
+    if (owner.ended) return;
+    owner.ended = true;
+    owner.wake();
+    this.#members.get(owner.lane.group)?.ended(owner.lane, true);
+  }
+
+  #commit(owner: LaneOwner, change: LaneCommit): Promise<void> {
+    try {
+      this.#store.core.throwIfClosed();
+      owner.throwIfEnded();
+      const appends = (change.appends ?? []).map((batch) => this.#appends.check(batch));
+      const fresh = appends.filter((checked) => this.#appends.known(checked) === undefined);
+      const settled = this.#offsets(owner.lane, change.settled);
+      const held = this.#holds(owner.lane, change.held ?? []);
+      const bytes = laneCommitBytes(settled.length, held.length);
+      let total = bytes;
+      let records = 1;
+      for (const checked of fresh) {
+        const [payloadBytes, ownRecords] = roomFor(checked);
+        total += payloadBytes;
+        records += ownRecords;
+      }
+      this.#store.core.journal.ensureRoom(total, records);
+      for (const checked of fresh) this.#appends.write(checked);
+      this.#writeCommit(owner.lane, settled, held, bytes);
+      if (change.settled.length > 0) owner.wake();
+      return this.#store.core.journal.durable();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The positions to settle, as numbers, less those that are settled already. */
+  #offsets(lane: Lane, positions: readonly bigint[]): number[] {
+    const offsets: number[] = [];
+    for (let i = 0; i < positions.length; i++) {
+      const offset = existing(lane, positions[i]!);
+      if (offset >= lane.settled.low) offsets.push(offset);
+    }
+    return offsets;
+  }
+
+  #holds(lane: Lane, held: readonly Held[]): readonly Held[] {
+    return held.filter((entry) => existing(lane, entry.position) >= lane.settled.low);
+  }
+
+  #writeCommit(lane: Lane, settled: readonly number[], held: readonly Held[], bytes: number): void {
+    const journal = this.#store.core.journal;
+    const base = lane.settled.low;
+    const start = journal.append(recordKind.laneCommit, bytes);
+    const buffer = journal.buffer;
+    const writer = new Writer(buffer, start);
+    writer.u32(lane.id).f64(lane.fence).f64(base).u32(settled.length).u32(held.length);
+    let at = writer.at;
+    for (let i = 0; i < settled.length; i++) {
+      at = buffer.writeUInt32LE(settled[i]! - base, at);
+      lane.settle(settled[i]!);
+    }
+    writer.at = at;
+    for (const { position, failures, deliveries, dueAt } of held) {
+      const entry = { failures, deliveries, dueAt };
+      writeHeld(writer, base, Number(position), entry);
+      lane.hold(Number(position), entry);
+    }
+  }
+
+  async seek(topicName: string, groupName: string, to: SeekTarget): Promise<void> {
+    this.#store.core.throwIfClosed();
+    const topic = this.#store.topic(topicName);
+    const group = topic.groups.get(groupName);
+    if (group === undefined) {
+      throw new TenonError("not-found", `topic ${topicName} has no group ${groupName}; declare it or consume first`);
+    }
+    const starts = await this.#starts(topic, to, group);
+    this.#store.core.throwIfClosed();
+    this.#store.core.journal.ensureRoom(group.lanes.length * 12, group.lanes.length);
+    for (const lane of group.lanes) {
+      lane.seek(starts[lane.queue.partition]!);
+      const at = this.#store.core.journal.append(recordKind.laneSeek, 12);
+      new Writer(this.#store.core.journal.buffer, at).u32(lane.id).f64(lane.settled.low);
+    }
+    this.#members
+      .get(group)
+      ?.takeAll(new TenonError("lost", `group ${groupName} of topic ${topicName} was moved to another position`));
+    for (const lane of group.lanes) lane.suspectBelow = 0;
+    await this.#store.core.journal.durable();
+  }
+
+  /** The offset to start from, by partition. */
+  async #starts(topic: Topic, target: SeekTarget, group?: Group): Promise<number[]> {
+    return Promise.all(
+      topic.queues.map(async (queue) => {
+        const first = this.#store.index.firstOffset(queue);
+        if (target === "now") return queue.next;
+        if (target === "earliest") return first;
+        if ("at" in target) return this.#offsetAt(queue, target.at);
+        const position = target.positions.get(queue.partition);
+        if (position === undefined) return group?.lanes[queue.partition]?.settled.low ?? queue.next;
+        return Math.min(Math.max(Number(position), first), queue.next);
+      }),
+    );
+  }
+
+  /** The first message published at or after the instant: a binary search over offsets, each step reading a run's header. */
+  async #offsetAt(queue: Queue, at: number): Promise<number> {
+    let from = this.#store.index.firstOffset(queue);
+    let to = queue.visible;
+    while (from < to) {
+      const middle = Math.floor((from + to) / 2);
+      const publishedAt = await this.#store.publishedAt(queue, middle);
+      if (publishedAt === undefined || publishedAt >= at) to = middle;
+      else from = middle + 1;
+    }
+    return from;
+  }
+
+  /** Releases every lane in order; what is written here goes out with the journal's close. */
+  releaseAll(): void {
+    for (const lane of this.#store.catalogue.lanes) {
+      if (!lane.granted) continue;
+      lane.granted = false;
+      this.#writeGrant(recordKind.laneReleased, lane);
+    }
+  }
+
+  close(reason: TenonError): void {
+    for (const members of this.#members.values()) members.close(reason);
+  }
+}
+
+/** A position as an offset; `invalid` when no message of the lane has it. */
+function existing(lane: Lane, position: bigint): number {
+  const offset = Number(position);
+  if (offset < lane.queue.visible && offset >= 0) return offset;
+  const place = `topic ${lane.group.topic.name}/${lane.queue.partition}`;
+  throw new TenonError("invalid", `position ${position} of ${place} does not exist; commit what was fetched`);
+}
+
+function checkJoin({ sessionMs, revokeMs, windowMax }: JoinOptions): void {
+  if (sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1) return;
+  throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
+}
