@@ -148,10 +148,12 @@ export const watchCases: readonly KeyValueCase[] = [
     async run({ engine }) {
       const { clock } = engine.world;
       const before = clock.now();
-      const { version } = await committed(engine, put("k", "1", { ttlMs: 100 }));
       const watching = new Watching(engine, "k");
-      deepEqual([...(await watching.state())], [["k", "1"]]);
-      const event = await watching.next();
+      await watching.state();
+      const { version } = await committed(engine, put("k", "1", { ttlMs: 100 }));
+      // However long the commit took, the put may have been merged away, but not the delete.
+      let event = await watching.next();
+      if (event.type === "put") event = await watching.next();
       ok(event.type === "delete" && event.key === "k" && event.version > version);
       ok(clock.now() >= before + 100);
       await watching.end();

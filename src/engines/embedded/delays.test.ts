@@ -3,11 +3,14 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type Delay, Delays } from "./delays.ts";
 
-const delay = fc.record({
-  dueAt: fc.integer({ min: 0, max: 50 }),
-  position: fc.integer({ min: 0, max: 2 ** 50 }),
-  queue: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
-});
+const delay = fc.record(
+  {
+    dueAt: fc.integer({ min: 0, max: 50 }),
+    position: fc.integer({ min: 0, max: 2 ** 50 }),
+    queue: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  },
+  { noNullPrototype: true },
+);
 
 function byInstant(a: Delay, b: Delay): number {
   return a.dueAt - b.dueAt || a.position - b.position;
