@@ -50,6 +50,8 @@ export interface Call {
   status: "under way" | "acknowledged" | "unknown" | "refused";
   /** What a commit of key-values answered. */
   committed: boolean | undefined;
+  /** It is part of what the engine held afterwards. */
+  kept: boolean;
 }
 
 interface ModelLane {
@@ -171,7 +173,7 @@ export class History {
 
   /** To be called in the same turn as the engine. */
   begin(operation: Operation): Call {
-    const call: Call = { operation, status: "under way", committed: undefined };
+    const call: Call = { operation, status: "under way", committed: undefined, kept: false };
     this.#calls.push(call);
     if (operation.type === "delay") for (const name of operation.append.names) this.#delayed.add(name);
     return call;
@@ -209,7 +211,9 @@ export class History {
     throw new Error("unreachable: the contents differ");
   }
 
-  #accept({ operation, committed }: Call): void {
+  #accept(call: Call): void {
+    const { operation, committed } = call;
+    call.kept = true;
     const expected = this.#model.apply(operation);
     if (committed !== undefined) assert.equal(committed, expected, "a conditional commit was decided wrongly");
   }
