@@ -54,7 +54,7 @@ export function readTimedBody(body: Uint8Array): { slot: number; sentAt: number 
 
 /**
  * Keeps `inFlight` callers busy, each of which awaits its operation before it starts the next one, and answers the
- * operations completed per second after a warm-up.
+ * operations completed per second after a warm-up. It goes on beyond `durationMs` until every caller had its turn on average.
  */
 export async function closedLoop(
   inFlight: number,
@@ -72,7 +72,7 @@ export async function closedLoop(
     const now = performance.now();
     if (measured === undefined) {
       if (now >= warmUpUntil) measured = { at: now, completed };
-    } else if (running && now >= measured.at + durationMs) {
+    } else if (running && now >= measured.at + durationMs && completed - measured.completed >= inFlight) {
       rate = ((completed - measured.completed) / (now - measured.at)) * 1_000;
       running = false;
     }
