@@ -121,11 +121,14 @@ export const messagingCrashCases: readonly MessageCase[] = [
       let deliveries = 0;
       let companions: readonly string[] = [];
       let expected = 0;
-      await orders(subject.engine).publish("deadly", { key: "deadly" });
+      await orders(subject.engine, { partitions: 2 }).publish("deadly", { key: "deadly", partition: 1 });
       for (let life = 0; life < 8; life++) {
-        const target = orders(subject.engine);
-        await target.publishMany(numbered(10, `life${life}.`).map((value) => ({ value, key: value })));
-        expected += 10;
+        const target = orders(subject.engine, { partitions: 2 });
+        for (const partition of [0, 1]) {
+          const values = numbered(10, `life${life}.partition${partition}.`);
+          await target.publishMany(values.map((value) => ({ value, key: value, partition })));
+        }
+        expected += 20;
         const deadly = new Gate();
         const running = new Set<string>();
         await target.consume(
@@ -157,7 +160,7 @@ export const messagingCrashCases: readonly MessageCase[] = [
         await lives.crash();
       }
       const { engine } = subject;
-      const target = orders(engine);
+      const target = orders(engine, { partitions: 2 });
       await eventually(engine.world, "all others are handled", () => others.size === expected);
       await settled(engine);
       const letters = await target.deadLetters("group").peek(10);
