@@ -1,7 +1,7 @@
+import type { Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership, MessageEngine, SeekTarget } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
-import type { Codec } from "./codec.ts";
 import { Dispatcher, type Handler } from "./dispatcher.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError, describeError } from "./failures.ts";

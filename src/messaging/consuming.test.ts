@@ -235,6 +235,30 @@ test("a handler past its timeout has its signal aborted, its key waits, and its 
     assert.ok(events[2]![1] >= 500, String(events));
   }));
 
+test("every handler has its own time, however many run", () =>
+  onMemory(async ({ engine, until, world, sleep }) => {
+    const notes = topic(engine, "notes", { ...options, partitions: 1 });
+    const took: number[] = [];
+    let ended = 0;
+    await using _consumer = await notes.consume(
+      "g",
+      async (value, { signal }) => {
+        const started = world.clock.monotonic();
+        signal.addEventListener("abort", () => took.push(world.clock.monotonic() - started));
+        await sleep(Number(value) % 3 === 0 ? 400 : 100);
+        ended += 1;
+      },
+      { handlerTimeoutMs: 200 },
+    );
+    for (const value of range(30)) {
+      await notes.publish(value);
+      await sleep(17);
+    }
+    await until(() => ended === 30);
+    assert.equal(took.length, 10);
+    for (const ms of took) assert.ok(ms >= 200 && ms < 202, String(took));
+  }));
+
 test("a handler that is given up counts as a failure; what it answers later changes nothing, and its fence is the smaller one", () =>
   onMemory(async ({ engine, until }) => {
     const notes = topic(engine, "notes", { ...options, partitions: 1 });

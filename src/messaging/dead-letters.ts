@@ -1,7 +1,7 @@
+import type { Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { Lane, MessageEngine, MessageHeaders, NewMessage, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
-import type { Codec } from "./codec.ts";
 import { originOf } from "./delivery.ts";
 import { describeError } from "./failures.ts";
 import { deadAtHeader, failuresHeader, groupHeader, idHeader, publishedHeaders, reasonHeader } from "./headers.ts";

@@ -1,7 +1,7 @@
+import type { Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { NewMessage } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
-import type { Codec } from "./codec.ts";
 import { DeliveryContext, type MessageContext } from "./context.ts";
 import { copyForRetry, DeadLetter, deadLetterOf, reasonOf, undecodableReason } from "./dead-letter.ts";
 import type { Delivery } from "./delivery.ts";

@@ -16,7 +16,10 @@ test("the hash of known keys is what Kafka's own tests expect", () => {
 });
 
 test("the fast way over characters answers what the way over bytes does, for every key", () => {
-  const keys = fc.oneof(fc.string({ unit: "binary" }), fc.string({ unit: "grapheme-ascii" }));
+  const keys = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 40 }),
+    fc.string({ unit: "grapheme-ascii", maxLength: 40 }),
+  );
   fc.assert(fc.property(keys, (key) => murmur2(key) === murmur2OfBytes(new TextEncoder().encode(key))));
   for (const key of ["", "é", "abcé", "abcdé", "a\u0100", "\u0100bcd", "日本語", "😀"]) {
     assert.equal(murmur2(key), murmur2OfBytes(new TextEncoder().encode(key)), JSON.stringify(key));

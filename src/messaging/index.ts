@@ -1,3 +1,13 @@
+export {
+  bytes,
+  type Codec,
+  json,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchemaV1,
+  schemaCodec,
+  text,
+} from "../codec/index.ts";
 export type { Outcome } from "../contracts/errors.ts";
 export { TenonError } from "../contracts/errors.ts";
 export type {
@@ -8,7 +18,6 @@ export type {
   SeekTarget,
   TopicDescription,
 } from "../contracts/messages.ts";
-export { bytes, type Codec, json, text } from "./codec.ts";
 export type { ConsumeOptions, Consumer } from "./consumer.ts";
 export type { MessageContext } from "./context.ts";
 export { DeadLetter } from "./dead-letter.ts";
@@ -17,7 +26,6 @@ export type { Handler } from "./dispatcher.ts";
 export type { Receipt } from "./producer.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
 export type { RetryOptions } from "./retry-policy.ts";
-export type { SchemaIssue, SchemaResult, StandardSchemaV1 } from "./schema.ts";
 export {
   type Lag,
   type MessagingEngine,

@@ -1,7 +1,7 @@
+import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, NewMessage, SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
-import { type Codec, validated } from "./codec.ts";
 import { type ConsumeOptions, type Consumer, type GroupConsumer, startConsumer } from "./consumer.ts";
 import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
 import type { Handler } from "./dispatcher.ts";
@@ -10,7 +10,6 @@ import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
 import { Producer, type Receipt } from "./producer.ts";
 import { dueAtOf, type MessageOptions, measure, type PublishOptions } from "./publication.ts";
-import type { StandardSchemaV1 } from "./schema.ts";
 
 /** What a topic needs below it: every engine that carries messages has both. */
 export interface MessagingEngine {
@@ -307,11 +306,11 @@ class EngineTopic<T> implements Topic<T> {
     try {
       return this.#codec.encode(value);
     } catch (error) {
-      if (error instanceof TenonError) throw error;
+      const ours = error instanceof TenonError;
       throw new TenonError(
-        "invalid",
-        `A value for topic "${this.name}" cannot be encoded as ${this.#codec.contentType}; see the cause.`,
-        { fields: { topic: this.name }, cause: error },
+        ours ? error.code : "invalid",
+        `A value for topic "${this.name}" cannot be encoded as ${this.#codec.contentType}${ours ? `. ${error.message}` : "; see the cause."}`,
+        { fields: { ...(ours && error.fields), topic: this.name }, cause: error },
       );
     }
   }
@@ -369,7 +368,7 @@ function codecOf<T>(name: string, options: TopicOptions<T>): Codec<T> {
       fields: { topic: name },
     });
   }
-  return options.codec ?? validated(options.schema as StandardSchemaV1<unknown, T>);
+  return options.codec ?? schemaCodec(options.schema as StandardSchemaV1<unknown, T>);
 }
 
 function checkProducer(producer: TopicSettings["producer"]): void {
