@@ -79,7 +79,7 @@ const order: StandardSchemaV1<unknown, Order> = {
     validate(value) {
       const { id, count = 1 } = value as Partial<Order>;
       if (typeof id !== "string")
-        return { issues: [{ message: `not ${id}`, path: [{ key: "id" }] }, { message: "no" }] };
+        return { issues: [{ message: `not ${id}`, path: ["order", { key: "id" }] }, { message: "no" }] };
       return { value: { id, count } };
     },
   },
@@ -98,7 +98,7 @@ test("a value that does not fit its schema is refused by paths, without the valu
   const wrong = { id: 4711 } as unknown as Order;
   for (const error of [refusal(() => codec.encode(wrong)), refusal(() => codec.decode(json().encode(wrong)))]) {
     assert.equal(error.code, "invalid");
-    assert.match(error.message, /sample schema at: id, \(root\)\./);
+    assert.match(error.message, /sample schema at: order\.id, \(root\)\./);
     assert.equal(error.message.includes("4711"), false);
     assert.equal(error.fields.issueCount, 2);
   }
