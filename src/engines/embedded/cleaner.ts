@@ -82,6 +82,7 @@ export class Cleaner {
   #mayGo(segment: number, sizeBytes: number): boolean {
     const live = this.#liveBytes(segment);
     const now = this.#core.world.clock.now();
+    if (!this.#short && this.#messages.ids.needs(segment, now)) return false;
     if (live > sizeBytes * liveRatioMax) {
       this.#settledSince.delete(segment);
       return this.#mostlyGarbage();

@@ -14,7 +14,7 @@ export function encodeFooter(segment: number, messages: MessageStore, keyValues:
     messages.index.addSegment(SegmentDirectory.decode(segment, directory).directory);
   }
   messages.queues.sealed();
-  return Buffer.concat([directory, keyValues.footer(), encodeIds(messages)]);
+  return Buffer.concat([directory, keyValues.footer(), encodeIds(segment, messages)]);
 }
 
 export function loadFooter(segment: number, footer: Buffer, messages: MessageStore, keyValues: KeyValueStore): void {
@@ -22,23 +22,27 @@ export function loadFooter(segment: number, footer: Buffer, messages: MessageSto
   if (directory.size > 0) messages.index.addSegment(directory);
   const reader = new Reader(footer, sectionBytes);
   keyValues.loadFooter(reader);
-  loadIds(reader, messages);
+  loadIds(segment, reader, messages);
 }
 
-function encodeIds(messages: MessageStore): Buffer {
+function encodeIds(segment: number, messages: MessageStore): Buffer {
   const ids = messages.takeActiveIds();
+  const now = messages.core.world.clock.now();
+  if (ids.length > 0) messages.ids.sealed(segment, now);
   let bytes = 8 + 4;
   for (const { id } of ids) bytes += 4 + stringBytes(id) + 8 + 8;
-  const writer = new Writer(Buffer.allocUnsafe(bytes)).f64(messages.core.world.clock.now()).u32(ids.length);
+  const writer = new Writer(Buffer.allocUnsafe(bytes)).f64(now).u32(ids.length);
   for (const { topic, id, offset, at } of ids) writer.u32(topic).string(id).f64(offset).f64(at);
   return writer.buffer;
 }
 
 /** Ids of a segment that was sealed longer ago than they are remembered are not even looked at. */
-function loadIds(reader: Reader, messages: MessageStore): void {
+function loadIds(segment: number, reader: Reader, messages: MessageStore): void {
   const sealedAt = reader.f64();
   if (sealedAt + idWindowMs < messages.core.world.clock.now()) return;
-  for (let left = reader.u32(); left > 0; left--) {
+  const count = reader.u32();
+  if (count > 0) messages.ids.sealed(segment, sealedAt);
+  for (let left = count; left > 0; left--) {
     const topic = reader.u32();
     messages.ids.add(topic, reader.string(), reader.f64(), reader.f64());
   }

@@ -10,6 +10,8 @@ export class IdWindow {
   #young = new Map<string, number>();
   #old = new Map<string, number>();
   #youngSince = 0;
+  /** When the segments were sealed whose footers hold ids; opening reads them from there. */
+  readonly #sealedAt = new Map<number, number>();
 
   /** -1 for a message that was delayed; `undefined` when the id is new. */
   find(topic: number, id: string, now: number): number | undefined {
@@ -22,6 +24,20 @@ export class IdWindow {
     this.#age(now);
     if (this.#young.size === 0) this.#youngSince = now;
     this.#young.set(`${topic}/${id}`, offset);
+  }
+
+  /** The segment's footer, written at that instant, holds ids. */
+  sealed(segment: number, at: number): void {
+    this.#sealedAt.set(segment, at);
+  }
+
+  /** Whether ids that are still remembered would be forgotten by the next opening without this segment. */
+  needs(segment: number, now: number): boolean {
+    const at = this.#sealedAt.get(segment);
+    if (at === undefined) return false;
+    if (now - at < idWindowMs) return true;
+    this.#sealedAt.delete(segment);
+    return false;
   }
 
   #age(now: number): void {
