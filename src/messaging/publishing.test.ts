@@ -357,20 +357,6 @@ test("a value that cannot be encoded is refused by topic and content type, which
     }
   }));
 
-test("a value that cannot be encoded is refused by topic and content type, whichever codec refuses it", () =>
-  onMemory(async ({ engine }) => {
-    const foreign = { contentType: "text/x", encode: () => assert.fail("no"), decode: () => "" };
-    for (const codec of [json<unknown>(), foreign]) {
-      await assert.rejects(topic(engine, "notes", { codec }).publish(undefined), (error: unknown) => {
-        assert.ok(error instanceof TenonError);
-        assert.equal(error.code, "invalid");
-        assert.equal(error.fields.topic, "notes");
-        assert.ok(error.message.includes(`topic "notes" cannot be encoded as ${codec.contentType}`));
-        return true;
-      });
-    }
-  }));
-
 test("arguments that make no sense are refused, and nothing is stored", () =>
   onMemory(async ({ engine }) => {
     const notes = topic(engine, "notes", { codec: json<unknown>(), partitions: 2 });
