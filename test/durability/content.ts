@@ -94,8 +94,8 @@ async function allDue(engine: EmbeddedEngine, topic: string): Promise<void> {
     assert.ok(clock.monotonic() < end, `delayed messages of ${topic} do not become due`);
     await timers.sleep(20);
   }
-  // What has just become due may still be on its way to the disk.
-  await timers.sleep(100);
+  // What has just become due may still be on its way to the disk; a commit waits for everything before it.
+  await engine.keyValue.commit([]);
 }
 
 async function groupContent(

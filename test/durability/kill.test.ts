@@ -52,9 +52,11 @@ class Ledger {
   #begun({ operation, mark }: Report & { type: "calls" }) {
     const call = this.history.begin(operation);
     if (operation.type !== "append" || mark === undefined) return { call, repeatable: undefined };
+    const name = mark.producer?.id ?? mark.ids?.[0];
+    if (name === undefined) return { call, repeatable: undefined };
     const repeatable: Repeatable = { call, mark, positions: undefined };
     // Only the newest batch of a producer is repeated, as producers do; ids may come again in any order.
-    this.repeatable.set(mark.producer?.id ?? mark.ids![0]!, repeatable);
+    this.repeatable.set(name, repeatable);
     return { call, repeatable };
   }
 }
@@ -106,8 +108,14 @@ test(`${rounds} processes are killed at random instants, and nothing that was ac
   const ledger = new Ledger();
   for (let round = 0; round < rounds; round++) {
     ledger.startRound();
-    const order = { directory, round, seed: random(2 ** 31), segmentBytes: segmentBytes[random(4)]! };
-    const reportsMax = 1 + random(round % 5 === 4 ? 30 : 6_000);
+    const order = {
+      directory,
+      round,
+      seed: random(2 ** 31),
+      segmentBytes: segmentBytes[random(4)]!,
+      ids: round > rounds / 2,
+    };
+    const reportsMax = 1 + random(round % 5 === 4 ? 30 : 3_000) + (round % 5 === 4 ? 0 : 200);
     try {
       await workAndDie(order, reportsMax, ledger);
       const engine = await embedded({
@@ -126,6 +134,6 @@ test(`${rounds} processes are killed at random instants, and nothing that was ac
     }
   }
   context.diagnostic(`${ledger.answered} calls were acknowledged`);
-  assert.ok(ledger.answered > 100 * rounds, `only ${ledger.answered} calls were acknowledged`);
+  assert.ok(ledger.answered > 10 * rounds, `only ${ledger.answered} calls were acknowledged`);
   await rm(directory, { recursive: true });
 });

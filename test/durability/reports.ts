@@ -6,6 +6,8 @@ export interface WorkOrder {
   readonly round: number;
   readonly seed: number;
   readonly segmentBytes: number;
+  /** Whether messages are published with ids. Their segments must stay for two minutes, and then nothing is cleaned. */
+  readonly ids: boolean;
 }
 
 /** What it says: each call before it makes it, and what became of it; a line of JSON each, written before anything else happens. */
