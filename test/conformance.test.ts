@@ -97,25 +97,29 @@ for (const seed of seeds) {
     }),
   );
 
-  suite(
-    `embedded() on a simulated disk that loses and tears what was not synced, seed ${seed}`,
-    1,
-    simulated(seed, async (simulation) => {
-      const directory = "/data";
-      let engine = await embedded({ directory, world: simulation.world });
-      return {
-        exactTime: true,
-        get engine() {
-          return engine;
-        },
-        async crash() {
-          simulation.crash();
-          engine = await embedded({ directory, world: simulation.restart() });
-        },
-        stop: () => engine.close(),
-      };
-    }),
-  );
+  // With small segments every case goes through sealing, snapshots and cleaning as well.
+  for (const segmentBytes of [undefined, 64 * 1024]) {
+    const segments = segmentBytes === undefined ? "" : ` in segments of ${segmentBytes} bytes`;
+    suite(
+      `embedded() on a simulated disk that loses and tears what was not synced${segments}, seed ${seed}`,
+      1,
+      simulated(seed, async (simulation) => {
+        const options = { directory: "/data", segmentBytes };
+        let engine = await embedded({ ...options, world: simulation.world });
+        return {
+          exactTime: true,
+          get engine() {
+            return engine;
+          },
+          async crash() {
+            simulation.crash();
+            engine = await embedded({ ...options, world: simulation.restart() });
+          },
+          stop: () => engine.close(),
+        };
+      }),
+    );
+  }
 }
 
 test("the names of the cases are unique sentences, and every case names its rule", () => {

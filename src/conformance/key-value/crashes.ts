@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import type { KeyValueCase } from "../conformance-case.ts";
-import { textOf } from "../expectations.ts";
+import { refused, textOf } from "../expectations.ts";
 import { add, committed, entry, needsAll, needsCrash, needsSeveralKeys, put, value } from "./fixtures.ts";
 
 export const crashCases: readonly KeyValueCase[] = [
@@ -80,6 +80,44 @@ export const crashCases: readonly KeyValueCase[] = [
         const after = await entry(subject.engine, "k");
         if (shown !== undefined) ok(after !== undefined && Number(textOf(after.value)) >= Number(shown));
         ok((after?.version ?? 0n) >= version);
+      }
+    },
+  },
+  {
+    name: "a delete that a get or a scan has shown survives a crash",
+    rule: "Answers only what is durable.",
+    needs: needsCrash,
+    async run(subject) {
+      const looks = [
+        async () => (await entry(subject.engine, "k")) === undefined,
+        async () => (await subject.engine.keyValue.scan("k")).length === 0,
+      ];
+      for (const gone of looks) {
+        await committed(subject.engine, put("k", "1"));
+        subject.engine.keyValue.commit([{ type: "delete", key: "k" }]).catch(() => undefined);
+        const shown = await gone();
+        await subject.crash!();
+        if (shown) equal(await entry(subject.engine, "k"), undefined, "what was gone is back");
+      }
+    },
+  },
+  {
+    name: "a key is the same after a crash, or is refused before it",
+    rule: "One entry per key; keys are Unicode text.",
+    needs: needsCrash,
+    async run(subject) {
+      for (const key of ["\ud800", "a\udc00", "\ufffd", "\u0000", "🧀"]) {
+        try {
+          await committed(subject.engine, put(key, "1"));
+        } catch {
+          await refused("invalid", "a key that is no Unicode text", () =>
+            subject.engine.keyValue.commit([put(key, "1")]),
+          );
+          continue;
+        }
+        await subject.crash!();
+        equal(await value(subject.engine, key), "1", `the key ${JSON.stringify(key)} has changed`);
+        await committed(subject.engine, { type: "delete", key });
       }
     },
   },

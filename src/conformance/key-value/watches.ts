@@ -114,6 +114,25 @@ export const watchCases: readonly KeyValueCase[] = [
     },
   },
   {
+    name: "what the state has shown does not come again as a change",
+    rule: "First every present entry as a `put`, then `synced`, then changes.",
+    needs: needsWatch,
+    async run({ engine }) {
+      const other = new Watching(engine, "k");
+      await other.state();
+      const underWay = Promise.all([1, 2, 3].map((number) => committed(engine, put(`k${number}`, "1"))));
+      const watching = new Watching(engine, "k");
+      const state = await watching.state();
+      await underWay;
+      await committed(engine, put("k:end", "1"));
+      const changed: string[] = [];
+      while (!changed.includes("k:end=1")) changed.push(shown(await watching.next()));
+      deepEqual([...state].map(([key, text]) => `${key}=${text}`).concat(changed), ["k1=1", "k2=1", "k3=1", "k:end=1"]);
+      await watching.end();
+      await other.end();
+    },
+  },
+  {
     name: "every key of a commit is seen",
     rule: "Changes in the order of their versions; the last state is never left out.",
     needs: needsAll(needsWatch, needsSeveralKeys),

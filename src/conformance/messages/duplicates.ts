@@ -124,6 +124,23 @@ export const duplicateCases: readonly MessageCase[] = [
     },
   },
   {
+    name: "a repetition is answered no sooner than its original is durable",
+    rule: "Durable, as `capabilities.survives` says, when it resolves.",
+    needs: needsAll(needsIds, needsCrash),
+    async run(subject) {
+      await declared(subject.engine);
+      const message = { body: bytesOf("m"), id: "one" };
+      append(subject.engine, "orders", message).catch(() => undefined);
+      await append(subject.engine, "orders", message);
+      await subject.crash!();
+      equal((await laneOf(subject.engine, "orders")).lag, 1);
+      produce(subject.engine, ["a"], { sequence: 0 }).catch(() => undefined);
+      await produce(subject.engine, ["a"], { sequence: 0 });
+      await subject.crash!();
+      equal((await laneOf(subject.engine, "orders")).lag, 2);
+    },
+  },
+  {
     name: "an engine without deduplication refuses a producer mark",
     rule: "What a capability does not declare is refused with `unsupported`.",
     needs: ({ engine }) =>

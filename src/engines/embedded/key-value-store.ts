@@ -48,6 +48,8 @@ export class KeyValueStore implements KeyValueEngine {
   /** What watchers will hear when the batch is durable. */
   readonly #changes: { readonly batch: number; readonly change: KeyChange }[] = [];
   #version = 0;
+  /** The journal's batch of the last delete: before it is durable no key may be said to be absent. */
+  #deletedBatch = 0;
 
   constructor(core: Core, survives: KeyValueCapabilities["survives"]) {
     this.#core = core;
@@ -109,7 +111,7 @@ export class KeyValueStore implements KeyValueEngine {
 
   async *watch(prefix: string, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<WatchEvent> {
     this.#core.throwIfClosed();
-    const watch = new Watch(prefix);
+    const watch = new Watch(prefix, this.#version);
     this.#watches.add(watch);
     try {
       yield* watch.events(this.#state(prefix), (entry) => this.#load(entry), options.signal);
@@ -143,7 +145,8 @@ export class KeyValueStore implements KeyValueEngine {
 
   async #durable(entries: readonly (StoredEntry | undefined)[]): Promise<void> {
     const durable = this.#core.journal.durableBatch;
-    if (entries.some((entry) => entry !== undefined && entry.batch > durable)) await this.#core.journal.durable();
+    const pending = entries.some((entry) => entry !== undefined && entry.batch > durable);
+    if (pending || this.#deletedBatch > durable) await this.#core.journal.durable();
   }
 
   async #load(entry: StoredEntry): Promise<KeyValueEntry> {
@@ -175,6 +178,10 @@ export class KeyValueStore implements KeyValueEngine {
       const keyBytes = utf8Length(change.key);
       if (keyBytes === 0 || keyBytes > keyBytesMax) {
         throw new TenonError("invalid", `a key of ${keyBytes} bytes is not within 1 to ${keyBytesMax}`);
+      }
+      // UTF-8 has no form for a lone surrogate: several keys would become one.
+      if (!change.key.isWellFormed()) {
+        throw new TenonError("invalid", `the key of change ${index} is not well-formed Unicode; encode it first`);
       }
       for (let other = 0; other < index; other++) {
         if (changes[other]!.key !== change.key) continue;
@@ -245,6 +252,7 @@ export class KeyValueStore implements KeyValueEngine {
       const effect = effects[i]!;
       if (effect.type === "delete") {
         this.#remove(effect.key);
+        this.#deletedBatch = batch;
         this.#notify(batch, { type: "delete", key: effect.key, version: BigInt(version) });
         continue;
       }

@@ -13,17 +13,22 @@ export type KeyChange =
  */
 export class Watch {
   readonly prefix: string;
+  readonly #since: number;
   readonly #changes = new Map<string, KeyChange>();
   #wake: (() => void) | undefined;
   #error: TenonError | undefined;
 
-  constructor(prefix: string) {
+  /** `since`: the version of the state that it starts with. */
+  constructor(prefix: string, since: number) {
     this.prefix = prefix;
+    this.#since = since;
   }
 
   /** A durable change. */
   offer(change: KeyChange): void {
     if (!change.key.startsWith(this.prefix)) return;
+    // It was made before the watch began and has become durable since: the state shows it.
+    if ((change.type === "put" ? change.entry.version : change.version) <= this.#since) return;
     this.#changes.delete(change.key);
     this.#changes.set(change.key, change);
     this.wake();
