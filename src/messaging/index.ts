@@ -23,7 +23,7 @@ export type { MessageContext } from "./context.ts";
 export { DeadLetter } from "./dead-letter.ts";
 export type { DeadLetterEntry, DeadLetters } from "./dead-letters.ts";
 export type { Handler } from "./dispatcher.ts";
-export type { Receipt } from "./producer.ts";
+export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
 export type { RetryOptions } from "./retry-policy.ts";
 export {

@@ -1,8 +1,10 @@
-import { TenonError } from "../contracts/errors.ts";
+import type { TenonError } from "../contracts/errors.ts";
 import type { Batch, MessageEngine, NewMessage } from "../contracts/messages.ts";
 import type { Cancel, World } from "../world/world.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError } from "./failures.ts";
+import { Flight, PartitionQueue, Publications, type Receipt, type Reject, type Resolve } from "./partition-queue.ts";
+import { bufferFull, publishTimedOut, topicClosed, unknownBecause } from "./publish-errors.ts";
 import { Ring } from "./ring.ts";
 
 export interface ProducerOptions {
@@ -20,57 +22,9 @@ export interface ProducerOptions {
   readonly batchCountMax: number;
 }
 
-/** What a publisher learns. */
-export interface Receipt {
-  readonly partition: number;
-  /** `undefined` for a delayed message, which has none before it is due. */
-  readonly position: bigint | undefined;
-}
-
 export interface Sending {
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-type Resolve = (receipt: Receipt) => void;
-type Reject = (error: unknown) => void;
-
-/** Messages of one partition and their publishers, in order, as parallel arrays: no object per message. */
-class Messages {
-  readonly messages: NewMessage[] = [];
-  readonly resolves: (Resolve | undefined)[] = [];
-  /** `undefined` where the publisher has been answered already. */
-  readonly rejects: (Reject | undefined)[] = [];
-  readonly deadlines: number[] = [];
-  readonly sizes: number[] = [];
-  sizeBytes = 0;
-}
-
-/** A batch under way, repeated unchanged until its fate is known or nobody waits for it any more. */
-interface Flight {
-  readonly batch: Batch;
-  readonly content: Messages;
-  /** Publishers who still wait. */
-  waiting: number;
-  /** An attempt is at the engine now. */
-  attempting: boolean;
-  /** An attempt ended without the engine saying whether it was applied. */
-  unknown: boolean;
-  /** Ends the pause between two attempts. */
-  wake: AbortController | undefined;
-}
-
-class PartitionQueue {
-  readonly partition: number;
-  pending = new Messages();
-  flight: Flight | undefined;
-  dirty = false;
-  epoch: number;
-  sequence = 0;
-  constructor(partition: number, epoch: number) {
-    this.partition = partition;
-    this.epoch = epoch;
-  }
 }
 
 interface Waiter {
@@ -128,7 +82,7 @@ export class Producer {
 
   /** `undefined` as partition: the one that gathers keyless messages now. The sizes have been checked. */
   send(partition: number | undefined, message: NewMessage, messageBytes: number, sending?: Sending): Promise<Receipt> {
-    if (this.#closed) return Promise.reject(this.#closedError());
+    if (this.#closed) return Promise.reject(topicClosed(this.#options.topic));
     const signal = sending?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason);
     const sizeBytes = messageBytes + overheadBytes;
@@ -167,13 +121,8 @@ export class Producer {
     reject: Reject,
   ): void {
     const queue = this.#queues[partition ?? this.#sticky]!;
-    const pending = queue.pending;
-    pending.messages.push(message);
-    pending.resolves.push(resolve);
-    pending.rejects.push(reject);
-    pending.deadlines.push(deadline);
-    pending.sizes.push(sizeBytes);
-    pending.sizeBytes += sizeBytes;
+    const { pending } = queue;
+    pending.add(message, sizeBytes, deadline, resolve, reject);
     this.#buffered += sizeBytes;
     if (partition === undefined && this.#isFull(pending)) this.#advanceSticky();
     if (!queue.dirty && queue.flight === undefined) {
@@ -183,7 +132,7 @@ export class Producer {
     this.#scheduleFlush();
   }
 
-  #isFull(pending: Messages): boolean {
+  #isFull(pending: Publications): boolean {
     return pending.sizeBytes >= this.#options.batchBytesMax || pending.messages.length >= this.#options.batchCountMax;
   }
 
@@ -236,68 +185,47 @@ export class Producer {
   }
 
   #depart(queue: PartitionQueue): void {
-    const content = this.#takeBatch(queue);
+    const { batchBytesMax, batchCountMax } = this.#options;
+    let content = queue.pending.cut(batchBytesMax, batchCountMax);
+    if (content === undefined) {
+      content = queue.pending;
+      queue.pending = new Publications();
+    }
     if (queue.partition === this.#sticky) this.#advanceSticky();
-    const flight: Flight = {
-      batch: {
-        topic: this.#options.topic,
-        partition: queue.partition,
-        messages: content.messages,
-        producer: {
-          // An id per partition, so that a new epoch of one partition does not fence the batches of the others.
-          id: this.#options.identity === undefined ? `${this.#id}.${queue.partition}` : this.#id,
-          epoch: queue.epoch,
-          sequence: queue.sequence,
-        },
+    const batch: Batch = {
+      topic: this.#options.topic,
+      partition: queue.partition,
+      messages: content.messages,
+      producer: {
+        // An id per partition, so that a new epoch of one partition does not fence the batches of the others.
+        id: this.#options.identity === undefined ? `${this.#id}.${queue.partition}` : this.#id,
+        epoch: queue.epoch,
+        sequence: queue.sequence,
       },
-      content,
-      waiting: content.messages.length,
-      attempting: false,
-      unknown: false,
-      wake: undefined,
     };
+    const flight = new Flight(batch, content);
     queue.flight = flight;
     void this.#fly(queue, flight);
   }
 
-  #takeBatch(queue: PartitionQueue): Messages {
-    const { pending } = queue;
-    const { batchBytesMax, batchCountMax } = this.#options;
-    if (pending.sizeBytes <= batchBytesMax && pending.messages.length <= batchCountMax) {
-      queue.pending = new Messages();
-      return pending;
-    }
-    let count = 0;
-    let sizeBytes = 0;
-    while (count < pending.messages.length && count < batchCountMax) {
-      const size = pending.sizes[count]!;
-      if (count > 0 && sizeBytes + size > batchBytesMax) break;
-      sizeBytes += size;
-      count += 1;
-    }
-    const taken = new Messages();
-    moveFirst(pending.messages, taken.messages, count);
-    moveFirst(pending.resolves, taken.resolves, count);
-    moveFirst(pending.rejects, taken.rejects, count);
-    moveFirst(pending.deadlines, taken.deadlines, count);
-    moveFirst(pending.sizes, taken.sizes, count);
-    taken.sizeBytes = sizeBytes;
-    pending.sizeBytes -= sizeBytes;
-    return taken;
-  }
-
   async #fly(queue: PartitionQueue, flight: Flight): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
-      let failure: TenonError;
+      let failure: TenonError | undefined;
+      let positions: readonly (bigint | undefined)[] = [];
       flight.attempting = true;
       try {
-        const positions = await this.#options.engine.append(flight.batch);
-        this.#stored(queue, flight, positions);
-        return;
+        positions = await this.#options.engine.append(flight.batch);
       } catch (error) {
-        failure = asTenonError(error, `Appending to ${this.#place(queue)} failed.`);
+        failure = asTenonError(
+          error,
+          `Appending to topic "${this.#options.topic}", partition ${queue.partition}, failed.`,
+        );
       }
       flight.attempting = false;
+      if (failure === undefined) {
+        this.#stored(queue, flight, positions);
+        return;
+      }
       if (failure.outcome === "unknown") flight.unknown = true;
       else if (!this.#isPassing(flight, failure)) {
         this.#refuse(queue, flight, failure);
@@ -311,7 +239,7 @@ export class Producer {
     }
     // The batch may be stored, or may even be stored later. A new epoch fences it out before the next one is stored,
     // so that it can appear neither after it nor with its sequence.
-    if (flight.unknown) this.#newEpoch(queue);
+    if (flight.unknown) queue.newEpoch();
     this.#land(queue, flight);
   }
 
@@ -331,28 +259,17 @@ export class Producer {
     return this.#options.identity === undefined || !flight.unknown || this.#stopped.signal.aborted;
   }
 
-  #newEpoch(queue: PartitionQueue): void {
-    queue.epoch += 1;
-    queue.sequence = 0;
-  }
-
   #stored(queue: PartitionQueue, flight: Flight, positions: readonly (bigint | undefined)[]): void {
     queue.sequence += flight.batch.messages.length;
-    const { resolves } = flight.content;
-    const { partition } = queue;
-    for (let index = 0; index < resolves.length; index += 1) {
-      const resolve = resolves[index];
-      if (resolve !== undefined) resolve({ partition, position: positions[index] });
-    }
+    flight.resolveAll(positions);
     this.#land(queue, flight);
   }
 
   #refuse(queue: PartitionQueue, flight: Flight, failure: TenonError): void {
     // After a gap was refused the engine expects another sequence than ours; only a new epoch can go on.
-    if (failure.code === "conflict" && this.#options.identity === undefined) this.#newEpoch(queue);
-    else if (flight.unknown && this.#options.identity === undefined) this.#newEpoch(queue);
-    const error = flight.unknown ? unknownBecause(failure) : failure;
-    for (const reject of flight.content.rejects) reject?.(error);
+    if (failure.code === "conflict" && this.#options.identity === undefined) queue.newEpoch();
+    else if (flight.unknown && this.#options.identity === undefined) queue.newEpoch();
+    flight.content.rejectAll(flight.unknown ? unknownBecause(failure) : failure);
     this.#land(queue, flight);
   }
 
@@ -393,10 +310,10 @@ export class Producer {
     let count = 0;
     for (const queue of this.#queues) {
       const { pending } = queue;
-      queue.pending = new Messages();
+      queue.pending = new Publications();
       this.#buffered -= pending.sizeBytes;
       count += pending.rejects.length;
-      for (const reject of pending.rejects) reject?.(error);
+      pending.rejectAll(error);
     }
     for (let waiter = this.#waiting.take(); waiter !== undefined; waiter = this.#waiting.take()) {
       if (waiter.reject === undefined) continue;
@@ -433,7 +350,7 @@ export class Producer {
         next = Math.min(next, waiter.deadline);
         return false;
       }
-      waiter.reject(this.#bufferFull());
+      waiter.reject(bufferFull(this.#options.topic, this.#options.bufferBytesMax));
       dropped += 1;
       return true;
     });
@@ -451,30 +368,20 @@ export class Producer {
       else next = Math.min(next, deadline);
     }
     if (!expired) return next;
-    this.#removePending(queue, (index) => pending.deadlines[index]! <= now, this.#timedOut(queue, false));
+    this.#removePending(
+      queue,
+      (index) => pending.deadlines[index]! <= now,
+      publishTimedOut(this.#options.topic, queue.partition, false),
+    );
     return next;
   }
 
   #removePending(queue: PartitionQueue, drop: (index: number) => boolean, reason: unknown): void {
     const { pending } = queue;
-    const kept = new Messages();
-    let dropped = 0;
-    for (let index = 0; index < pending.messages.length; index += 1) {
-      if (drop(index)) {
-        this.#buffered -= pending.sizes[index]!;
-        pending.rejects[index]?.(reason);
-        dropped += 1;
-        continue;
-      }
-      kept.messages.push(pending.messages[index]!);
-      kept.resolves.push(pending.resolves[index]);
-      kept.rejects.push(pending.rejects[index]);
-      kept.deadlines.push(pending.deadlines[index]!);
-      kept.sizes.push(pending.sizes[index]!);
-      kept.sizeBytes += pending.sizes[index]!;
-    }
-    queue.pending = kept;
-    this.#answered(dropped);
+    queue.pending = pending.without(drop);
+    for (const [index, reject] of pending.rejects.entries()) if (drop(index)) reject?.(reason);
+    this.#buffered -= pending.sizeBytes - queue.pending.sizeBytes;
+    this.#answered(pending.messages.length - queue.pending.messages.length);
   }
 
   #expireFlight(queue: PartitionQueue, flight: Flight, now: number): number {
@@ -485,22 +392,12 @@ export class Producer {
       if (rejects[index] === undefined) continue;
       if (deadlines[index]! > now) next = Math.min(next, deadlines[index]!);
       else {
-        error ??= this.#timedOut(queue, flight.unknown || flight.attempting);
-        this.#dismiss(flight, index, error);
+        error ??= publishTimedOut(this.#options.topic, queue.partition, flight.unknown || flight.attempting);
+        flight.dismiss(index, error);
+        this.#answered(1);
       }
     }
     return next;
-  }
-
-  /** Answers one publisher of a batch that stays under way for the others, and for the sequence. */
-  #dismiss(flight: Flight, index: number, reason: unknown): void {
-    flight.content.rejects[index]?.(reason);
-    flight.content.rejects[index] = undefined;
-    flight.content.resolves[index] = undefined;
-    flight.waiting -= 1;
-    // What stands behind it must not wait for an attempt that nobody needs.
-    if (flight.waiting === 0) flight.wake?.abort();
-    this.#answered(1);
   }
 
   #watch(signal: AbortSignal, promise: Promise<Receipt>, message: NewMessage): void {
@@ -525,7 +422,10 @@ export class Producer {
       if (messages.includes(message)) this.#removePending(queue, (index) => messages[index] === message, reason);
       const { flight } = queue;
       const index = flight?.content.messages.indexOf(message) ?? -1;
-      if (flight !== undefined && index >= 0) this.#dismiss(flight, index, reason);
+      if (flight !== undefined && index >= 0) {
+        flight.dismiss(index, reason);
+        this.#answered(1);
+      }
     }
     this.#admit();
   }
@@ -534,45 +434,4 @@ export class Producer {
     const { timers, random } = this.#options.world;
     return timers.sleep(engineBackoffMs(attempt, random.float()), { signal }).catch(() => {});
   }
-
-  // Errors ----------------------------------------------------------------------------------------------------------
-
-  #place(queue: PartitionQueue): string {
-    return `topic "${this.#options.topic}", partition ${queue.partition},`;
-  }
-
-  #timedOut(queue: PartitionQueue, unknown: boolean): TenonError {
-    const fate = unknown
-      ? "It may have been stored; publish it again only if its handling is idempotent."
-      : "It was not stored.";
-    return new TenonError("timeout", `Publishing to ${this.#place(queue)} took longer than its timeout. ${fate}`, {
-      outcome: unknown ? "unknown" : "not-applied",
-      fields: { topic: this.#options.topic, partition: queue.partition },
-    });
-  }
-
-  #bufferFull(): TenonError {
-    const { topic, bufferBytesMax } = this.#options;
-    return new TenonError(
-      "overloaded",
-      `Publishing to topic "${topic}" found no room within its timeout: ${bufferBytesMax} bytes wait for the engine already. ` +
-        "It was not stored. Publish more slowly, or raise bufferBytesMax.",
-      { fields: { topic, bufferBytesMax } },
-    );
-  }
-
-  #closedError(): TenonError {
-    const { topic } = this.#options;
-    return new TenonError("closed", `Topic "${topic}" was closed; make a new one to publish.`, { fields: { topic } });
-  }
-}
-
-function moveFirst<T>(from: T[], to: T[], count: number): void {
-  for (let index = 0; index < count; index += 1) to.push(from[index]!);
-  from.splice(0, count);
-}
-
-/** A refusal that follows an unknown attempt says nothing about that attempt. */
-function unknownBecause(failure: TenonError): TenonError {
-  return new TenonError(failure.code, failure.message, { outcome: "unknown", fields: failure.fields, cause: failure });
 }

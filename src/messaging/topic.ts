@@ -8,8 +8,10 @@ import type { Handler } from "./dispatcher.ts";
 import { partitionOf } from "./hash.ts";
 import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
-import { Producer, type Receipt } from "./producer.ts";
+import type { Receipt } from "./partition-queue.ts";
+import { Producer } from "./producer.ts";
 import { dueAtOf, type MessageOptions, measure, type PublishOptions } from "./publication.ts";
+import { topicClosed } from "./publish-errors.ts";
 
 /** What a topic needs below it: every engine that carries messages has both. */
 export interface MessagingEngine {
@@ -355,10 +357,7 @@ class EngineTopic<T> implements Topic<T> {
   }
 
   #refuseWhenClosed(): void {
-    if (this.#closing === undefined) return;
-    throw new TenonError("closed", `Topic "${this.name}" was closed; make a new one.`, {
-      fields: { topic: this.name },
-    });
+    if (this.#closing !== undefined) throw topicClosed(this.name);
   }
 }
 
