@@ -1,0 +1,20 @@
+import { describe, test } from "node:test";
+import { type ConformanceCase, keyValueCases, messageCases, type runCase } from "tenon/conformance";
+import type { EmbeddedEngine } from "tenon/embedded";
+
+/** Every case as a test, `concurrency` of them at once; a skipped one says why. */
+export function conformanceSuite(
+  name: string,
+  concurrency: number,
+  run: (each: ConformanceCase<EmbeddedEngine>) => ReturnType<typeof runCase>,
+): void {
+  const cases = [...messageCases, ...keyValueCases.map((each) => ({ ...each, name: `key-values: ${each.name}` }))];
+  describe(name, { concurrency }, () => {
+    for (const each of cases) {
+      test(each.name, async (context) => {
+        const outcome = await run(each);
+        if (outcome.outcome === "skipped") context.skip(outcome.reason);
+      });
+    }
+  });
+}
