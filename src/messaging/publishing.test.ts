@@ -236,6 +236,38 @@ test("beyond bufferBytesMax publishing waits for room, in order", () =>
     assert.deepEqual(await stored(bench, "notes", 40), [values]);
   }));
 
+test("the room of what was cut, refused, timed out or aborted is free again, and no more than that", () =>
+  onMemory(async (bench) => {
+    const notes = topic(bench.engine, "notes", {
+      codec: text(),
+      partitions: 1,
+      bufferBytesMax: 2_000,
+      batchCountMax: 3,
+    });
+    const few = Array.from({ length: 10 }, (_, index) => String(index));
+    await Promise.all(few.map((value) => notes.publish(value)));
+    bench.faults.append = () => Promise.reject(unavailable());
+    for (let round = 0; round < 5; round += 1) {
+      const late = await Promise.allSettled(few.map((value) => notes.publish(value, { timeoutMs: 50 })));
+      assert.ok(late.every(({ status }) => status === "rejected"));
+      const abort = new AbortController();
+      const sent = Promise.allSettled(few.map((value) => notes.publish(value, { signal: abort.signal })));
+      abort.abort(new Error("enough"));
+      await sent;
+    }
+    let accepted = 0;
+    const gate = Promise.withResolvers<void>();
+    bench.faults.append = (_, apply) => gate.promise.then(apply);
+    await bench.sleep(5_000);
+    // 130 bytes each: 15 have room at a time, and the others are refused for want of it.
+    const many = Array.from({ length: 40 }, () => notes.publish("xx", { timeoutMs: 100 }));
+    for (const outcome of await Promise.allSettled(many)) {
+      if (outcome.status === "rejected" && outcome.reason.code === "timeout") accepted += 1;
+    }
+    assert.equal(accepted, 15);
+    gate.resolve();
+  }));
+
 test("a small message does not overtake a large one that waits for room", () =>
   onMemory(async (bench) => {
     const gate = Promise.withResolvers<void>();

@@ -35,7 +35,7 @@ export interface TopicSettings {
   readonly publishTimeoutMs?: number | undefined;
   /** What may wait for the engine before `publish` waits for room; 32 MiB when left out. */
   readonly bufferBytesMax?: number | undefined;
-  /** 1 MiB when left out, 4 MiB at most; a larger message is a batch of its own. */
+  /** 1 MiB when left out, the engine's `batchBytesMax` at most; a larger message is a batch of its own. */
   readonly batchBytesMax?: number | undefined;
   /** 4,096 when left out. */
   readonly batchCountMax?: number | undefined;
@@ -95,8 +95,6 @@ export function topic<T>(engine: MessagingEngine, name: string, options: TopicOp
 }
 
 const defaultPartitions = 8;
-/** Every engine can store as much in one change. */
-const batchBytesLimit = 4 * 1024 * 1024;
 
 class EngineTopic<T> implements Topic<T> {
   readonly name: string;
@@ -133,7 +131,13 @@ class EngineTopic<T> implements Topic<T> {
       identity: options.producer,
       publishTimeoutMs: durationOption("publishTimeoutMs", options.publishTimeoutMs, 10_000),
       bufferBytesMax: countOption("bufferBytesMax", options.bufferBytesMax, 32 * 1024 * 1024),
-      batchBytesMax: countOption("batchBytesMax", options.batchBytesMax, 1024 * 1024, 1, batchBytesLimit),
+      batchBytesMax: countOption(
+        "batchBytesMax",
+        options.batchBytesMax,
+        1024 * 1024,
+        1,
+        this.#engine.capabilities.batchBytesMax,
+      ),
       batchCountMax: countOption("batchCountMax", options.batchCountMax, 4_096),
     });
   }
