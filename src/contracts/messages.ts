@@ -23,7 +23,7 @@ export interface MessageEngine {
   describe(topic: string): Promise<TopicDescription>;
 
   /**
-   * Stores messages of one partition, in order, all or nothing. Answers their positions in the same order; a delayed
+   * Stores messages of one partition, in order, all or nothing; `invalid` when there are none or they exceed a limit. Answers their positions in the same order; a delayed
    * message has none yet. Durable, as `capabilities.survives` says, when it resolves; visible to lanes only then.
    * The arrays and bytes belong to the engine until it settles. Calls may run concurrently; calls for one partition
    * take effect in the order in which they were made.
@@ -72,6 +72,8 @@ export interface MessageCapabilities {
   /** The largest key, in bytes of UTF-8. */
   readonly keyBytesMax: number;
   readonly partitionsMax: number;
+  /** What the messages of one batch may take together: bodies, keys, headers, and 32 bytes for each message. */
+  readonly batchBytesMax: number;
 }
 
 export interface TopicDeclaration {

@@ -207,6 +207,32 @@ export const appendCases: readonly MessageCase[] = [
     },
   },
   {
+    name: "a batch of batchBytesMax is stored, a larger or an empty one is invalid",
+    rule: "Stores messages of one partition, in order, all or nothing; `invalid` when there are none or they exceed a limit.",
+    async run({ engine }) {
+      await declared(engine);
+      const { batchBytesMax, messageBytesMax } = engine.messages.capabilities;
+      const body = new Uint8Array(Math.min(messageBytesMax, 1024 * 1024) - 32);
+      const count = Math.floor(batchBytesMax / (body.length + 32));
+      await append(engine, "orders", ...Array.from({ length: count }, () => ({ body })));
+      const more = Array.from({ length: count + 1 }, () => ({ body }));
+      await refused("invalid", "one message more", () => append(engine, "orders", ...more));
+      await refused("invalid", "no message", () => engine.messages.append(batch("orders", [])));
+      equal((await laneOf(engine, "orders")).lag, count);
+    },
+  },
+  {
+    name: "a key or an id that is no well-formed Unicode is invalid",
+    rule: "Bad input gets a clear error: UTF-8 would give it back as another one.",
+    async run({ engine }) {
+      await declared(engine);
+      const body = bytesOf("m");
+      await refused("invalid", "a key with a lone surrogate", () => append(engine, "orders", { body, key: "a\ud800" }));
+      await refused("invalid", "an id with a lone surrogate", () => append(engine, "orders", { body, id: "\udc00b" }));
+      equal((await laneOf(engine, "orders")).lag, 0);
+    },
+  },
+  {
     name: "a partition that the topic does not have is invalid",
     rule: "`invalid`: the argument is wrong.",
     async run({ engine }) {

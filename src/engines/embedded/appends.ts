@@ -40,6 +40,7 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
     // Only a message of that size can break a limit.
     if (size > capabilities.keyBytesMax) checkMessage(batch.topic, message, capabilities);
     if (message.id !== undefined) checkId(batch.topic, message.id);
+    if (message.key !== undefined && !message.key.isWellFormed()) throw notWellFormed("key", batch.topic);
     if (message.dueAt !== undefined && !Number.isFinite(message.dueAt)) {
       throw new TenonError(
         "invalid",
@@ -84,7 +85,13 @@ function checkMessage(topic: string, message: NewMessage, capabilities: MessageC
   }
 }
 
+/** UTF-8 has no lone surrogates: the text would come back as another one. */
+function notWellFormed(what: string, topic: string): TenonError {
+  return new TenonError("invalid", `the ${what} of a message for topic ${topic} is not well-formed Unicode`);
+}
+
 function checkId(topic: string, id: string): void {
+  if (!id.isWellFormed()) throw notWellFormed("id", topic);
   const bytes = utf8Length(id);
   if (bytes >= 1 && bytes <= 255) return;
   throw new TenonError("invalid", `a message id of ${bytes} bytes for topic ${topic} is not within 1 to 255`);

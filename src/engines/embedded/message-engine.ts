@@ -10,7 +10,7 @@ import type {
   TopicDeclaration,
   TopicDescription,
 } from "../../contracts/messages.ts";
-import { Appends } from "./appends.ts";
+import { Appends, batchBytesMax } from "./appends.ts";
 import type { Topic } from "./catalogue.ts";
 import { LaneGrants } from "./lane-grants.ts";
 import type { Lane } from "./lanes.ts";
@@ -42,6 +42,7 @@ export class EmbeddedMessages implements MessageEngine {
       messageBytesMax: 4 * 1024 * 1024,
       keyBytesMax: 65_535,
       partitionsMax,
+      batchBytesMax,
     };
     this.#appends = new Appends(store, this.capabilities);
     this.#grants = new LaneGrants(store, this.#appends);
@@ -74,31 +75,35 @@ export class EmbeddedMessages implements MessageEngine {
     return [...this.#store.catalogue.topics.keys()].sort();
   }
 
+  /** What it answers is durable: a settlement that it counts is not undone by a crash. */
   async describe(name: string): Promise<TopicDescription> {
-    this.#store.core.throwIfClosed();
+    const { core, index, delayed } = this.#store;
+    core.throwIfClosed();
     const topic = this.#store.topic(name);
+    const lanes = topic.queues.flatMap((queue) => queue.lanes);
+    const figures = new Map(lanes.map((lane) => [lane, progressOf(lane)]));
+    const description = {
+      topic: name,
+      partitions: topic.queues.map((queue) => ({
+        first: BigInt(index.firstOffset(queue)),
+        next: BigInt(queue.visible),
+      })),
+      delayedCount: delayed.countOf(topic),
+    };
+    await core.journal.durable();
     const groups = [...topic.groups.values()].map(async (group) => ({
       group: group.name,
       members: this.#grants.memberCount(group),
-      lanes: await Promise.all(group.lanes.map((lane) => this.#describeLane(lane))),
+      lanes: await Promise.all(
+        group.lanes.map((lane) => this.#describeLane(lane, figures.get(lane) ?? progressOf(lane))),
+      ),
     }));
-    return {
-      topic: name,
-      partitions: topic.queues.map((queue) => ({
-        first: BigInt(this.#store.index.firstOffset(queue)),
-        next: BigInt(queue.visible),
-      })),
-      groups: await Promise.all(groups),
-      delayedCount: this.#store.delayed.countOf(topic),
-    };
+    return { ...description, groups: await Promise.all(groups) };
   }
 
-  async #describeLane(lane: Lane): Promise<LaneDescription> {
-    const lag = lane.lag;
-    const low = BigInt(lane.settled.low);
-    const held = lane.held.size;
-    const oldestPublishedAt = lag === 0 ? undefined : await this.#store.publishedAt(lane.queue, lane.settled.low);
-    return { low, lag, held, oldestPublishedAt };
+  async #describeLane(lane: Lane, { low, lag, held }: LaneProgress): Promise<LaneDescription> {
+    const oldestPublishedAt = lag === 0 ? undefined : await this.#store.publishedAt(lane.queue, low);
+    return { low: BigInt(low), lag, held, oldestPublishedAt };
   }
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
@@ -122,6 +127,16 @@ export class EmbeddedMessages implements MessageEngine {
     this.#store.delayed.close();
     this.#grants.close(reason);
   }
+}
+
+interface LaneProgress {
+  readonly low: number;
+  readonly lag: number;
+  readonly held: number;
+}
+
+function progressOf(lane: Lane): LaneProgress {
+  return { low: lane.settled.low, lag: lane.lag, held: lane.held.size };
 }
 
 function nexts(topic: Topic): number[] {
