@@ -1,5 +1,5 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { MessageCapabilities, MessageHeaders } from "../contracts/messages.ts";
+import type { MessageCapabilities, MessageHeaders, NewMessage } from "../contracts/messages.ts";
 import { reservedPrefix } from "./headers.ts";
 
 /** How one message is published. */
@@ -51,6 +51,7 @@ export function measure(
 function keyBytes(topic: string, limits: MessageCapabilities, key: string): number {
   if (typeof key !== "string")
     throw new TenonError("invalid", `The key of a message for topic "${topic}" must be a string.`);
+  if (!key.isWellFormed()) throw notWellFormed(topic, "key");
   if (key.length * 3 <= limits.keyBytesMax) return key.length * 3;
   const sizeBytes = Buffer.byteLength(key);
   if (sizeBytes <= limits.keyBytesMax) return sizeBytes;
@@ -82,7 +83,17 @@ function headersBytes(topic: string, headers: MessageHeaders): number {
   return sizeBytes;
 }
 
+/** Refused here, before it is in a batch with others: the engine would refuse them all. */
+function notWellFormed(topic: string, what: "key" | "id"): TenonError {
+  return new TenonError(
+    "invalid",
+    `The ${what} of a message for topic "${topic}" holds half a surrogate pair, which UTF-8 cannot give back. Use well-formed text.`,
+    { fields: { topic } },
+  );
+}
+
 function checkId(topic: string, id: string): void {
+  if (typeof id === "string" && !id.isWellFormed()) throw notWellFormed(topic, "id");
   if (typeof id === "string" && id.length > 0 && (id.length * 3 <= idBytesMax || Buffer.byteLength(id) <= idBytesMax))
     return;
   throw new TenonError(
@@ -107,6 +118,13 @@ function exactBytes(
       "Store large content elsewhere and publish where it is.",
     { fields: { topic, sizeBytes, messageBytesMax } },
   );
+}
+
+/** What a message takes that was made here, and so holds the limits. */
+export function messageBytes({ body, key, headers }: NewMessage): number {
+  let sizeBytes = body.length + (key === undefined ? 0 : Buffer.byteLength(key));
+  for (const name in headers) sizeBytes += Buffer.byteLength(name) + Buffer.byteLength(headers[name] ?? "");
+  return sizeBytes;
 }
 
 /** The instant before which it stays invisible; `undefined` when it is due already. */

@@ -402,6 +402,7 @@ test("arguments that make no sense are refused, and nothing is stored", () =>
     await assert.rejects(notes.publish(1, { delayMs: -1 }), invalid);
     await assert.rejects(notes.publish(1, { dueAt: Number.NaN }), invalid);
     await assert.rejects(notes.publish(1, { timeoutMs: 0 }), invalid);
+    await assert.rejects(notes.publish(1, { id: "\udc00" }), invalid);
     const { partitions } = await notes.describe();
     assert.deepEqual(
       partitions.map(({ next }) => next),
@@ -413,6 +414,19 @@ test("arguments that make no sense are refused, and nothing is stored", () =>
     assert.throws(() => topic(engine, "a", { codec: text(), partitions: 1_000_000_000 }), { code: "invalid" });
     assert.throws(() => topic(engine, "a", {} as never), { code: "invalid" });
     assert.throws(() => topic(engine, "a", { codec: text(), producer: { id: "", epoch: 0 } }), { code: "invalid" });
+  }));
+
+test("a message that is not valid fails alone, whatever it was published with", () =>
+  onMemory(async (bench) => {
+    const notes = topic(bench.engine, "notes", { codec: text(), partitions: 1 });
+    const [first, wrong, last] = await Promise.allSettled([
+      notes.publish("a", { key: "k" }),
+      notes.publish("b", { key: "k\ud800" }),
+      notes.publish("c", { key: "k" }),
+    ]);
+    assert.equal(wrong.status === "rejected" && wrong.reason.code, "invalid");
+    assert.deepEqual([first.status, last.status], ["fulfilled", "fulfilled"]);
+    assert.deepEqual(await stored(bench, "notes", 2), [["a", "c"]]);
   }));
 
 test("another partition count than the declared one is a conflict", () =>

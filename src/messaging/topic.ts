@@ -10,7 +10,7 @@ import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
 import type { Receipt } from "./partition-queue.ts";
 import { Producer } from "./producer.ts";
-import { dueAtOf, type MessageOptions, measure, type PublishOptions } from "./publication.ts";
+import { dueAtOf, type MessageOptions, measure, messageBytes, type PublishOptions } from "./publication.ts";
 import { topicClosed } from "./publish-errors.ts";
 
 /** What a topic needs below it: every engine that carries messages has both. */
@@ -258,7 +258,7 @@ class EngineTopic<T> implements Topic<T> {
       topic: this.name,
       group,
       codec: this.#codec,
-      publish: (partition, message) => this.#producer.send(partition, message, message.body.length),
+      publish: (partition, message) => this.#producer.send(partition, message, messageBytes(message)),
     });
   }
 
