@@ -14,12 +14,13 @@ import {
   texts,
 } from "./fixtures.test.ts";
 
+const eventsMax = 100_000;
 const orders = { partitions: 1, groups: ["billing"] };
 
 test("settled segments leave, and what is not settled stays at its own positions, also after reopening", async () => {
-  const simulation = simulatedWorld({ seed: 1 });
+  const simulation = simulatedWorld({ seed: 1, eventsMax });
   await simulation.run(async () => {
-    const engine = await opened(simulation);
+    let engine = await opened(simulation);
     await engine.messages.declare("orders", orders);
     for (const text of numbered(60, 300)) await published(engine, [text], { key: "k", headers: { text } });
     const { lane, member } = await laneOf(engine);
@@ -31,27 +32,27 @@ test("settled segments leave, and what is not settled stays at its own positions
     await engine.cleaner.clean();
     const after = await segments(simulation);
     assert.ok(after[0]! > before[9]!, `${before} then ${after}`);
-    for (const current of [engine, await reopened(simulation)]) {
-      const again = await laneOf(current);
-      const found = await fetched(current, again.lane, spared.length);
-      assert.deepEqual(found, spared);
-      const { lag } = (await current.messages.describe("orders")).groups[0]!.lanes[0]!;
+    for (let time = 0; time < 3; time++) {
+      const again = await laneOf(engine);
+      assert.deepEqual(await fetched(engine, again.lane, spared.length), spared);
+      const { lag } = (await engine.messages.describe("orders")).groups[0]!.lanes[0]!;
       assert.equal(lag, spared.length);
-      assert.deepEqual(await published(current, ["next"]), [current === engine ? 60n : 61n]);
-      if (current !== engine) await current.close();
+      engine = await reopened(simulation);
     }
+    assert.deepEqual(await published(engine, ["next"]), [60n]);
+    await engine.close();
   });
 });
 
 test("a segment stays until every group settled it, and then for the topic's retention", async () => {
-  const simulation = simulatedWorld({ seed: 2 });
+  const simulation = simulatedWorld({ seed: 2, eventsMax });
   await simulation.run(async () => {
     const engine = await opened(simulation, { retentionMs: 3_600_000 });
     await engine.messages.declare("orders", { ...orders, groups: ["billing", "archive"], retentionMs: 60_000 });
     for (const text of numbered(40, 300)) await published(engine, [text]);
     const all = await segments(simulation);
     await settled(engine, 40);
-    await simulation.world.timers.sleep(7 * 24 * 3_600_000);
+    await simulation.world.timers.sleep(24 * 3_600_000);
     const aged = await segments(simulation);
     assert.deepEqual(aged.slice(0, all.length), all, "what one group has not settled was dropped by age");
     await settled(engine, 40, "archive");
@@ -71,7 +72,7 @@ test("a segment stays until every group settled it, and then for the topic's ret
 
 test("delayed messages that are copied forward over several segments are delivered once, also after a crash at any moment", async () => {
   for (let crashed = 0; crashed < 2; crashed++) {
-    const simulation = simulatedWorld({ seed: 3 + crashed });
+    const simulation = simulatedWorld({ seed: 3 + crashed, eventsMax });
     await simulation.run(async () => {
       let engine = await opened(simulation);
       await engine.messages.declare("orders", orders);
@@ -95,14 +96,14 @@ test("delayed messages that are copied forward over several segments are deliver
 });
 
 test("a segment that is sealed while delayed messages are copied forward knows where the copies stand", async () => {
-  const simulation = simulatedWorld({ seed: 5 });
+  const simulation = simulatedWorld({ seed: 5, eventsMax });
   await simulation.run(async () => {
     let engine = await opened(simulation, { segmentBytes: 16_384 });
     await engine.messages.declare("orders", orders);
     const dueAt = simulation.world.clock.now() + 600_000;
     for (const text of numbered(30, 400)) await published(engine, [text], { dueAt });
-    for (const text of numbered(80, 300, 100)) await published(engine, [text]);
-    await settled(engine, 80);
+    for (const text of numbered(200, 300, 100)) await published(engine, [text]);
+    await settled(engine, 200);
     // Leaves so little room in the segment that the copies fill it and go on in the next one.
     for (let left = 200; left > 0; left--) {
       const found = await segments(simulation);
@@ -126,7 +127,7 @@ test("a segment that is sealed while delayed messages are copied forward knows w
 });
 
 test("key-values are copied forward with their versions, large ones and those that expire too, and deleted ones stay deleted", async () => {
-  const simulation = simulatedWorld({ seed: 6 });
+  const simulation = simulatedWorld({ seed: 6, eventsMax });
   await simulation.run(async () => {
     let engine = await opened(simulation);
     await engine.messages.declare("orders", orders);
@@ -159,7 +160,7 @@ test("key-values are copied forward with their versions, large ones and those th
 });
 
 test("an id that is remembered keeps its segment, so that a repetition is recognized after cleaning and reopening", async () => {
-  const simulation = simulatedWorld({ seed: 7 });
+  const simulation = simulatedWorld({ seed: 7, eventsMax });
   await simulation.run(async () => {
     let engine = await opened(simulation);
     await engine.messages.declare("orders", orders);
@@ -176,7 +177,7 @@ test("an id that is remembered keeps its segment, so that a repetition is recogn
 });
 
 test("the oldest segment makes way although it is full of life when those behind it are mostly settled", async () => {
-  const simulation = simulatedWorld({ seed: 8 });
+  const simulation = simulatedWorld({ seed: 8, eventsMax });
   await simulation.run(async () => {
     const engine = await opened(simulation);
     await engine.messages.declare("orders", orders);

@@ -11,8 +11,6 @@ import type { Queue } from "./queues.ts";
 const lookEveryMs = 5_000;
 /** A segment of which more than this is still needed is left alone while the journal as a whole is not worse. */
 const liveRatioMax = 0.5;
-/** A waiting delayed message is taken to be this large. */
-const delayedBytes = 256;
 /** After so much copying, others get a turn. */
 const copiedAtOnceBytes = 1024 * 1024;
 
@@ -26,8 +24,8 @@ export class Cleaner {
   readonly #messages: MessageStore;
   readonly #keyValues: KeyValueStore;
   readonly #sizeBytesMax: number;
-  /** Since when a segment has been mostly settled, from where its retention counts. */
-  readonly #settledSince = new Map<number, number>();
+  /** How much of each sealed segment somebody has yet to settle, and since when that has not changed. */
+  readonly #unsettled = new Map<number, { readonly bytes: number; readonly since: number }>();
   #cancel: Cancel | undefined;
   #running: Promise<void> | undefined;
   #closed = false;
@@ -63,9 +61,12 @@ export class Cleaner {
 
   async #clean(): Promise<void> {
     try {
+      // What is copied forward now has its own turn later, lest one pass never ends.
+      const upTo = this.#core.journal.segments.at(-2)?.segment ?? 0;
+      this.#look();
       while (!this.#stopped) {
-        const oldest = this.#core.journal.segments[0];
-        if (oldest === undefined || this.#core.journal.segments.length === 1) return;
+        const oldest = this.#core.journal.segments[0]!;
+        if (oldest.segment > upTo) return;
         if (!this.#mayGo(oldest.segment, oldest.sizeBytes)) return;
         if (!(await this.#remove(oldest.segment))) return;
       }
@@ -79,17 +80,28 @@ export class Cleaner {
     return this.#closed || this.#core.closed;
   }
 
-  #mayGo(segment: number, sizeBytes: number): boolean {
-    const live = this.#liveBytes(segment);
-    const now = this.#core.world.clock.now();
-    if (!this.#short && this.#messages.ids.needs(segment, now)) return false;
-    if (live > sizeBytes * liveRatioMax) {
-      this.#settledSince.delete(segment);
-      return this.#mostlyGarbage();
+  /**
+   * Retention counts from settlement, which only shows as a segment's unsettled part growing smaller: what is settled of it has been
+   * for as long as that part has stayed the same.
+   */
+  #look(): void {
+    const now = this.#core.world.clock.monotonic();
+    for (const { segment } of this.#core.journal.segments.slice(0, -1)) {
+      const bytes = this.#unsettledBytes(segment);
+      if (this.#unsettled.get(segment)?.bytes !== bytes) this.#unsettled.set(segment, { bytes, since: now });
     }
-    const since = this.#settledSince.get(segment) ?? now;
-    this.#settledSince.set(segment, since);
-    return this.#short || now - since >= this.#retentionMs(segment);
+  }
+
+  #mayGo(segment: number, sizeBytes: number): boolean {
+    if (!this.#short && this.#isRetained(segment)) return false;
+    return this.#liveBytes(segment) <= sizeBytes * liveRatioMax || this.#mostlyGarbage();
+  }
+
+  /** Its settled messages, or the ids that it remembers, are still to be kept. */
+  #isRetained(segment: number): boolean {
+    if (this.#messages.ids.needs(segment, this.#core.world.clock.now())) return true;
+    const since = this.#unsettled.get(segment)?.since ?? Number.POSITIVE_INFINITY;
+    return this.#core.world.clock.monotonic() - since < this.#retentionMs(segment);
   }
 
   /** Space is so short that retention has to give way. */
@@ -104,15 +116,10 @@ export class Cleaner {
     let live = 0;
     let total = 0;
     for (const { segment, sizeBytes } of sealed) {
-      live += this.#liveBytes(segment) + (this.#short ? 0 : this.#retainedBytes(segment, sizeBytes));
+      live += !this.#short && this.#isRetained(segment) ? sizeBytes : this.#liveBytes(segment);
       total += sizeBytes;
     }
     return live < total * liveRatioMax;
-  }
-
-  /** A segment with messages whose retention runs counts whole. */
-  #retainedBytes(segment: number, sizeBytes: number): number {
-    return this.#retentionMs(segment) > 0 ? sizeBytes : 0;
   }
 
   #directory(segment: number): SegmentDirectory | undefined {
@@ -120,7 +127,12 @@ export class Cleaner {
   }
 
   #liveBytes(segment: number): number {
-    let bytes = this.#keyValues.liveBytes(segment) + this.#messages.delayed.waitingIn(segment) * delayedBytes;
+    const others = this.#keyValues.liveBytes(segment) + this.#messages.delayed.waitingIn(segment);
+    return others + this.#unsettledBytes(segment);
+  }
+
+  #unsettledBytes(segment: number): number {
+    let bytes = 0;
     const directory = this.#directory(segment);
     for (let slot = 0; slot < (directory?.size ?? 0); slot++) {
       const queue = this.#messages.catalogue.queue(directory!.queueAt(slot));
@@ -152,7 +164,7 @@ export class Cleaner {
     await this.#core.journal.durable();
     if (this.#stopped) return false;
     this.#messages.index.dropSegment(segment);
-    this.#settledSince.delete(segment);
+    this.#unsettled.delete(segment);
     await this.#core.journal.dropOldest();
     return true;
   }

@@ -11,11 +11,13 @@ import { recordKind, snapshotChunkCount } from "./records.ts";
 
 /** `queue u32 · due at f64 · moved from f64 (-1: new) · message` */
 const headerBytes = 4 + 8 + 8;
-const snapshotEntryBytes = 4 + 8 + 8;
+const snapshotEntryBytes = 4 + 8 + 8 + 4;
 /** So many due messages are written before others get a turn. */
 const releasedAtOnce = 1_000;
 /** The wall clock may be set, so it is looked at at least this often while messages wait. */
 const lookEveryMs = 500;
+/** A message that could not be read is tried again after this; others go on meanwhile. */
+const tryAgainMs = 5_000;
 
 /** Where the messages go when they are due. */
 export interface DelayTarget {
@@ -36,6 +38,12 @@ export class DelayedMessages {
   #replayed: Map<Position, Delay> | undefined = new Map();
   /** Taken out of the heap and being read; a snapshot must still know them. */
   readonly #leaving = new Map<Position, Delay>();
+  /** Copied forward to where, while a move is under way and the heap still has their old positions. */
+  readonly #moved = new Map<Position, Position>();
+  /** How many bytes of each segment are records that wait. */
+  readonly #waitingBytes = new Map<number, number>();
+  /** Appended in a journal batch that is not durable yet: they wait no more, but nobody can see them. */
+  readonly #appended: { readonly topic: Topic; readonly batch: number }[] = [];
   #cancel: Cancel | undefined;
   #releasing = false;
   #closed = false;
@@ -57,7 +65,7 @@ export class DelayedMessages {
     const writer = new Writer(journal.buffer, start).u32(queue.id).f64(dueAt).f64(-1);
     writeMessage(journal.buffer, writer.at, message, headers);
     this.#count(queue.topic, 1);
-    this.#delays.add({ dueAt, position: journal.position, queue: queue.id });
+    this.#add({ dueAt, position: journal.position, queue: queue.id, bytes: headerBytes + bytes });
     this.#arm();
   }
 
@@ -71,7 +79,7 @@ export class DelayedMessages {
       const id = readMessageId(reader);
       if (id !== undefined) this.#target.noteId(this.#target.queue(queue), id, this.#core.world.clock.now());
     } else this.#replayed!.delete(from);
-    this.#replayed!.set(position, { dueAt, position, queue });
+    this.#replayed!.set(position, { dueAt, position, queue, bytes: payload.length });
   }
 
   replaySnapshot(payload: Buffer): void {
@@ -80,36 +88,68 @@ export class DelayedMessages {
       const queue = reader.u32();
       const dueAt = reader.f64();
       const position = reader.f64();
-      this.#replayed!.set(position, { dueAt, position, queue });
+      const bytes = reader.u32();
+      this.#replayed!.set(position, { dueAt, position, queue, bytes });
       this.#count(this.#target.queue(queue).topic, 1);
     }
   }
 
   /** The delayed record's message has been appended. */
   released(queue: Queue, source: Position): void {
-    this.#count(queue.topic, -1);
-    if (this.#replayed === undefined) this.#leaving.delete(source);
-    else this.#replayed.delete(source);
+    if (this.#replayed !== undefined) {
+      this.#replayed.delete(source);
+      this.#count(queue.topic, -1);
+      return;
+    }
+    const delay = this.#leaving.get(source);
+    if (delay !== undefined) this.#countBytes(source, -delay.bytes);
+    this.#leaving.delete(source);
+    this.#appended.push({ topic: queue.topic, batch: this.#core.journal.batch });
+  }
+
+  /** What the batches up to this one carried can be seen now, so it waits no more. */
+  durable(batch: number): void {
+    let done = 0;
+    for (const { topic, batch: own } of this.#appended) {
+      if (own > batch) break;
+      done += 1;
+      this.#count(topic, -1);
+    }
+    if (done > 0) this.#appended.splice(0, done);
   }
 
   /** Replaying is over. */
   start(): void {
-    this.#delays.replace([...this.#replayed!.values()]);
+    const entries = [...this.#replayed!.values()];
     this.#replayed = undefined;
+    this.#delays.replace(entries);
+    for (const { position, bytes } of entries) this.#countBytes(position, bytes);
     this.#arm();
   }
 
   snapshot(journal: Journal): void {
-    const entries =
-      this.#replayed === undefined
-        ? [...this.#delays.entries(), ...this.#leaving.values()]
-        : [...this.#replayed.values()];
+    const entries = [...this.#delays.entries(), ...this.#leaving.values()];
     for (let from = 0; from < entries.length; from += snapshotChunkCount) {
       const chunk = entries.slice(from, from + snapshotChunkCount);
       const at = journal.append(recordKind.snapshotDelays, chunk.length * snapshotEntryBytes);
       const writer = new Writer(journal.buffer, at);
-      for (const { queue, dueAt, position } of chunk) writer.u32(queue).f64(dueAt).f64(position);
+      for (const { queue, dueAt, position, bytes } of chunk) {
+        const current = this.#moved.get(position) ?? position;
+        writer.u32(queue).f64(dueAt).f64(current).u32(bytes);
+      }
     }
+  }
+
+  #add(delay: Delay): void {
+    this.#delays.add(delay);
+    this.#countBytes(delay.position, delay.bytes);
+  }
+
+  #countBytes(position: Position, by: number): void {
+    const segment = segmentOf(position);
+    const bytes = (this.#waitingBytes.get(segment) ?? 0) + by;
+    if (bytes > 0) this.#waitingBytes.set(segment, bytes);
+    else this.#waitingBytes.delete(segment);
   }
 
   #count(topic: Topic, by: number): void {
@@ -127,7 +167,7 @@ export class DelayedMessages {
     });
   }
 
-  /** Appends what is due. A failure to read or write ends the journal, and with it the engine, so it needs no report here. */
+  /** Appends what is due. A failure to write ends the journal, and with it the engine, so it needs no report here. */
   async #release(): Promise<void> {
     if (this.#releasing) return;
     this.#releasing = true;
@@ -143,47 +183,59 @@ export class DelayedMessages {
       }
       if (!this.#core.closed) await this.#core.journal.durable();
     } catch (error) {
-      if (!this.#core.closed)
-        this.#core.world.log.log("error", "a delayed message could not be appended", { error: String(error) });
+      if (!this.#core.closed) this.#tryAgain(error);
     } finally {
       this.#releasing = false;
       this.#arm();
     }
   }
 
-  /** How many bytes of a segment are records that still wait; the messages' sizes are not known, so it is an estimate. */
+  /** What could not be read keeps its place in the journal and comes again later. */
+  #tryAgain(error: unknown): void {
+    const fields = { error: String(error), tryAgainMs };
+    this.#core.world.log.log("error", "a delayed message could not be read; it is tried again", fields);
+    const dueAt = this.#core.world.clock.now() + tryAgainMs;
+    for (const delay of this.#leaving.values()) this.#delays.add({ ...delay, dueAt });
+    this.#leaving.clear();
+  }
+
+  /** How many bytes of a segment are records that still wait. */
   waitingIn(segment: number): number {
-    let count = 0;
-    for (const delay of this.#delays.entries()) if (segmentOf(delay.position) === segment) count += 1;
-    for (const delay of this.#leaving.values()) if (segmentOf(delay.position) === segment) count += 1;
-    return count;
+    return this.#waitingBytes.get(segment) ?? 0;
   }
 
   /** Writes those that wait in the segment anew. Answers whether none is left in it; nothing is released meanwhile. */
   async move(segment: number): Promise<boolean> {
     if (this.#releasing) return false;
+    if (this.waitingIn(segment) === 0) return true;
     this.#releasing = true;
     try {
-      const moved = new Map<Position, Position>();
-      for (const { position } of [...this.#delays.entries()]) {
+      for (const { position, bytes } of [...this.#delays.entries()]) {
         if (segmentOf(position) !== segment) continue;
         const payload = await this.#core.journal.read(position);
         if (this.#core.closed) return false;
-        const journal = this.#core.journal;
-        const at = journal.append(recordKind.delayed, payload.length);
-        journal.buffer.set(payload, at);
-        journal.buffer.writeDoubleLE(position, at + 4 + 8);
-        moved.set(position, journal.position);
+        this.#move(position, bytes, payload);
       }
-      const entries = [...this.#delays.entries()];
-      this.#delays.replace(
-        entries.map((delay) => ({ ...delay, position: moved.get(delay.position) ?? delay.position })),
-      );
       return true;
     } finally {
+      const entries = [...this.#delays.entries()];
+      this.#delays.replace(
+        entries.map((delay) => ({ ...delay, position: this.#moved.get(delay.position) ?? delay.position })),
+      );
+      this.#moved.clear();
       this.#releasing = false;
       this.#arm();
     }
+  }
+
+  #move(position: Position, bytes: number, payload: Buffer): void {
+    const journal = this.#core.journal;
+    const at = journal.append(recordKind.delayed, payload.length);
+    journal.buffer.set(payload, at);
+    journal.buffer.writeDoubleLE(position, at + 4 + 8);
+    this.#moved.set(position, journal.position);
+    this.#countBytes(position, -bytes);
+    this.#countBytes(journal.position, bytes);
   }
 
   close(): void {

@@ -8,6 +8,7 @@ const delay = fc.record(
     dueAt: fc.integer({ min: 0, max: 50 }),
     position: fc.integer({ min: 0, max: 2 ** 50 }),
     queue: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+    bytes: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   },
   { noNullPrototype: true },
 );
@@ -33,7 +34,7 @@ test("delays leave by instant, then by position, whatever the order they came in
 
 test("nothing leaves before its instant", () => {
   const delays = new Delays();
-  delays.add({ dueAt: 10, position: 1, queue: 0 });
+  delays.add({ dueAt: 10, position: 1, queue: 0, bytes: 0 });
   assert.equal(delays.take(9), undefined);
   assert.equal(delays.nextDueAt, 10);
   assert.equal(delays.take(10)?.position, 1);

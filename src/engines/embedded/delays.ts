@@ -4,16 +4,19 @@ export interface Delay {
   readonly dueAt: number;
   readonly position: Position;
   readonly queue: number;
+  /** What its record takes in the journal. */
+  readonly bytes: number;
 }
 
 /**
- * Which delayed records wait, by due instant: a binary heap in typed arrays, 20 bytes a message. Equal instants leave in the
+ * Which delayed records wait, by due instant: a binary heap in typed arrays, 24 bytes a message. Equal instants leave in the
  * order of their positions.
  */
 export class Delays {
   #dueAt = new Float64Array(64);
   #positions = new Float64Array(64);
   #queues = new Uint32Array(64);
+  #bytes = new Uint32Array(64);
   #size = 0;
 
   get size(): number {
@@ -79,28 +82,37 @@ export class Delays {
   }
 
   #get(at: number): Delay {
-    return { dueAt: this.#dueAt[at]!, position: this.#positions[at]!, queue: this.#queues[at]! };
+    return {
+      dueAt: this.#dueAt[at]!,
+      position: this.#positions[at]!,
+      queue: this.#queues[at]!,
+      bytes: this.#bytes[at]!,
+    };
   }
 
-  #set(at: number, { dueAt, position, queue }: Delay): void {
+  #set(at: number, { dueAt, position, queue, bytes }: Delay): void {
     this.#dueAt[at] = dueAt;
     this.#positions[at] = position;
     this.#queues[at] = queue;
+    this.#bytes[at] = bytes;
   }
 
   #copy(from: number, to: number): void {
     this.#dueAt[to] = this.#dueAt[from]!;
     this.#positions[to] = this.#positions[from]!;
     this.#queues[to] = this.#queues[from]!;
+    this.#bytes[to] = this.#bytes[from]!;
   }
 
   #resize(capacity: number): void {
-    const [dueAt, positions, queues] = [this.#dueAt, this.#positions, this.#queues];
+    const [dueAt, positions, queues, bytes] = [this.#dueAt, this.#positions, this.#queues, this.#bytes];
     this.#dueAt = new Float64Array(capacity);
     this.#positions = new Float64Array(capacity);
     this.#queues = new Uint32Array(capacity);
+    this.#bytes = new Uint32Array(capacity);
     this.#dueAt.set(dueAt.subarray(0, capacity));
     this.#positions.set(positions.subarray(0, capacity));
     this.#queues.set(queues.subarray(0, capacity));
+    this.#bytes.set(bytes.subarray(0, capacity));
   }
 }

@@ -171,6 +171,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
 
   durable(batch: number): void {
     this.#store.queues.durable(batch);
+    this.#store.delayed.durable(batch);
     this.keyValue.durable(batch);
   }
 
