@@ -67,7 +67,7 @@ export interface MessageCapabilities {
   readonly orderAfterCrash: boolean;
   /** Whether `LaneCommit.appends` are stored in the same atomic change as the lane's progress. */
   readonly atomic: boolean;
-  /** The largest body plus key plus headers of one message, in bytes. */
+  /** The largest body plus key plus headers of one message, in bytes. Headers named `tenon-…` do not count: Tenon adds them to copies. */
   readonly messageBytesMax: number;
   /** The largest key, in bytes of UTF-8. */
   readonly keyBytesMax: number;

@@ -129,6 +129,29 @@ export const failureCases: readonly MessageCase[] = [
     },
   },
   {
+    name: "a message as large as any can become a dead letter, and be redriven",
+    rule: "Headers named `tenon-…` do not count: Tenon adds them to copies.",
+    async run({ engine }) {
+      const { messageBytesMax } = engine.messages.capabilities;
+      const target = topic(engine, "blobs", { codec: bytes(), partitions: 1, groups: ["group"] });
+      await target.publish(new Uint8Array(messageBytesMax - 1).fill(7), { key: "k" });
+      const sizes = new Observations<number>(engine.world);
+      const consumer = await target.consume(
+        "group",
+        (value) => {
+          sizes.add(value.length);
+          if (sizes.items.length === 1) throw new DeadLetter("r".repeat(500));
+        },
+        quick,
+      );
+      await eventually(engine.world, "the dead letter", async () => (await target.deadLetters("group").count()) === 1);
+      equal(await target.deadLetters("group").redrive(), 1);
+      await sizes.atLeast(2);
+      deepEqual(sizes.items, [messageBytesMax - 1, messageBytesMax - 1]);
+      await consumer.close();
+    },
+  },
+  {
     name: "a body that cannot be decoded is a dead letter at once, and its key goes on",
     rule: "An undecodable message is a dead letter at once.",
     async run({ engine }) {

@@ -71,8 +71,9 @@ function checkMessage(topic: string, message: NewMessage, capabilities: MessageC
     );
   }
   let messageSize = message.body.length + keyBytes;
-  for (const [name, value] of Object.entries(message.headers ?? {}))
-    messageSize += utf8Length(name) + utf8Length(value);
+  for (const [name, value] of Object.entries(message.headers ?? {})) {
+    if (!name.startsWith("tenon-")) messageSize += utf8Length(name) + utf8Length(value);
+  }
   if (messageSize > capabilities.messageBytesMax) {
     const limit = capabilities.messageBytesMax;
     throw new TenonError(
