@@ -89,6 +89,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
 
   #start(): void {
     this.#store.start();
+    this.keyValue.start();
     this.cleaner.start();
   }
 

@@ -2,13 +2,13 @@ import type { Cancel, World } from "../../world/world.ts";
 
 const bucketMs = 1_000;
 
-/** Which keys to look at when, by whole seconds; a timer runs only while there are any. */
+/** Which keys to look at when, by whole seconds; a timer runs only while there are any, from `start` on. */
 export class Expiry {
   readonly #world: World;
   readonly #due: (keys: readonly string[]) => void;
   readonly #buckets = new Map<number, string[]>();
   #cancel: Cancel | undefined;
-  #closed = false;
+  #state: "loading" | "running" | "closed" = "loading";
 
   constructor(world: World, due: (keys: readonly string[]) => void) {
     this.#world = world;
@@ -23,13 +23,19 @@ export class Expiry {
     this.#arm();
   }
 
+  /** Everything is replayed; until now nothing could be done about a key whose time has passed. */
+  start(): void {
+    this.#state = "running";
+    this.#arm();
+  }
+
   close(): void {
-    this.#closed = true;
+    this.#state = "closed";
     this.#cancel?.();
   }
 
   #arm(): void {
-    if (this.#closed || this.#cancel !== undefined || this.#buckets.size === 0) return;
+    if (this.#state !== "running" || this.#cancel !== undefined || this.#buckets.size === 0) return;
     this.#cancel = this.#world.timers.schedule(bucketMs, () => {
       this.#cancel = undefined;
       this.#sweep();

@@ -31,6 +31,8 @@ import { type KeyChange, Watch } from "./watches.ts";
 
 /** A commit may hold this much; a record's limit less what surrounds it. */
 const commitBytesMax = 15 * 1024 * 1024;
+/** Expired keys of this length, in UTF-16 code units, are deleted by one record at most; far below a record's limit. */
+const expiryLengthMax = 1024 * 1024;
 
 /** The key-values: a map in memory, whose large values lie in the journal. */
 export class KeyValueStore implements KeyValueEngine {
@@ -314,16 +316,29 @@ export class KeyValueStore implements KeyValueEngine {
   #expire(keys: readonly string[]): void {
     if (this.#core.closed) return;
     const now = this.#clock.now();
-    const effects: Effect[] = [];
+    let effects: Effect[] = [];
+    let length = 0;
     for (const key of keys) {
       const entry = this.#entries.get(key);
       if (entry === undefined || entry.expiresAt === Infinity) continue;
-      if (entry.expiresAt <= now) effects.push({ type: "delete", key });
-      else this.#expiry.add(key, entry.expiresAt);
+      if (entry.expiresAt > now) {
+        this.#expiry.add(key, entry.expiresAt);
+        continue;
+      }
+      effects.push({ type: "delete", key });
+      length += key.length;
+      if (length < expiryLengthMax) continue;
+      this.#write(this.#version + 1, false, effects);
+      effects = [];
+      length = 0;
     }
-    if (effects.length === 0) return;
-    this.#write(this.#version + 1, false, effects);
+    if (effects.length > 0) this.#write(this.#version + 1, false, effects);
     this.#core.flush();
+  }
+
+  /** Everything is replayed. */
+  start(): void {
+    this.#expiry.start();
   }
 
   get version(): number {
