@@ -1,12 +1,15 @@
 import type { Cancel } from "../../world/world.ts";
 import type { Core } from "./core.ts";
-import { Reader } from "./cursor.ts";
+import { Reader, Writer } from "./cursor.ts";
+import { corrupt } from "./journal/failures.ts";
+import { segmentFileName } from "./journal/format.ts";
 import { type Journal, positionOf } from "./journal/journal.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import type { Runs, SegmentDirectory } from "./message-index.ts";
 import { readRunHeader, skipMessage } from "./message-run.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { Queue } from "./queues.ts";
+import { recordKind } from "./records.ts";
 
 const lookEveryMs = 5_000;
 /** A segment of which more than this is still needed is left alone while the journal as a whole is not worse. */
@@ -26,6 +29,8 @@ export class Cleaner {
   readonly #sizeBytesMax: number;
   /** How much of each sealed segment somebody has yet to settle, and since when that has not changed. */
   readonly #unsettled = new Map<number, { readonly bytes: number; readonly since: number }>();
+  /** Older ones may be gone; this one and all behind it must be there. */
+  #oldest = 1;
   #cancel: Cancel | undefined;
   #running: Promise<void> | undefined;
   #closed = false;
@@ -42,6 +47,22 @@ export class Cleaner {
     this.#cancel = this.#core.world.timers.schedule(lookEveryMs, () => {
       void this.clean().then(() => this.start());
     });
+  }
+
+  replayOldest(payload: Buffer): void {
+    this.#oldest = new Reader(payload).u32();
+  }
+
+  appendOldest(journal: Journal): void {
+    const at = journal.append(recordKind.oldestSegment, 4);
+    new Writer(journal.buffer, at).u32(this.#oldest);
+  }
+
+  /** Throws `corrupt` when the journal begins later than it was left: then somebody else removed a segment. */
+  checkOldest(): void {
+    const first = this.#core.journal.segments[0]!.segment;
+    if (first <= this.#oldest) return;
+    throw corrupt(`${this.#core.directory}/${segmentFileName(this.#oldest)}`, 0, "a segment's file is missing");
   }
 
   /** Waits for a copy that is under way. */
@@ -161,6 +182,8 @@ export class Cleaner {
     if (this.#stopped) return false;
     await this.#keyValues.move(segment, this.#keyValues.keysIn(segment));
     if (this.#stopped || !(await this.#messages.delayed.move(segment))) return false;
+    this.#oldest = segment + 1;
+    this.appendOldest(this.#core.journal);
     await this.#core.journal.durable();
     if (this.#stopped) return false;
     this.#messages.index.dropSegment(segment);

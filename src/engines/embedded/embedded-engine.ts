@@ -60,6 +60,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
       engine.#core.attach(
         await Journal.open({ world, directory, durability, segmentBytes, reserveBytes, state: engine }),
       );
+      await engine.#check();
       engine.#start();
       return engine;
     } catch (error) {
@@ -85,6 +86,15 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
 
   get sizeBytes(): number {
     return this.#core.journal.sizeBytes;
+  }
+
+  async #check(): Promise<void> {
+    try {
+      this.cleaner.checkOldest();
+    } catch (error) {
+      await this.#core.journal.close();
+      throw error;
+    }
   }
 
   #start(): void {
@@ -131,6 +141,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   snapshot(journal: Journal): void {
+    this.cleaner.appendOldest(journal);
     writeSnapshot(journal, this.#store, this.keyValue);
   }
 
@@ -160,6 +171,9 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
       case recordKind.laneGranted:
       case recordKind.laneReleased:
         replayGrant(new Reader(payload), kind === recordKind.laneGranted, laneOf);
+        break;
+      case recordKind.oldestSegment:
+        this.cleaner.replayOldest(payload);
         break;
       case recordKind.laneSeek:
         replaySeek(new Reader(payload), laneOf);

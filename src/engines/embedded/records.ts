@@ -9,6 +9,8 @@ export const recordKind = {
   laneCommit: 7,
   laneSeek: 8,
   keyValues: 9,
+  /** Which segment is the oldest from now on: `segment u32`. */
+  oldestSegment: 10,
   /** What a segment's snapshot holds beside topics and groups. */
   snapshotQueues: 20,
   snapshotLanes: 21,
