@@ -187,20 +187,24 @@ export class LaneOwner implements LaneContract {
   async #openRun(offset: number): Promise<OpenRun | undefined> {
     const index = this.#keeper.index;
     const generation = index.generation;
-    const located = this.#step(offset) ?? index.locate(this.lane.queue, offset);
-    const location = located instanceof Promise ? await located : located;
-    if (location === undefined) {
-      this.#pass(offset, this.lane.queue.visible);
-      return undefined;
-    }
-    let payload: Buffer;
+    const { visible } = this.lane.queue;
+    let location: Location | undefined;
+    let payload: Buffer | undefined;
     try {
-      const read = this.#keeper.read(recordPosition(location));
+      const located = this.#step(offset) ?? index.locate(this.lane.queue, offset);
+      location = located instanceof Promise ? await located : located;
+      const read = location && this.#keeper.read(recordPosition(location));
       payload = read instanceof Promise ? await read : read;
     } catch (error) {
       // The segment was cleaned away meanwhile: its live messages stand elsewhere now.
       if (generation !== index.generation) return undefined;
       throw error;
+    }
+    // After a seek, the lane's progress is somebody else's to change.
+    if (this.ended) return undefined;
+    if (location === undefined || payload === undefined) {
+      this.#pass(offset, visible);
+      return undefined;
     }
     const reader = new Reader(payload);
     const header = readRunHeader(reader);

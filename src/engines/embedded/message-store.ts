@@ -102,9 +102,17 @@ export class MessageStore {
 
   /** When the message at an offset, or the next stored one, was published. */
   async publishedAt(queue: Queue, offset: number): Promise<number | undefined> {
-    const location = await this.index.locate(queue, offset);
-    if (location === undefined) return undefined;
-    return readRunHeader(new Reader(await this.core.journal.read(recordPosition(location)))).publishedAt;
+    for (;;) {
+      const { generation } = this.index;
+      try {
+        const location = await this.index.locate(queue, offset);
+        if (location === undefined) return undefined;
+        return readRunHeader(new Reader(await this.core.journal.read(recordPosition(location)))).publishedAt;
+      } catch (error) {
+        // A segment was cleaned away meanwhile; what it held and is still kept stands elsewhere now.
+        if (generation === this.index.generation) throw error;
+      }
+    }
   }
 
   /** Writes messages of a queue as one run. */

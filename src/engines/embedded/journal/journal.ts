@@ -232,13 +232,13 @@ export class Journal {
     if (this.#phase === "closed") throw this.#closedError();
     const segment = segmentOf(position);
     const offset = offsetOf(position);
-    const payload = this.#gathering.payload(segment, offset);
-    if (payload !== undefined) return payload;
+    const gathered = this.#gathering.payload(segment, offset);
+    if (gathered !== undefined) return gathered;
     if (this.#writtenBytes(segment) <= offset || offset % 8 !== 0) {
-      const fields = { position, segment, offset };
-      throw new TenonError("not-found", `No record is kept at byte ${offset} of segment ${segment}.`, { fields });
+      throw notKept(segment, `record at byte ${offset}`);
     }
-    return this.#reader.record(segment, offset);
+    const payload = this.#reader.record(segment, offset);
+    return payload instanceof Promise ? this.#unlessDropped(segment, payload, `record at byte ${offset}`) : payload;
   }
 
   /** Oldest first, the active one last. */
@@ -274,7 +274,7 @@ export class Journal {
   /** The footer of a sealed segment. */
   async readFooter(segment: number): Promise<Buffer> {
     const pending = this.#footers.get(segment);
-    return pending ?? this.#reader.footer(this.#footerPlace(segment));
+    return pending ?? this.#unlessDropped(segment, this.#reader.footer(this.#footerPlace(segment)), "footer");
   }
 
   /** The bytes [from, to) of a sealed segment's footer; synchronous when they are in memory. */
@@ -285,7 +285,19 @@ export class Journal {
       throw new TenonError("invalid", `The footer of segment ${segment} has no bytes ${from} to ${to}.`, { fields });
     }
     const pending = this.#footers.get(segment);
-    return pending?.subarray(from, to) ?? this.#reader.footerPart(place, from, to);
+    if (pending !== undefined) return pending.subarray(from, to);
+    const part = this.#reader.footerPart(place, from, to);
+    return part instanceof Promise ? this.#unlessDropped(segment, part, "footer") : part;
+  }
+
+  /** A read that fails because its segment was dropped meanwhile says so, and not that a file is missing or too short. */
+  async #unlessDropped(segment: number, read: Promise<Buffer>, what: string): Promise<Buffer> {
+    try {
+      return await read;
+    } catch (cause) {
+      const dropped = segment < (this.#sealed[0]?.segment ?? this.#gathering.segment);
+      throw dropped ? notKept(segment, what) : cause;
+    }
   }
 
   /** Makes everything durable, leaves the mark of a clean close and closes the files. Idempotent. */
@@ -456,12 +468,16 @@ export class Journal {
     if (this.#phase === "closed") throw this.#closedError();
     const sealed = this.#sealedSegment(segment);
     if (sealed !== undefined) return sealed.footer;
-    throw new TenonError("not-found", `The journal has no sealed segment ${segment}.`, { fields: { segment } });
+    throw notKept(segment, "footer");
   }
 
   #closedError(): TenonError {
     return journalClosed(this.#options.directory);
   }
+}
+
+function notKept(segment: number, what: string): TenonError {
+  return new TenonError("not-found", `No ${what} is kept of segment ${segment}.`, { fields: { segment } });
 }
 
 function recordTooLong(kind: number, length: number): TenonError {
