@@ -5,21 +5,26 @@ const bucketMs = 1_000;
 /** Which keys to look at when, by whole seconds; a timer runs only while there are any, from `start` on. */
 export class Expiry {
   readonly #world: World;
-  readonly #due: (keys: readonly string[]) => void;
-  readonly #buckets = new Map<number, string[]>();
+  readonly #due: (keys: Iterable<string>) => void;
+  readonly #buckets = new Map<number, Set<string>>();
   #cancel: Cancel | undefined;
   #state: "loading" | "running" | "closed" = "loading";
 
-  constructor(world: World, due: (keys: readonly string[]) => void) {
+  constructor(world: World, due: (keys: Iterable<string>) => void) {
     this.#world = world;
     this.#due = due;
   }
 
-  add(key: string, expiresAt: number): void {
+  /**
+   * Has the key looked at when its time has passed. A key that had an earlier end before is looked at by then anyway, and must be
+   * added anew when it turns out to live on: so one that is renewed all the time takes no more room than others.
+   */
+  add(key: string, expiresAt: number, formerly = Number.POSITIVE_INFINITY): void {
+    if (expiresAt === Number.POSITIVE_INFINITY || formerly <= expiresAt) return;
     const bucket = Math.ceil(expiresAt / bucketMs);
     const keys = this.#buckets.get(bucket);
-    if (keys === undefined) this.#buckets.set(bucket, [key]);
-    else keys.push(key);
+    if (keys === undefined) this.#buckets.set(bucket, new Set([key]));
+    else keys.add(key);
     this.#arm();
   }
 

@@ -274,7 +274,7 @@ export class KeyValueStore implements KeyValueEngine {
     this.#entries.set(entry.key, entry);
     this.#count(entry, 1);
     this.#touched.add(entry.key);
-    if (entry.expiresAt !== Infinity) this.#expiry.add(entry.key, entry.expiresAt);
+    this.#expiry.add(entry.key, entry.expiresAt, old?.expiresAt);
   }
 
   #remove(key: string): void {
@@ -313,14 +313,14 @@ export class KeyValueStore implements KeyValueEngine {
     this.#changes.splice(0, done);
   }
 
-  #expire(keys: readonly string[]): void {
+  #expire(keys: Iterable<string>): void {
     if (this.#core.closed) return;
     const now = this.#clock.now();
     let effects: Effect[] = [];
     let length = 0;
     for (const key of keys) {
       const entry = this.#entries.get(key);
-      if (entry === undefined || entry.expiresAt === Infinity) continue;
+      if (entry === undefined) continue;
       if (entry.expiresAt > now) {
         this.#expiry.add(key, entry.expiresAt);
         continue;
