@@ -21,6 +21,8 @@ export interface Group {
   readonly batch: number;
 }
 
+export const partitionsMax = 1_024;
+
 /** Topics and groups by name and by number. Numbers are given in the order of declaration and never again. */
 export class Catalogue {
   readonly topics = new Map<string, Topic>();
@@ -29,6 +31,7 @@ export class Catalogue {
   readonly #groups: Group[] = [];
 
   addTopic(name: string, partitions: number, retentionMs: number, batch: number): Topic {
+    if (partitions > partitionsMax) throw new RangeError(`a topic of ${partitions} partitions`);
     const queues: Queue[] = [];
     const topic: Topic = { id: this.topics.size, name, retentionMs, queues, groups: new Map(), batch };
     for (let partition = 0; partition < partitions; partition++) {

@@ -6,7 +6,9 @@ import { Cleaner } from "./cleaner.ts";
 import { Core } from "./core.ts";
 import { Reader } from "./cursor.ts";
 import { encodeFooter, loadFooter } from "./footer.ts";
-import { Journal, type JournalState } from "./journal/journal.ts";
+import { corrupt } from "./journal/failures.ts";
+import { segmentFileName } from "./journal/format.ts";
+import { Journal, type JournalState, offsetOf, segmentOf } from "./journal/journal.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 import { replayGrant, replayLaneCommit, replaySeek } from "./lanes.ts";
 import { EmbeddedMessages } from "./message-engine.ts";
@@ -133,7 +135,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   loadFooter(segment: number, footer: Buffer): void {
-    loadFooter(segment, footer, this.#store, this.keyValue);
+    this.#reading(segment, 0, () => loadFooter(segment, footer, this.#store, this.keyValue));
   }
 
   footer(segment: number): Uint8Array {
@@ -146,6 +148,20 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   replay(kind: number, payload: Buffer, position: number): void {
+    this.#reading(segmentOf(position), offsetOf(position), () => this.#replay(kind, payload, position));
+  }
+
+  /** Bytes that are whole and mean nothing all the same were written by something else, such as another version. */
+  #reading(segment: number, offset: number, read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw corrupt(`${this.#core.directory}/${segmentFileName(segment)}`, offset, error.message);
+    }
+  }
+
+  #replay(kind: number, payload: Buffer, position: number): void {
     const { keyValue } = this;
     const messages = this.#store;
     const laneOf = (id: number) => messages.catalogue.lane(id);

@@ -86,7 +86,14 @@ export function replayGrant(reader: Reader, granted: boolean, laneOf: (id: numbe
 
 /** `lane u32 · low f64` */
 export function replaySeek(reader: Reader, laneOf: (id: number) => Lane): void {
-  laneOf(reader.u32()).seek(reader.f64());
+  const lane = laneOf(reader.u32());
+  lane.seek(storedOffset(reader.f64(), lane.queue.next));
+}
+
+/** Offsets that were written were stored before; anything else is not what was written. */
+function storedOffset(offset: number, endMax: number): number {
+  if (Number.isInteger(offset) && offset >= 0 && offset <= endMax) return offset;
+  throw new RangeError(`the offset ${offset} is beyond the end of its queue, ${endMax}`);
 }
 
 export function replayLaneCommit(reader: Reader, laneOf: (id: number) => Lane): void {
@@ -95,12 +102,12 @@ export function replayLaneCommit(reader: Reader, laneOf: (id: number) => Lane): 
   const base = reader.f64();
   const settledCount = reader.u32();
   const heldCount = reader.u32();
-  for (let i = 0; i < settledCount; i++) lane.settle(base + reader.u32());
+  for (let i = 0; i < settledCount; i++) lane.settle(storedOffset(base + reader.u32(), lane.queue.next - 1));
   for (let i = 0; i < heldCount; i++) readHeld(reader, base, lane);
 }
 
 function readHeld(reader: Reader, base: number, lane: Lane): void {
-  const offset = base + reader.u32();
+  const offset = storedOffset(base + reader.u32(), lane.queue.next - 1);
   lane.hold(offset, { failures: reader.u32(), deliveries: reader.u32(), dueAt: reader.f64() });
 }
 
@@ -124,13 +131,13 @@ export function writeLaneSnapshot(writer: Writer, lane: Lane): void {
 
 export function replayLaneSnapshot(reader: Reader, laneOf: (id: number) => Lane): void {
   const lane = laneOf(reader.u32());
-  const low = reader.f64();
+  const low = storedOffset(reader.f64(), lane.queue.next);
   lane.seek(low);
   lane.fence = reader.f64();
   lane.granted = reader.u8() === 1;
   lane.suspectBelow = reader.f64();
   const aboveCount = reader.u32();
   const heldCount = reader.u32();
-  for (let i = 0; i < aboveCount; i++) lane.settled.add(low + reader.u32());
+  for (let i = 0; i < aboveCount; i++) lane.settled.add(storedOffset(low + reader.u32(), lane.queue.next - 1));
   for (let i = 0; i < heldCount; i++) readHeld(reader, low, lane);
 }

@@ -11,13 +11,11 @@ import type {
   TopicDescription,
 } from "../../contracts/messages.ts";
 import { Appends, batchBytesMax } from "./appends.ts";
-import type { Topic } from "./catalogue.ts";
+import { partitionsMax, type Topic } from "./catalogue.ts";
 import { LaneGrants } from "./lane-grants.ts";
 import type { Lane } from "./lanes.ts";
 import type { MessageStore } from "./message-store.ts";
 import { checkName } from "./names.ts";
-
-const partitionsMax = 1_024;
 
 /** The `messages` contract on the journal's state. */
 export class EmbeddedMessages implements MessageEngine {

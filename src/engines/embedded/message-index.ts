@@ -163,6 +163,9 @@ export class SegmentDirectory {
   static decode(segment: number, footer: Buffer): { directory: SegmentDirectory; sectionBytes: number } {
     const sectionBytes = footer.readUInt32LE(0);
     const size = footer.readUInt32LE(4);
+    if (8 + size * directoryEntryBytes > sectionBytes || sectionBytes > footer.length) {
+      throw new RangeError(`a directory of ${size} queues in ${sectionBytes} of ${footer.length} bytes`);
+    }
     const directory = new SegmentDirectory(segment, size);
     for (let slot = 0; slot < size; slot++) {
       const at = 8 + slot * directoryEntryBytes;

@@ -85,6 +85,14 @@ export function encodeHeaders(headers: MessageHeaders): Buffer {
   return Buffer.from(JSON.stringify(headers));
 }
 
+function decodeHeaders(bytes: Buffer): MessageHeaders {
+  try {
+    return JSON.parse(bytes.toString("utf8")) as MessageHeaders;
+  } catch (cause) {
+    throw new RangeError("a message's headers are not what was written", { cause });
+  }
+}
+
 /** What a message takes in a run, when its headers take `headersBytes` (-1: it has none). */
 export function messageBytes(message: NewMessage, headersBytes: number): number {
   let bytes = 5 + message.body.length;
@@ -146,10 +154,7 @@ export function readMessage(reader: Reader, offset: number, publishedAt: number)
   const bodyLength = reader.u32();
   const key = flags & messageFlag.key ? readText(reader, keyLength) : undefined;
   const id = flags & messageFlag.id ? readText(reader, idLength) : undefined;
-  const headers =
-    flags & messageFlag.headers
-      ? (JSON.parse(reader.bytes(headersLength).toString("utf8")) as MessageHeaders)
-      : undefined;
+  const headers = flags & messageFlag.headers ? decodeHeaders(reader.bytes(headersLength)) : undefined;
   const body = reader.bytes(bodyLength);
   return { position: BigInt(offset), key, body, headers, id, publishedAt };
 }
