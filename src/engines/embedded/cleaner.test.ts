@@ -194,3 +194,28 @@ test("the oldest segment makes way although it is full of life when those behind
     await engine.close();
   });
 });
+
+test("when space is short what is settled is given back also of the segment that is being written", async () => {
+  const simulation = simulatedWorld({ seed: 9, eventsMax });
+  await simulation.run(async () => {
+    const engine = await opened(simulation, {
+      sizeBytesMax: 50_000,
+      segmentBytes: 1024 * 1024,
+      retentionMs: 3_600_000,
+    });
+    await engine.messages.declare("orders", orders);
+    let count = 0;
+    const publish = () => published(engine, ["m".repeat(1_000)]).then(() => (count += 1));
+    await assert.rejects(
+      async () => {
+        for (;;) await publish();
+      },
+      { code: "overloaded", outcome: "not-applied" },
+    );
+    await settled(engine, count);
+    await simulation.world.timers.sleep(6_000);
+    assert.ok(engine.sizeBytes < 5_000, `${engine.sizeBytes} bytes are left`);
+    await publish();
+    await engine.close();
+  });
+});

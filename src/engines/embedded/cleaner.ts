@@ -82,6 +82,7 @@ export class Cleaner {
 
   async #clean(): Promise<void> {
     try {
+      this.#sealGarbage();
       // What is copied forward now has its own turn later, lest one pass never ends.
       const upTo = this.#core.journal.segments.at(-2)?.segment ?? 0;
       this.#look();
@@ -99,6 +100,18 @@ export class Cleaner {
 
   get #stopped(): boolean {
     return this.#closed || this.#core.closed;
+  }
+
+  /** When space is short, what is settled of the active segment can only be given back once it is sealed. */
+  #sealGarbage(): void {
+    const active = this.#core.journal.segments.at(-1)!;
+    if (!this.#short) return;
+    let live = this.#keyValues.liveBytes(active.segment) + this.#messages.delayed.waitingIn(active.segment);
+    for (const queue of this.#messages.queues.activeQueues) {
+      const { first, end, bytes } = queue.active!;
+      live += unsettledPart(queue, first, end, bytes);
+    }
+    if (live <= active.sizeBytes * liveRatioMax) this.#core.journal.roll();
   }
 
   /**
@@ -157,9 +170,7 @@ export class Cleaner {
     const directory = this.#directory(segment);
     for (let slot = 0; slot < (directory?.size ?? 0); slot++) {
       const queue = this.#messages.catalogue.queue(directory!.queueAt(slot));
-      const [first, end] = [directory!.first(slot), directory!.end(slot)];
-      const unsettled = end - Math.max(first, Math.min(end, queue.settledBelow));
-      bytes += (directory!.bytes(slot) * unsettled) / (end - first);
+      bytes += unsettledPart(queue, directory!.first(slot), directory!.end(slot), directory!.bytes(slot));
     }
     return bytes;
   }
@@ -228,4 +239,10 @@ export class Cleaner {
     }
     return bytes;
   }
+}
+
+/** How many of the bytes that a queue's messages from `first` to `end` take are of unsettled ones. */
+function unsettledPart(queue: Queue, first: number, end: number, bytes: number): number {
+  const unsettled = end - Math.max(first, Math.min(end, queue.settledBelow));
+  return (bytes * unsettled) / (end - first);
 }
