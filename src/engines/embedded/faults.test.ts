@@ -337,3 +337,88 @@ for (const [failure, repeat] of [
     assert.ok(count > 400, `${count} operations`);
   });
 }
+
+test("on a full disk publishing and putting are refused, settling and deleting go on, and room brings everything back", async () => {
+  // The space is measured when a segment begins, and the reserve must hold what is written until then.
+  const few = Array.from({ length: slow ? 70 : 10 }, (_, index) => 40_000 + index * (slow ? 1_003 : 7_001));
+  for (const capacityBytes of [...few, 500_000]) {
+    const simulation = simulatedWorld({ seed: capacityBytes, capacityBytes, eventsMax: 300_000 });
+    const record = new Record();
+    await simulation
+      .run(() => fillUp(simulation, record))
+      .catch((error: unknown) => {
+        throw new Error(`a capacity of ${capacityBytes} bytes`, { cause: error });
+      });
+    simulation.crash("seeded");
+    simulation.restart();
+    await verify(simulation, record);
+  }
+});
+
+async function fillUp(simulation: Simulation, record: Record): Promise<void> {
+  const { world } = simulation;
+  const { history } = record;
+  const engine = await within(world, "opening", embedded({ ...small, segmentBytes: 8192, reserveBytes: 8192, world }));
+  const work = new Workload(engine, record);
+  await work.declare("orders", ["billing"]);
+  await work.commit([{ type: "put", key: "kept", value: "1" }]);
+  const publish = () => {
+    const append: NamedBatch = { topic: "orders", partition: 0, names: record.names(4, 200) };
+    return history.follow({ type: "append", append }, () => engine.messages.append(batchOf(append)));
+  };
+  let accepted = 0;
+  while ((await publish()) !== undefined) accepted += 4;
+  assert.ok(accepted > 0 && !engine.ended.aborted, "a full disk ended the engine");
+  await assertRefused(engine.messages.append(batchOf({ topic: "orders", partition: 1, names: record.names(1, 10) })));
+  await assertRefused(engine.keyValue.commit([{ type: "put", key: "more", value: Buffer.alloc(10) }]));
+  await assertRefused(engine.keyValue.commit([{ type: "add", key: "count", by: 1 }]));
+  const { freeBytes, totalBytes } = await world.disk.freeSpace(directory);
+  // A disk of few segments may be filled further before the space is measured again.
+  if (totalBytes > 40 * 8192) assert.ok(freeBytes >= totalBytes * 0.06, `only ${freeBytes} bytes are left`);
+  // Deleting and settling make room, so they must not need any.
+  const deleted = await work.commit([{ type: "delete", key: "kept" }]);
+  assert.notEqual(deleted, undefined, "a delete was refused");
+  const member = await engine.messages.join("orders", "billing", {
+    sessionMs: 10_000,
+    revokeMs: 10_000,
+    windowMax: 10_000,
+  });
+  for (let granted = 0; granted < partitions; granted++) {
+    const lane = await within(world, "a lane", member.nextLane());
+    noteFence(record.fences, lane);
+    if (lane.partition === 0) await settleEverything(history, lane, accepted);
+  }
+  await member.leave();
+  // The cleaner gives back what is settled, and the space is measured again.
+  await world.timers.sleep(30_000);
+  assert.notEqual(await publish(), undefined, "publishing is refused although there is room again");
+  assert.notEqual(await work.commit([{ type: "put", key: "again", value: "1" }]), undefined);
+  await engine.close();
+}
+
+async function assertRefused(call: Promise<unknown>): Promise<void> {
+  await assert.rejects(call, { name: "TenonError", code: "overloaded", outcome: "not-applied" });
+}
+
+async function settleEverything(history: History, lane: Lane, count: number): Promise<void> {
+  for (let left = count; left > 0; ) {
+    const stored = await lane.fetch(Math.min(left, 8));
+    left -= stored.length;
+    const { topic, group, partition } = lane;
+    const operation = {
+      type: "settle",
+      topic,
+      group,
+      partition,
+      settled: stored.map(nameOf),
+      held: [],
+      appends: [],
+    } as const;
+    const settled = stored.map(({ position }) => position);
+    const answer = await history.follow(operation, async () => {
+      await lane.commit({ settled });
+      return true;
+    });
+    assert.equal(answer, true, "settling was refused");
+  }
+}
