@@ -31,6 +31,8 @@ import { type KeyChange, Watch } from "./watches.ts";
 
 /** A commit may hold this much; a record's limit less what surrounds it. */
 const commitBytesMax = 15 * 1024 * 1024;
+/** After so much copying forward, others get a turn. */
+const movedAtOnceBytes = 1024 * 1024;
 /** Expired keys of this length, in UTF-16 code units, are deleted by one record at most; far below a record's limit. */
 const expiryLengthMax = 1024 * 1024;
 
@@ -69,11 +71,14 @@ export class KeyValueStore implements KeyValueEngine {
   }
 
   async get(keys: readonly string[]): Promise<readonly (KeyValueEntry | undefined)[]> {
-    this.#core.throwIfClosed();
-    const now = this.#clock.now();
-    const found = keys.map((key) => this.#present(key, now));
-    await this.#durable(found);
-    return Promise.all(found.map((entry) => (entry === undefined ? undefined : this.#load(entry))));
+    for (;;) {
+      this.#core.throwIfClosed();
+      const now = this.#clock.now();
+      const found = keys.map((key) => this.#present(key, now));
+      await this.#durable(found);
+      const loaded = await Promise.all(found.map((entry) => entry && this.#load(entry)));
+      if (!loaded.includes("superseded")) return loaded as (KeyValueEntry | undefined)[];
+    }
   }
 
   async commit(changes: readonly KeyValueChange[]): Promise<CommitResult> {
@@ -88,7 +93,9 @@ export class KeyValueStore implements KeyValueEngine {
       const failure = this.#evaluate(change, current, now, effects, counters);
       if (failure === undefined) continue;
       await this.#core.journal.durable();
-      const entry = current === undefined ? undefined : await this.#load(current);
+      let entry = current && (await this.#load(current));
+      // What it met is gone for good; what came after it is what a caller can go on from.
+      if (entry === "superseded") [entry] = await this.get([change.key]);
       return { committed: false, failed: index, reason: failure, current: entry };
     }
     if (effects.length > 0) {
@@ -101,14 +108,17 @@ export class KeyValueStore implements KeyValueEngine {
   }
 
   async scan(prefix: string, options: ScanOptions = {}): Promise<readonly KeyValueEntry[]> {
-    this.#core.throwIfClosed();
     const limit = options.limit ?? 1_000;
     if (!(Number.isInteger(limit) && limit > 0)) {
       throw new TenonError("invalid", `scan needs a limit of at least 1, not ${limit}`);
     }
-    const found = this.#range(prefix, options.after, limit);
-    await this.#durable(found);
-    return Promise.all(found.map((entry) => this.#load(entry)));
+    for (;;) {
+      this.#core.throwIfClosed();
+      const found = this.#range(prefix, options.after, limit);
+      await this.#durable(found);
+      const loaded = await Promise.all(found.map((entry) => this.#load(entry)));
+      if (!loaded.includes("superseded")) return loaded as KeyValueEntry[];
+    }
   }
 
   async *watch(prefix: string, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<WatchEvent> {
@@ -123,10 +133,10 @@ export class KeyValueStore implements KeyValueEngine {
   }
 
   /** Every present entry as of now, when it is durable. */
-  async #state(prefix: string): Promise<readonly KeyValueEntry[]> {
+  async #state(prefix: string): Promise<readonly StoredEntry[]> {
     const found = this.#range(prefix, undefined, Infinity).sort((a, b) => a.version - b.version);
     await this.#core.journal.durable();
-    return Promise.all(found.map((entry) => this.#load(entry)));
+    return found;
   }
 
   #range(prefix: string, after: string | undefined, limit: number): StoredEntry[] {
@@ -151,7 +161,8 @@ export class KeyValueStore implements KeyValueEngine {
     if (pending || this.#deletedBatch > durable) await this.#core.journal.durable();
   }
 
-  async #load(entry: StoredEntry): Promise<KeyValueEntry> {
+  /** `superseded`: the key was overwritten or deleted since, and where its value stood was cleaned away. */
+  async #load(entry: StoredEntry): Promise<KeyValueEntry | "superseded"> {
     if (entry.value !== undefined) return publicEntry(entry, entry.value);
     // The entry may have moved since it was found; its newer copy holds the same value while its version is the same.
     for (let from = entry; ; ) {
@@ -160,7 +171,11 @@ export class KeyValueStore implements KeyValueEngine {
         return publicEntry(entry, payload.subarray(from.at, from.at + from.valueBytes));
       } catch (error) {
         const newer = this.#entries.get(entry.key);
-        if (newer === undefined || newer.version !== entry.version || newer.position === from.position) throw error;
+        if (newer?.version !== entry.version) {
+          if (error instanceof TenonError && error.code === "not-found") return "superseded";
+          throw error;
+        }
+        if (newer.position === from.position) throw error;
         from = newer;
       }
     }
@@ -380,12 +395,18 @@ export class KeyValueStore implements KeyValueEngine {
 
   /** Writes the entries among `keys` that lie in the segment anew; some at a time. */
   async move(segment: number, keys: readonly string[]): Promise<void> {
+    let copiedBytes = 0;
     for (const key of keys) {
       const entry = this.#entries.get(key);
       if (entry === undefined || segmentOf(entry.position) !== segment) continue;
-      const value = (await this.#load(entry)).value;
-      if (this.#entries.get(key) !== entry) continue;
-      this.#write(entry.version, true, [{ type: "put", key, value, expiresAt: entry.expiresAt }]);
+      const loaded = await this.#load(entry);
+      if (this.#core.closed) return;
+      if (loaded === "superseded" || this.#entries.get(key) !== entry) continue;
+      this.#write(entry.version, true, [{ type: "put", key, value: loaded.value, expiresAt: entry.expiresAt }]);
+      copiedBytes += entry.valueBytes + key.length;
+      if (copiedBytes < movedAtOnceBytes) continue;
+      copiedBytes = 0;
+      await this.#core.journal.durable();
     }
   }
 

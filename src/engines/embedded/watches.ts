@@ -46,16 +46,18 @@ export class Watch {
   }
 
   async *events(
-    state: Promise<readonly KeyValueEntry[]>,
-    load: (entry: StoredEntry) => Promise<KeyValueEntry>,
+    state: Promise<readonly StoredEntry[]>,
+    load: (entry: StoredEntry) => Promise<KeyValueEntry | "superseded">,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<WatchEvent> {
     const abort = () => this.wake();
     signal?.addEventListener("abort", abort);
     try {
-      for (const entry of await state) {
+      for (const stored of await state) {
         if (signal?.aborted) return;
-        yield { type: "put", entry };
+        const entry = await load(stored);
+        // What superseded it has been offered, or will be when it is durable.
+        if (entry !== "superseded") yield { type: "put", entry };
       }
       if (signal?.aborted) return;
       yield { type: "synced" };
@@ -66,7 +68,7 @@ export class Watch {
   }
 
   async *#follow(
-    load: (entry: StoredEntry) => Promise<KeyValueEntry>,
+    load: (entry: StoredEntry) => Promise<KeyValueEntry | "superseded">,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<WatchEvent> {
     while (!signal?.aborted) {
@@ -74,8 +76,12 @@ export class Watch {
       if (!next.done) {
         const change = next.value;
         this.#changes.delete(change.key);
-        if (change.type === "delete") yield change;
-        else yield { type: "put", entry: await load(change.entry) };
+        if (change.type === "delete") {
+          yield change;
+          continue;
+        }
+        const entry = await load(change.entry);
+        if (entry !== "superseded") yield { type: "put", entry };
       } else if (this.#error !== undefined) throw this.#error;
       else {
         await new Promise<void>((resolve) => {
