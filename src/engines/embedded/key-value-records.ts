@@ -84,7 +84,7 @@ export interface ReplayedCommit {
   readonly starts: readonly number[];
 }
 
-/** Values are copied, since a replayed payload is not to be kept. */
+/** The values are views of the payload, and as long-lived as it is. */
 export function readEffects(reader: Reader): ReplayedCommit {
   const version = reader.f64();
   const moved = reader.u8() === 1;
@@ -101,7 +101,7 @@ export function readEffects(reader: Reader): ReplayedCommit {
     const expiresAt = flags & changeFlag.expires ? reader.f64() : Infinity;
     const length = reader.u32();
     starts.push(reader.at);
-    const value = Uint8Array.from(reader.bytes(length));
+    const value = reader.bytes(length);
     effects.push({ type: "put", key, value, expiresAt });
   }
   return { version, moved, effects, starts };
@@ -167,7 +167,7 @@ export function decodeFooterEntries(
     const position = reader.f64();
     const at = reader.u32();
     const valueBytes = reader.u32();
-    const value = flags & footerFlag.inline ? Uint8Array.from(reader.bytes(valueBytes)) : undefined;
+    const value = flags & footerFlag.inline ? new Uint8Array(reader.bytes(valueBytes)) : undefined;
     found(key, { key, value, valueBytes, version, expiresAt, position, at, batch: 0 });
   }
 }

@@ -200,10 +200,6 @@ export class KeyValueStore implements KeyValueEngine {
       if (!change.key.isWellFormed()) {
         throw new TenonError("invalid", `the key of change ${index} is not well-formed Unicode; encode it first`);
       }
-      for (let other = 0; other < index; other++) {
-        if (changes[other]!.key !== change.key) continue;
-        throw new TenonError("invalid", `changes ${other} and ${index} of one commit are for the same key; merge them`);
-      }
       bytes += keyBytes;
       if (change.type === "put") bytes += validValueBytes(change.value, valueBytesMax);
       if (change.type === "add") validateAdd(change);
@@ -211,6 +207,7 @@ export class KeyValueStore implements KeyValueEngine {
         throw new TenonError("invalid", `ttlMs must be greater than 0, not ${change.ttlMs}`);
       }
     }
+    refuseRepeatedKeys(changes);
     if (bytes > commitBytesMax) {
       throw new TenonError("invalid", `a commit of ${bytes} bytes exceeds the limit of ${commitBytesMax}; split it`);
     }
@@ -248,14 +245,10 @@ export class KeyValueStore implements KeyValueEngine {
     const journal = this.#core.journal;
     const start = journal.append(recordKind.keyValues, effectsBytes(effects));
     const starts = writeEffects(new Writer(journal.buffer, start), version, moved, effects);
-    const copied = effects.map((effect) =>
-      effect.type === "put" && effect.value.length <= inlineBytesMax
-        ? { ...effect, value: Uint8Array.from(effect.value) }
-        : effect,
-    );
-    this.#apply(version, moved, copied, starts, journal.position, journal.batch);
+    this.#apply(version, moved, effects, starts, journal.position, journal.batch);
   }
 
+  /** The values are the caller's or the journal's, so what is kept of them is copied. */
   #apply(
     version: number,
     moved: boolean,
@@ -275,7 +268,7 @@ export class KeyValueStore implements KeyValueEngine {
       }
       const { key, value, expiresAt } = effect;
       const valueBytes = value.length;
-      const kept = valueBytes <= inlineBytesMax ? value : undefined;
+      const kept = valueBytes <= inlineBytesMax ? new Uint8Array(value) : undefined;
       const entry = { key, value: kept, valueBytes, version, expiresAt, position, at: starts[i]!, batch };
       this.#put(entry);
       if (!moved) this.#notify(batch, { type: "put", key, entry });
@@ -435,6 +428,20 @@ function validValueBytes(value: Uint8Array, valueBytesMax: number): number {
     throw new TenonError("invalid", `a value of ${value.length} bytes exceeds the limit of ${valueBytesMax}`);
   }
   return value.length;
+}
+
+/** A few keys are compared pair by pair, which is faster than hashing them; many are hashed. */
+function refuseRepeatedKeys(changes: readonly KeyValueChange[]): void {
+  if (changes.length > 8) {
+    if (new Set(changes.map(({ key }) => key)).size === changes.length) return;
+    throw new TenonError("invalid", "two changes of one commit are for the same key; merge them");
+  }
+  for (let index = 1; index < changes.length; index++) {
+    for (let other = 0; other < index; other++) {
+      if (changes[other]!.key !== changes[index]!.key) continue;
+      throw new TenonError("invalid", `changes ${other} and ${index} of one commit are for the same key; merge them`);
+    }
+  }
 }
 
 function validateAdd({ key, by, min, max }: Extract<KeyValueChange, { type: "add" }>): void {
