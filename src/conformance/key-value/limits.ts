@@ -41,6 +41,8 @@ export const limitCases: readonly KeyValueCase[] = [
       const { changesMax } = engine.keyValue.capabilities;
       const changes = Array.from({ length: changesMax + 1 }, (_, index) => put(`k${index}`, "1"));
       await refused("invalid", "one change more", () => engine.keyValue.commit(changes));
+      const repeated = [...changes.slice(0, changesMax - 1), put("k0", "2")];
+      await refused("invalid", "a key that stands in two of many changes", () => engine.keyValue.commit(repeated));
       deepEqual(await engine.keyValue.scan("", { limit: 1 }), []);
       await committed(engine, ...changes.slice(0, changesMax));
       equal((await engine.keyValue.scan("", { limit: changesMax + 1 })).length, changesMax);
