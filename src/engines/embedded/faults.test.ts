@@ -17,7 +17,7 @@ import { type EmbeddedEngine, type EmbeddedOptions, embedded } from "./index.ts"
 
 const slow = process.env.TENON_SLOW === "1";
 /** A prime, so that the operations of the workload's rounds are met in turn. */
-const stride = Number(process.env.TENON_FAULT_STRIDE ?? (slow ? 3 : 127));
+const stride = Number(process.env.TENON_FAULT_STRIDE ?? (slow ? 1 : 37));
 const directory = "/data/engine";
 const partitions = 2;
 /** Small enough that a short run seals and cleans several segments. */
