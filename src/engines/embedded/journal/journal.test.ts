@@ -6,7 +6,7 @@ import { simulatedWorld } from "../../../simulation/index.ts";
 import { memoryDisk } from "../../../world/index.ts";
 import type { World } from "../../../world/world.ts";
 import { segmentFileName } from "./format.ts";
-import { Journal, offsetOf, positionOf, segmentOf } from "./journal.ts";
+import { Journal, type JournalState, offsetOf, positionOf, segmentOf } from "./journal.ts";
 
 function simulation(options: { seed?: number; capacityBytes?: number } = {}) {
   return simulatedWorld({ seed: 1, ...options });
@@ -350,6 +350,58 @@ test("a failed sync is never repeated: the waiters' outcome is unknown and the j
     await assert.rejects(journal.durable(), isError("closed"));
     await journal.close();
   });
+});
+
+test("a state that cannot give its snapshot fails the journal, and what was acknowledged is still there", async () => {
+  for (const broken of ["footer", "snapshot"] as const) {
+    const simulated = simulation();
+    await simulated.run(async () => {
+      const replayed: string[] = [];
+      const failures: TenonError[] = [];
+      let fails = false;
+      const give = (what: string) => {
+        if (fails && what === broken) throw new RangeError("too large");
+      };
+      const state: JournalState = {
+        loadFooter: () => undefined,
+        replay: (_, payload) => replayed.push(payload.toString()),
+        footer: () => {
+          give("footer");
+          return Buffer.alloc(0);
+        },
+        snapshot: (of) => {
+          const at = of.append(1, 10);
+          of.buffer.write("part of it", at);
+          give("snapshot");
+        },
+        durable: () => undefined,
+        failed: (error) => failures.push(error),
+      };
+      const options = { directory: "/data/journal", durability: "sync", reserveBytes: 0, state } as const;
+      const journal = await Journal.open({ ...options, world: simulated.world });
+      const add = (text: string) => {
+        const at = journal.append(2, text.length);
+        journal.buffer.write(text, at);
+      };
+      add("first");
+      await journal.durable();
+      fails = true;
+      add("second");
+      const second = journal.durable();
+      assert.throws(() => journal.roll(), isError("unavailable", "unknown"));
+      await assert.rejects(second, isError("unavailable", "unknown"));
+      assert.equal(failures.length, 1);
+      assert.throws(() => add("third"), isError("closed"));
+      await simulated.world.timers.sleep(1_000);
+      await journal.close();
+      assert.equal(failures.length, 1);
+      fails = false;
+      const again = await Journal.open({ ...options, world: simulated.world });
+      assert.equal(replayed[1], "first");
+      assert.ok(replayed.length === 2 || (replayed.length === 3 && replayed[2] === "second"), `${replayed}`);
+      await again.close();
+    });
+  }
 });
 
 test("after close everything is refused, and closing again is no error", async () => {

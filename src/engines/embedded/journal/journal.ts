@@ -327,8 +327,25 @@ export class Journal {
     if (end > this.#snapshotEnd + this.#segmentBytes && this.#hasData) this.#seal();
   }
 
-  /** Ends the segment in memory and begins the next; the files follow in order. */
+  /**
+   * Seals the active segment. When the state cannot give its footer or its snapshot, the journal fails: what would be appended behind
+   * half a snapshot would be acknowledged, and taken back by the next opening.
+   */
   #seal(): void {
+    const { segment, fileEnd } = this.#gathering;
+    try {
+      this.#beginNext();
+    } catch (cause) {
+      this.#writer.stop(cause);
+      const path = `${this.#options.directory}/${segmentFileName(segment)}`;
+      const error = journalFailure("Sealing a segment of the journal", path, fileEnd, cause);
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  /** Ends the segment in memory and begins the next; the files follow in order. */
+  #beginNext(): void {
     const gathering = this.#gathering;
     gathering.close("data");
     const { segment, fileEnd: offset } = gathering;
@@ -379,6 +396,7 @@ export class Journal {
   }
 
   #acknowledge(batch: number): void {
+    if (this.#phase === "closed") return;
     this.#durableBatch = batch;
     this.#gathering.trim(batch);
     if (this.#phase !== "opening") this.#state.durable(batch);

@@ -118,6 +118,14 @@ export class Writer {
     return this.#durableSegment === this.#segment && this.#durableOffset === this.#written;
   }
 
+  /** Nothing more is begun; what is under way ends unheard. */
+  stop(cause: unknown): void {
+    this.#failed = true;
+    this.#tasks.length = 0;
+    this.#cancelSync?.();
+    this.#syncWanted?.reject(cause);
+  }
+
   /** To be called when nothing is left to do, or after a failure. */
   async close(): Promise<void> {
     this.#cancelSync?.();
@@ -128,8 +136,9 @@ export class Writer {
 
   async #run(): Promise<void> {
     try {
-      for (;;) {
+      while (!this.#failed) {
         await this.#untilQuiet();
+        if (this.#failed) break;
         // Only when nothing else is to be written first: until then, others may still join.
         if (this.#tasks.length === 0) this.#host.collect();
         // A sync that is due comes first, or steady load would put it off for ever.
@@ -143,6 +152,7 @@ export class Writer {
       }
       this.#running = false;
     } catch (cause) {
+      if (this.#failed) return;
       this.#failed = true;
       this.#cancelSync?.();
       this.#syncWanted?.reject(cause);
