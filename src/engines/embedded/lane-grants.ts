@@ -133,14 +133,12 @@ export class LaneGrants {
     const journal = this.#store.core.journal;
     const base = lane.settled.low;
     const start = journal.append(recordKind.laneCommit, bytes);
+    for (let i = 0; i < settled.length; i++) lane.settle(settled[i]!);
     const buffer = journal.buffer;
     const writer = new Writer(buffer, start);
-    writer.u32(lane.id).f64(lane.fence).f64(base).u32(settled.length).u32(held.length);
+    writer.u32(lane.id).f64(lane.fence).f64(base).f64(lane.settled.low).u32(settled.length).u32(held.length);
     let at = writer.at;
-    for (let i = 0; i < settled.length; i++) {
-      at = buffer.writeUInt32LE(settled[i]! - base, at);
-      lane.settle(settled[i]!);
-    }
+    for (let i = 0; i < settled.length; i++) at = buffer.writeUInt32LE(settled[i]! - base, at);
     writer.at = at;
     for (const { position, failures, deliveries, dueAt } of held) {
       const entry = { failures, deliveries, dueAt };

@@ -1,7 +1,9 @@
 import type { Group } from "./catalogue.ts";
-import type { Reader, Writer } from "./cursor.ts";
+import { type Reader, Writer } from "./cursor.ts";
+import type { Journal } from "./journal/journal.ts";
 import type { LaneOwner } from "./lane-owner.ts";
 import type { Queue } from "./queues.ts";
+import { recordKind, snapshotChunkCount } from "./records.ts";
 import { SettledWindow } from "./settled-window.ts";
 
 /** What is remembered of an unsettled message; offsets are numbers inside the engine. */
@@ -47,6 +49,12 @@ export class Lane {
     if (!this.settled.has(offset)) this.held.set(offset, entry);
   }
 
+  /** Everything below `end` is settled. */
+  settleBelow(end: number): void {
+    this.settled.addBelow(end);
+    for (const offset of this.held.keys()) if (offset < end) this.held.delete(offset);
+  }
+
   seek(low: number): void {
     this.settled = new SettledWindow(low);
     this.held.clear();
@@ -63,9 +71,12 @@ export class Lane {
 
 const heldBytes = 4 + 4 + 4 + 8;
 
-/** `lane u32 · fence f64 · base f64 · settled count u32 · held count u32 · offsets - base u32 … · held …` */
+/**
+ * `lane u32 · fence f64 · base f64 · low f64 · settled count u32 · held count u32 · offsets - base u32 … · held …`. `low`: everything below
+ * is settled then, also the gaps that the lane went past, of which nothing else tells.
+ */
 export function laneCommitBytes(settledCount: number, heldCount: number): number {
-  return 4 + 8 + 8 + 4 + 4 + settledCount * 4 + heldCount * heldBytes;
+  return 4 + 8 + 8 + 8 + 4 + 4 + settledCount * 4 + heldCount * heldBytes;
 }
 
 export function writeHeld(writer: Writer, base: number, offset: number, entry: HeldEntry): void {
@@ -99,10 +110,12 @@ function storedOffset(offset: number, endMax: number): number {
 export function replayLaneCommit(reader: Reader, laneOf: (id: number) => Lane): void {
   const lane = laneOf(reader.u32());
   reader.f64();
-  const base = reader.f64();
+  const base = storedOffset(reader.f64(), lane.queue.next);
+  const low = storedOffset(reader.f64(), lane.queue.next);
   const settledCount = reader.u32();
   const heldCount = reader.u32();
   for (let i = 0; i < settledCount; i++) lane.settle(storedOffset(base + reader.u32(), lane.queue.next - 1));
+  lane.settleBelow(low);
   for (let i = 0; i < heldCount; i++) readHeld(reader, base, lane);
 }
 
@@ -111,22 +124,43 @@ function readHeld(reader: Reader, base: number, lane: Lane): void {
   lane.hold(offset, { failures: reader.u32(), deliveries: reader.u32(), dueAt: reader.f64() });
 }
 
-/** `lane u32 · low f64 · fence f64 · granted u8 · suspect below f64 · above count u32 · held count u32 · above … · held …` */
+/** Held entries as the commits that tell of them, some per record: a record is limited, and a lane may hold very many. */
+export function appendHeld(journal: Journal, lane: Lane): void {
+  const entries = [...lane.held];
+  for (let from = 0; from < entries.length; from += snapshotChunkCount) {
+    const chunk = entries.slice(from, from + snapshotChunkCount);
+    const at = journal.append(recordKind.laneCommit, laneCommitBytes(0, chunk.length));
+    const writer = new Writer(journal.buffer, at);
+    const { low } = lane.settled;
+    writer.u32(lane.id).f64(lane.fence).f64(low).f64(low).u32(0).u32(chunk.length);
+    for (const [offset, entry] of chunk) writeHeld(writer, low, offset, entry);
+  }
+}
+
+/**
+ * `lane u32 · low f64 · fence f64 · granted u8 · suspect below f64 · above count u32 · bytes u32 · above`. What is settled above `low`
+ * is a list of offsets - low (u32), or the window's own bits where these take less: then `bytes` says how many.
+ */
 export function laneSnapshotBytes(lane: Lane): number {
-  return 4 + 8 + 8 + 1 + 8 + 4 + 4 + lane.settled.aboveCount * 4 + lane.held.size * heldBytes;
+  return 4 + 8 + 8 + 1 + 8 + 4 + 4 + (bitsOf(lane)?.length ?? lane.settled.aboveCount * 4);
+}
+
+function bitsOf({ settled }: Lane): Uint8Array | undefined {
+  return settled.bits !== undefined && settled.bits.length < settled.aboveCount * 4 ? settled.bits : undefined;
 }
 
 export function writeLaneSnapshot(writer: Writer, lane: Lane): void {
   const low = lane.settled.low;
+  const bits = bitsOf(lane);
   writer
     .u32(lane.id)
     .f64(low)
     .f64(lane.fence)
     .u8(lane.granted ? 1 : 0)
     .f64(lane.suspectBelow);
-  writer.u32(lane.settled.aboveCount).u32(lane.held.size);
-  for (const offset of lane.settled.above()) writer.u32(offset - low);
-  for (const [offset, entry] of lane.held) writeHeld(writer, low, offset, entry);
+  writer.u32(lane.settled.aboveCount).u32(bits?.length ?? 0);
+  if (bits !== undefined) writer.bytes(bits);
+  else for (const offset of lane.settled.above()) writer.u32(offset - low);
 }
 
 export function replayLaneSnapshot(reader: Reader, laneOf: (id: number) => Lane): void {
@@ -137,7 +171,11 @@ export function replayLaneSnapshot(reader: Reader, laneOf: (id: number) => Lane)
   lane.granted = reader.u8() === 1;
   lane.suspectBelow = reader.f64();
   const aboveCount = reader.u32();
-  const heldCount = reader.u32();
-  for (let i = 0; i < aboveCount; i++) lane.settled.add(storedOffset(low + reader.u32(), lane.queue.next - 1));
-  for (let i = 0; i < heldCount; i++) readHeld(reader, low, lane);
+  const bits = reader.bytes(reader.u32());
+  const settle = (offset: number) => lane.settled.add(storedOffset(offset, lane.queue.next - 1));
+  if (bits.length === 0) for (let i = 0; i < aboveCount; i++) settle(low + reader.u32());
+  for (let offset = low; offset < low + bits.length * 8; offset++) {
+    const bit = offset % (bits.length * 8);
+    if ((bits[bit >>> 3]! & (1 << (bit & 7))) !== 0) settle(offset);
+  }
 }

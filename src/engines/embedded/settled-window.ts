@@ -36,6 +36,12 @@ export class SettledWindow {
     return true;
   }
 
+  /** Everything below `end` is settled. */
+  addBelow(end: number): void {
+    if (this.aboveCount === 0) this.low = Math.max(this.low, end);
+    else for (let offset = this.low; offset < end; offset++) this.add(offset);
+  }
+
   #advance(bits: Uint8Array): void {
     const mask = bits.length * 8 - 1;
     while (this.aboveCount > 0) {
@@ -64,6 +70,11 @@ export class SettledWindow {
     }
     this.#bits = bits;
     return bits;
+  }
+
+  /** One bit per offset, at the offset modulo their number; `undefined` while nothing above `low` is settled. */
+  get bits(): Uint8Array | undefined {
+    return this.#bits;
   }
 
   /** The settled offsets above `low`, ascending. */

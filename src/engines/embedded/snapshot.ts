@@ -1,7 +1,7 @@
 import { Reader, Writer } from "./cursor.ts";
 import type { Journal } from "./journal/journal.ts";
 import { appendVersion, type KeyValueStore } from "./key-value-store.ts";
-import { laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./lanes.ts";
+import { appendHeld, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./lanes.ts";
 import type { MessageStore } from "./message-store.ts";
 import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./producers.ts";
 import { recordKind, snapshotChunkCount } from "./records.ts";
@@ -29,6 +29,7 @@ export function writeSnapshot(journal: Journal, messages: MessageStore, keyValue
   );
   const lanes = catalogue.lanes.filter((lane) => lane.fence > 0 || lane.settled.aboveCount > 0 || lane.held.size > 0);
   writeChunks(journal, recordKind.snapshotLanes, lanes, laneSnapshotBytes, writeLaneSnapshot);
+  for (const lane of lanes) appendHeld(journal, lane);
   messages.delayed.snapshot(journal);
   writeChunks(
     journal,
