@@ -30,7 +30,7 @@ interface Round {
 export async function flashSale({ rounds, quick, jsonPath }: BenchmarkOptions): Promise<number> {
   const scratch = new Scratch();
   const requests = quick ? REQUESTS_QUICK : REQUESTS;
-  const sale: SaleOptions = { requests, stock: requests / 10, buyers: requests / 5, seed: 1, flow: "queue" };
+  const sale: SaleOptions = { requests, stock: requests / 25, buyers: requests / 5, seed: 1, flow: "queue" };
   const purchases = demand(sale);
   await loadBareServer(purchases.slice(0, REQUESTS_QUICK)); // Warms the load generator up.
   const bare: Round[] = [];

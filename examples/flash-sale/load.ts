@@ -96,7 +96,7 @@ export class Load implements HttpConnectionEvents {
       return promise;
     }
     const targets = this.#options.urls.map((url) => this.#target(url));
-    const count = Math.min(this.#options.connections ?? 256, this.#purchases.length);
+    const count = Math.min(this.#options.connections ?? 512, this.#purchases.length);
     for (let index = 0; index < count; index += 1) {
       const connection = new HttpConnection(targets[index % targets.length]!, this);
       this.#connections.push(connection);

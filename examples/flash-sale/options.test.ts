@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseCommandLine, UsageError } from "./options.ts";
 
-test("without options it is fifty thousand requests from ten thousand buyers for five thousand units", () => {
+test("without options it is fifty thousand requests from ten thousand buyers for two thousand units", () => {
   assert.deepEqual(parseCommandLine([]), {
     requests: 50_000,
-    stock: 5_000,
+    stock: 2_000,
     buyers: 10_000,
     seed: 1,
     flow: "queue",
@@ -18,7 +18,7 @@ test("without options it is fifty thousand requests from ten thousand buyers for
 
 test("stock and buyers follow the number of requests unless they are given", () => {
   const small = parseCommandLine(["--requests", "505"]);
-  assert.deepEqual([small.stock, small.buyers], [51, 101]);
+  assert.deepEqual([small.stock, small.buyers], [21, 101]);
   const given = parseCommandLine(["--requests=505", "--stock", "0", "--buyers", "7", "--flow", "bucket", "--crash"]);
   assert.deepEqual([given.stock, given.buyers, given.flow, given.crash], [0, 7, "bucket", true]);
 });

@@ -20,7 +20,7 @@ export const usage = `Usage: npm start -- [options]
 A flash sale over real HTTP on the embedded engine, with orders in SQLite, and an audit at the end.
 
   --requests N   purchase requests to send                     (50000)
-  --stock N      units on sale, spread over 20 items            (a tenth of the requests)
+  --stock N      units on sale, spread over 20 items            (one for 25 requests)
   --buyers N     buyers who send them                           (a fifth of the requests)
   --seed N       decides who wants what, and who pays           (1)
   --flow F       queue: requests wait in a topic                (queue)
@@ -50,7 +50,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   const requests = integer("requests", values.requests, 1, 10_000_000) ?? 50_000;
   return {
     requests,
-    stock: integer("stock", values.stock, 0, 10_000_000) ?? Math.ceil(requests / 10),
+    stock: integer("stock", values.stock, 0, 10_000_000) ?? Math.ceil(requests / 25),
     buyers: integer("buyers", values.buyers, 1, 10_000_000) ?? Math.ceil(requests / 5),
     seed: integer("seed", values.seed, 0, 4_294_967_295) ?? 1,
     flow: flow(values.flow ?? "queue"),
