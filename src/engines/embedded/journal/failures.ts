@@ -1,5 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import { DiskError } from "../../../world/world.ts";
+import { RECORD_PAYLOAD_BYTES_MAX } from "./format.ts";
 
 export function corrupt(file: string, offset: number, reason: string): TenonError {
   return new TenonError(
@@ -33,4 +34,24 @@ export function journalClosed(directory: string): TenonError {
   return new TenonError("closed", `The journal in ${directory} is closed; open it again to go on.`, {
     fields: { directory },
   });
+}
+
+export function notKept(segment: number, what: string): TenonError {
+  return new TenonError("not-found", `No ${what} is kept of segment ${segment}.`, { fields: { segment } });
+}
+
+export function recordTooLong(kind: number, length: number): TenonError {
+  return new TenonError(
+    "invalid",
+    `A journal record of kind ${kind} has ${length} bytes; at most ${RECORD_PAYLOAD_BYTES_MAX} are possible. Split the change.`,
+    { fields: { kind, lengthBytes: length, lengthBytesMax: RECORD_PAYLOAD_BYTES_MAX } },
+  );
+}
+
+export function tooMuchForOneBatch(payloadBytes: number, records: number, batchBytesMax: number): TenonError {
+  return new TenonError(
+    "invalid",
+    `${records} journal records of ${payloadBytes} bytes do not fit into one batch of ${batchBytesMax}. Split the change.`,
+    { fields: { records, payloadBytes, batchBytesMax } },
+  );
 }

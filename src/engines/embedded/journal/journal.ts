@@ -1,5 +1,5 @@
 import { assert, TenonError } from "../../../contracts/errors.ts";
-import { diskFailure, journalClosed, journalFailure } from "./failures.ts";
+import { diskFailure, journalClosed, journalFailure, notKept, recordTooLong, tooMuchForOneBatch } from "./failures.ts";
 import {
   encodeFooter,
   RECORD_PAYLOAD_BYTES_MAX,
@@ -186,7 +186,7 @@ export class Journal {
     if (this.#phase !== "open") throw this.#closedError();
     const growth = recordsBytesMax(payloadBytes, records);
     if (!(payloadBytes >= 0 && records >= 0 && growth <= BATCH_BYTES_MAX))
-      throw tooMuchForOneBatch(payloadBytes, records);
+      throw tooMuchForOneBatch(payloadBytes, records, BATCH_BYTES_MAX);
     this.#sealBefore(this.#gathering.fileEnd + growth);
     const batch = this.#gathering.batch;
     this.#gathering.ensure(growth);
@@ -492,24 +492,4 @@ export class Journal {
   #closedError(): TenonError {
     return journalClosed(this.#options.directory);
   }
-}
-
-function notKept(segment: number, what: string): TenonError {
-  return new TenonError("not-found", `No ${what} is kept of segment ${segment}.`, { fields: { segment } });
-}
-
-function recordTooLong(kind: number, length: number): TenonError {
-  return new TenonError(
-    "invalid",
-    `A journal record of kind ${kind} has ${length} bytes; at most ${RECORD_PAYLOAD_BYTES_MAX} are possible. Split the change.`,
-    { fields: { kind, lengthBytes: length, lengthBytesMax: RECORD_PAYLOAD_BYTES_MAX } },
-  );
-}
-
-function tooMuchForOneBatch(payloadBytes: number, records: number): TenonError {
-  return new TenonError(
-    "invalid",
-    `${records} journal records of ${payloadBytes} bytes do not fit into one batch of ${BATCH_BYTES_MAX}. Split the change.`,
-    { fields: { records, payloadBytes, batchBytesMax: BATCH_BYTES_MAX } },
-  );
 }
