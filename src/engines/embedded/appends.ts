@@ -8,6 +8,9 @@ import type { Queue } from "./queues.ts";
 /** A batch is one journal batch at most. */
 export const batchBytesMax = 15 * 1024 * 1024;
 
+/** A producer's batch with ids or delays is remembered with every position, in one record with four others. */
+const specialCountMax = 100_000;
+
 /** A batch whose figures have been checked. */
 export interface CheckedBatch {
   readonly batch: Batch;
@@ -29,6 +32,12 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
   let special = false;
   for (let i = 0; i < messages.length; i++) {
     const message = messages[i]!;
+    if (!(message.body instanceof Uint8Array)) {
+      throw new TenonError(
+        "invalid",
+        `the body of a message for topic ${batch.topic} is no Uint8Array; encode it first`,
+      );
+    }
     let headersBytes = -1;
     if (message.headers !== undefined) {
       headers ??= new Array(messages.length);
@@ -53,6 +62,12 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
     throw new TenonError(
       "invalid",
       `a batch of ${bytes} bytes for topic ${batch.topic} exceeds ${batchBytesMax}; split it`,
+    );
+  }
+  if (special && messages.length > specialCountMax) {
+    throw new TenonError(
+      "invalid",
+      `a batch of ${messages.length} messages of which some are delayed or have ids, for topic ${batch.topic}, exceeds ${specialCountMax}; split it`,
     );
   }
   checkProducer(batch);

@@ -424,6 +424,7 @@ export function appendVersion(journal: Journal, version: number): void {
 }
 
 function validValueBytes(value: Uint8Array, valueBytesMax: number): number {
+  if (!(value instanceof Uint8Array)) throw new TenonError("invalid", "a value is no Uint8Array; encode it first");
   if (value.length > valueBytesMax) {
     throw new TenonError("invalid", `a value of ${value.length} bytes exceeds the limit of ${valueBytesMax}`);
   }

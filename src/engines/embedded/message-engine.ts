@@ -54,9 +54,11 @@ export class EmbeddedMessages implements MessageEngine {
     if (!(Number.isInteger(partitions) && partitions >= 1 && partitions <= partitionsMax)) {
       throw new TenonError("invalid", `topic ${name} needs 1 to ${partitionsMax} partitions, not ${partitions}`);
     }
-    const topic =
-      this.#store.catalogue.topics.get(name) ??
-      this.#store.declareTopic(name, partitions, declaration.retentionMs ?? this.#retentionMs);
+    const retentionMs = declaration.retentionMs ?? this.#retentionMs;
+    if (!(typeof retentionMs === "number" && retentionMs >= 0)) {
+      throw new TenonError("invalid", `retentionMs of topic ${name} must be a number ≥ 0, not ${retentionMs}`);
+    }
+    const topic = this.#store.catalogue.topics.get(name) ?? this.#store.declareTopic(name, partitions, retentionMs);
     if (topic.queues.length !== partitions) {
       const message = `topic ${name} has ${topic.queues.length} partitions, not ${partitions}; the count is fixed when a topic is declared first`;
       throw new TenonError("conflict", message, { fields: { topic: name, partitions: topic.queues.length } });
