@@ -43,7 +43,7 @@ export class Cleaner {
   }
 
   start(): void {
-    if (this.#closed) return;
+    if (this.#stopped) return;
     this.#cancel = this.#core.world.timers.schedule(lookEveryMs, () => {
       void this.clean().then(() => this.start());
     });

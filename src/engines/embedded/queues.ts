@@ -1,3 +1,5 @@
+import type { Topic } from "./catalogue.ts";
+import type { Lane } from "./lanes.ts";
 import { ActiveRuns } from "./message-index.ts";
 
 /** One partition of a topic. */
@@ -11,7 +13,7 @@ export class Queue {
   visible = 0;
   /** Where its messages lie in the active segment. */
   active: ActiveRuns | undefined;
-  /** What the batch being gathered adds; see `Queues.append`. */
+  /** What the batch being gathered adds; see `Queues.advance`. */
   pending: PendingTail | undefined;
   readonly lanes: Lane[] = [];
 
@@ -35,9 +37,6 @@ export interface PendingTail {
   readonly batch: number;
   next: number;
 }
-
-import type { Topic } from "./catalogue.ts";
-import type { Lane } from "./lanes.ts";
 
 /**
  * The ends of all queues. What is appended becomes visible when the journal batch that carries it is durable; until then
