@@ -107,7 +107,11 @@ async function groupContent(
   wasDelayed: (name: string) => boolean,
 ): Promise<LaneContent[]> {
   const contents: LaneContent[] = lags.map(() => ({ unsettled: [], delayed: [] }));
-  const signal = AbortSignal.any([engine.ended]);
+  const late = new AbortController();
+  const cancel = engine.world.timers.schedule(patienceMs, () => {
+    late.abort(new Error(`what ${topic} says is unsettled cannot be fetched`));
+  });
+  const signal = AbortSignal.any([engine.ended, late.signal]);
   const member = await engine.messages.join(topic, group, {
     sessionMs: 10_000,
     revokeMs: 10_000,
@@ -119,6 +123,7 @@ async function groupContent(
     contents[lane.partition] = await laneContent(lane, lags[lane.partition]!, signal, wasDelayed);
   }
   await member.leave();
+  cancel();
   return contents;
 }
 
