@@ -15,6 +15,7 @@ const OTHER_ROUNDS_MAX = 3;
 
 const FLOOR = "floor";
 const TENON_BYTES = "tenon, bytes";
+const TENON_KEYED = "tenon, bytes, with keys";
 const TENON_JSON = "tenon, JSON";
 const TENON_BYTES_ASYNC = "tenon async, bytes";
 const TENON_JSON_MEMORY = "tenon memory(), JSON";
@@ -64,13 +65,14 @@ export async function messaging({ rounds, quick, jsonPath }: BenchmarkOptions): 
 }
 
 async function ownPeers(scratch: Scratch, quick: boolean): Promise<readonly PeerSpecification[]> {
-  const own = async (name: string, module: string, survives: Survives, encoding: "bytes" | "json") => {
+  const own = async (name: string, module: string, survives: Survives, encoding: "bytes" | "json", keyed = false) => {
     const directory = await scratch.make(name);
-    return { name, module, options: { directory, survives, encoding, backlog: quick ? 200_000 : 500_000 } };
+    return { name, module, options: { directory, survives, encoding, keyed, backlog: quick ? 200_000 : 500_000 } };
   };
   return [
     await own(FLOOR, "floor", "machine", "bytes"),
     await own(TENON_BYTES, "tenon", "machine", "bytes"),
+    await own(TENON_KEYED, "tenon", "machine", "bytes", true),
     await own(TENON_JSON, "tenon", "machine", "json"),
     await own(TENON_BYTES_ASYNC, "tenon", "process", "bytes"),
     await own(TENON_JSON_MEMORY, "tenon", "nothing", "json"),
@@ -120,7 +122,8 @@ async function foreignPeers(
 
 function scenariosFor(specifications: readonly PeerSpecification[], quick: boolean): readonly Scenario[] {
   const all = specifications.map(({ name }) => name);
-  const messengers = all.filter((name) => name !== FLOOR);
+  // Keys differ in publishing only: what is consumed has keys in every case.
+  const messengers = all.filter((name) => name !== FLOOR && name !== TENON_KEYED);
   const latencyMs = quick ? 250 : 500;
   return [
     ...IN_FLIGHT.map((inFlight): Scenario => {

@@ -18,6 +18,8 @@ export interface PeerOptions {
   /** Where its server listens on loopback. */
   readonly port?: number | undefined;
   readonly encoding?: "bytes" | "json" | undefined;
+  /** Publishes with a key per message. */
+  readonly keyed?: boolean | undefined;
   /** Messages in the backlog that `consume` works off. */
   readonly backlog: number;
 }

@@ -1,4 +1,7 @@
-/** Tenon embedded, as a user would call it: one topic, 8 partitions, a thousand keys. */
+/**
+ * Tenon embedded, as a user would call it: one topic, 8 partitions. What is published to be compared with peers has no key, since theirs
+ * has none either; what is consumed has one of a thousand keys, whose order is kept.
+ */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { embedded, memory } from "../../src/engines/embedded/index.ts";
@@ -50,7 +53,7 @@ export async function start(options: PeerOptions): Promise<Peer> {
   return options.encoding === "json" ? contestant(options, encoded) : contestant(options, plain);
 }
 
-function contestant<T>({ directory, survives, backlog }: PeerOptions, messages: Messages<T>): Peer {
+function contestant<T>({ directory, survives, backlog, keyed = false }: PeerOptions, messages: Messages<T>): Peer {
   const path = join(directory, "data");
 
   /** Every measurement has an engine of its own, on an empty directory. */
@@ -67,17 +70,19 @@ function contestant<T>({ directory, survives, backlog }: PeerOptions, messages: 
       await rm(path, { recursive: true, force: true });
     }
   };
-  const publishTo = (orders: Topic<T>) => (n: number) =>
+  const publishTo = (orders: Topic<T>) => (n: number) => orders.publish(messages.values[n % messages.values.length]!);
+  const publishKeyedTo = (orders: Topic<T>) => (n: number) =>
     orders.publish(messages.values[n % messages.values.length]!, { key: KEYS[n % KEYS.length]! });
 
   return {
     publish(inFlight, durationMs) {
-      return withTopic((orders) => closedLoop(inFlight, durationMs, publishTo(orders)));
+      const publish = keyed ? publishKeyedTo : publishTo;
+      return withTopic((orders) => closedLoop(inFlight, durationMs, publish(orders)));
     },
 
     consume() {
       return withTopic(async (orders) => {
-        await complete(backlog, 8_192, publishTo(orders));
+        await complete(backlog, 8_192, publishKeyedTo(orders));
         let handled = 0;
         const everyHandled = Promise.withResolvers<void>();
         const handler = async () => {

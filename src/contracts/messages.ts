@@ -215,7 +215,10 @@ export interface LaneCommit {
   readonly settled: readonly bigint[];
   /** Replaces what was recorded for the same positions. */
   readonly held?: readonly Held[] | undefined;
-  /** Stored in the same atomic change where `capabilities.atomic`, else before it. */
+  /**
+   * Stored in the same atomic change where `capabilities.atomic`, else before it. At most one batch per producer and
+   * partition (`invalid`).
+   */
   readonly appends?: readonly Batch[] | undefined;
 }
 

@@ -30,7 +30,8 @@ export const delayCases: readonly MessageCase[] = [
           headers: { h: "1" },
           dueAt,
         });
-        deepEqual(positions, [undefined]);
+        // On a slow machine the instant may have passed before the engine was asked.
+        if (positions[0] !== undefined) ok(world.clock.now() >= dueAt, "it was stored at once, before it was due");
         const [message] = await fetched(world, lane, 1);
         const lateMs = world.clock.now() - dueAt;
         ok(lateMs >= 0, `seen ${-lateMs} ms early`);

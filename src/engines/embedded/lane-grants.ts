@@ -1,5 +1,5 @@
 import { TenonError } from "../../contracts/errors.ts";
-import type { Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../contracts/messages.ts";
+import type { Batch, Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../contracts/messages.ts";
 import { type Appends, roomFor } from "./appends.ts";
 import type { Group, Topic } from "./catalogue.ts";
 import { Writer } from "./cursor.ts";
@@ -93,6 +93,7 @@ export class LaneGrants {
     try {
       this.#store.core.throwIfClosed();
       owner.throwIfEnded();
+      refuseRepeatedProducers(change.appends ?? []);
       const appends = (change.appends ?? []).map((batch) => this.#appends.check(batch));
       const fresh = appends.filter((checked) => this.#appends.known(checked) === undefined);
       const settled = this.#offsets(owner.lane, change.settled);
@@ -126,6 +127,7 @@ export class LaneGrants {
   }
 
   #holds(lane: Lane, held: readonly Held[]): readonly Held[] {
+    for (const entry of held) checkHeld(lane, entry);
     return held.filter((entry) => existing(lane, entry.position) >= lane.settled.low);
   }
 
@@ -200,7 +202,8 @@ export class LaneGrants {
   /** Releases every lane in order; what is written here goes out with the journal's close. */
   releaseAll(): void {
     for (const lane of this.#store.catalogue.lanes) {
-      if (!lane.granted) continue;
+      // Who lost a lane may still be at work on its messages: they stay suspect.
+      if (!lane.granted || lane.owner === undefined) continue;
       lane.granted = false;
       this.#writeGrant(recordKind.laneReleased, lane);
     }
@@ -209,6 +212,25 @@ export class LaneGrants {
   close(reason: TenonError): void {
     for (const members of this.#members.values()) members.close(reason);
   }
+}
+
+function checkHeld(lane: Lane, { failures, deliveries, dueAt }: Held): void {
+  if (isCount(failures) && isCount(deliveries) && Number.isFinite(dueAt)) return;
+  const place = `topic ${lane.group.topic.name}/${lane.queue.partition}`;
+  throw new TenonError("invalid", `a held entry of ${place} needs whole failures and deliveries ≥ 0 and an instant dueAt`);
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+}
+
+/** Each batch is checked against what is stored, so two of one producer would not see each other. */
+function refuseRepeatedProducers(batches: readonly Batch[]): void {
+  const marks = batches.flatMap(({ topic, partition, producer }) =>
+    producer === undefined ? [] : [JSON.stringify([topic, partition, producer.id])],
+  );
+  if (new Set(marks).size === marks.length) return;
+  throw new TenonError("invalid", "a lane's commit holds two batches of one producer and partition; merge them");
 }
 
 /** A position as an offset; `invalid` when no message of the lane has it. */

@@ -15,7 +15,7 @@ import { partitionsMax, type Topic } from "./catalogue.ts";
 import { LaneGrants } from "./lane-grants.ts";
 import type { Lane } from "./lanes.ts";
 import type { MessageStore } from "./message-store.ts";
-import { checkName } from "./names.ts";
+import { checkName, nameBytesMax } from "./names.ts";
 
 /** The `messages` contract on the journal's state. */
 export class EmbeddedMessages implements MessageEngine {
@@ -58,12 +58,15 @@ export class EmbeddedMessages implements MessageEngine {
     if (!(typeof retentionMs === "number" && retentionMs >= 0)) {
       throw new TenonError("invalid", `retentionMs of topic ${name} must be a number ≥ 0, not ${retentionMs}`);
     }
+    const groups = declaration.groups ?? [];
+    // A topic and its groups are one change: a crash leaves all of them or none.
+    this.#store.core.journal.ensureRoom((groups.length + 1) * (2 * nameBytesMax + 64 + 8 * partitions), groups.length + 1);
     const topic = this.#store.catalogue.topics.get(name) ?? this.#store.declareTopic(name, partitions, retentionMs);
     if (topic.queues.length !== partitions) {
       const message = `topic ${name} has ${topic.queues.length} partitions, not ${partitions}; the count is fixed when a topic is declared first`;
       throw new TenonError("conflict", message, { fields: { topic: name, partitions: topic.queues.length } });
     }
-    for (const group of declaration.groups ?? []) {
+    for (const group of groups) {
       if (!topic.groups.has(group)) this.#store.declareGroup(topic, group, nexts(topic));
     }
     const batch = Math.max(topic.batch, ...[...topic.groups.values()].map((group) => group.batch));

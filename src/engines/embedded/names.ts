@@ -1,6 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 
-const nameBytesMax = 512;
+export const nameBytesMax = 512;
 
 /** Which characters a name may have is the messaging block's to say; the engine only needs it to be short. */
 export function checkName(what: string, name: string): void {
