@@ -4,11 +4,11 @@ import { Reader, Writer } from "./cursor.ts";
 import { corrupt } from "./journal/failures.ts";
 import { segmentFileName } from "./journal/format.ts";
 import { type Journal, positionOf } from "./journal/journal.ts";
-import type { KeyValueStore } from "./key-value-store.ts";
-import type { Runs, SegmentDirectory } from "./message-index.ts";
-import { readRunHeader, skipMessage } from "./message-run.ts";
-import type { MessageStore } from "./message-store.ts";
-import type { Queue } from "./queues.ts";
+import type { KeyValueStore } from "./key-values/key-value-store.ts";
+import type { Runs, SegmentDirectory } from "./messages/message-index.ts";
+import { readRunHeader, skipMessage } from "./messages/message-run.ts";
+import type { MessageStore } from "./messages/message-store.ts";
+import type { Queue } from "./messages/queues.ts";
 import { recordKind } from "./records.ts";
 
 const lookEveryMs = 5_000;

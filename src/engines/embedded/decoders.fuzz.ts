@@ -8,10 +8,10 @@ import { systemWorld } from "../../world/system/system-world.ts";
 import { Core } from "./core.ts";
 import { Reader, Writer } from "./cursor.ts";
 import { loadFooter } from "./footer.ts";
-import { type Effect, effectsBytes, readEffects, writeEffects } from "./key-value-records.ts";
-import { KeyValueStore } from "./key-value-store.ts";
-import { replayGrant, replayLaneCommit, replayLaneSnapshot, replaySeek } from "./lanes.ts";
-import { SegmentDirectory } from "./message-index.ts";
+import { type Effect, effectsBytes, readEffects, writeEffects } from "./key-values/key-value-records.ts";
+import { KeyValueStore } from "./key-values/key-value-store.ts";
+import { replayGrant, replayLaneCommit, replayLaneSnapshot, replaySeek } from "./messages/lanes.ts";
+import { SegmentDirectory } from "./messages/message-index.ts";
 import {
   encodeHeaders,
   messageBytes,
@@ -23,15 +23,15 @@ import {
   skipMessage,
   writeMessage,
   writeRunHeader,
-} from "./message-run.ts";
-import { MessageStore } from "./message-store.ts";
+} from "./messages/message-run.ts";
+import { MessageStore } from "./messages/message-store.ts";
 import {
   type ProducerSnapshot,
   Producers,
   producerSnapshotBytes,
   replayProducerSnapshot,
   writeProducerSnapshot,
-} from "./producers.ts";
+} from "./messages/producers.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot } from "./snapshot.ts";
 
@@ -120,7 +120,9 @@ test("commits of key-values are read as they were written, and every value stand
       const starts = writeEffects(writer, version, moved, effects);
       assert.equal(writer.at, buffer.length, "the size was foretold wrongly");
       const read = readEffects(new Reader(buffer));
-      const asBuffers = effects.map((each) => (each.type === "put" ? { ...each, value: Buffer.from(each.value) } : each));
+      const asBuffers = effects.map((each) =>
+        each.type === "put" ? { ...each, value: Buffer.from(each.value) } : each,
+      );
       assert.deepEqual(read, { version, moved, effects: asBuffers, starts });
       effects.forEach((each, i) => {
         if (each.type !== "put") return;

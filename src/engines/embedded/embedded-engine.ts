@@ -9,10 +9,10 @@ import { encodeFooter, loadFooter } from "./footer.ts";
 import { corrupt } from "./journal/failures.ts";
 import { segmentFileName } from "./journal/format.ts";
 import { Journal, type JournalState, offsetOf, segmentOf } from "./journal/journal.ts";
-import { KeyValueStore } from "./key-value-store.ts";
-import { replayGrant, replayLaneCommit, replaySeek } from "./lanes.ts";
-import { EmbeddedMessages } from "./message-engine.ts";
-import { MessageStore } from "./message-store.ts";
+import { KeyValueStore } from "./key-values/key-value-store.ts";
+import { replayGrant, replayLaneCommit, replaySeek } from "./messages/lanes.ts";
+import { EmbeddedMessages } from "./messages/message-engine.ts";
+import { MessageStore } from "./messages/message-store.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot, writeSnapshot } from "./snapshot.ts";
 

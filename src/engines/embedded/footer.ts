@@ -1,8 +1,8 @@
 import { Reader, stringBytes, Writer } from "./cursor.ts";
-import { idWindowMs } from "./id-window.ts";
-import type { KeyValueStore } from "./key-value-store.ts";
-import { SegmentDirectory } from "./message-index.ts";
-import type { MessageStore } from "./message-store.ts";
+import type { KeyValueStore } from "./key-values/key-value-store.ts";
+import { idWindowMs } from "./messages/id-window.ts";
+import { SegmentDirectory } from "./messages/message-index.ts";
+import type { MessageStore } from "./messages/message-store.ts";
 
 /**
  * A sealed segment's index: `messages section · key-values section · ids section`, each behind its own length. The ids

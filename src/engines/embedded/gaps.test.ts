@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { simulatedWorld } from "../../simulation/index.ts";
-import { Catalogue } from "./catalogue.ts";
 import { Reader, Writer } from "./cursor.ts";
 import { fetched, laneOf, numbered, opened, published, reopened, segments, settled, texts } from "./fixtures.test.ts";
-import { type Lane, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./lanes.ts";
+import { Catalogue } from "./messages/catalogue.ts";
+import { type Lane, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
 
 const joining = { sessionMs: 10_000, revokeMs: 1_000, windowMax: 1_000 };
 

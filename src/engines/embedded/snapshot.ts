@@ -1,9 +1,9 @@
 import { Reader, Writer } from "./cursor.ts";
 import type { Journal } from "./journal/journal.ts";
-import { appendVersion, type KeyValueStore } from "./key-value-store.ts";
-import { appendHeld, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./lanes.ts";
-import type { MessageStore } from "./message-store.ts";
-import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./producers.ts";
+import { appendVersion, type KeyValueStore } from "./key-values/key-value-store.ts";
+import { appendHeld, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
+import type { MessageStore } from "./messages/message-store.ts";
+import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./messages/producers.ts";
 import { recordKind, snapshotChunkCount } from "./records.ts";
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { simulatedWorld } from "../../simulation/index.ts";
-import { fetched, laneOf, message, numbered, opened, published, reopened, texts } from "./fixtures.test.ts";
+import { simulatedWorld } from "../../../simulation/index.ts";
+import { fetched, laneOf, message, numbered, opened, published, reopened, texts } from "../fixtures.test.ts";
 
 const orders = { partitions: 1, groups: ["billing"] };
 const eventsMax = 100_000;

@@ -1,6 +1,6 @@
-import { TenonError } from "../../contracts/errors.ts";
-import type { Held, LaneCommit, Lane as LaneContract, Stored } from "../../contracts/messages.ts";
-import { Reader } from "./cursor.ts";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Held, LaneCommit, Lane as LaneContract, Stored } from "../../../contracts/messages.ts";
+import { Reader } from "../cursor.ts";
 import type { Lane } from "./lanes.ts";
 import { type Location, type MessageIndex, recordPosition } from "./message-index.ts";
 import { readMessage, readRunHeader, skipMessage } from "./message-run.ts";

@@ -1,6 +1,6 @@
-import { TenonError } from "../../contracts/errors.ts";
-import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
-import { utf8Length } from "./cursor.ts";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Batch, MessageCapabilities, NewMessage } from "../../../contracts/messages.ts";
+import { utf8Length } from "../cursor.ts";
 import { encodeHeaders, messageBytes } from "./message-run.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { Queue } from "./queues.ts";

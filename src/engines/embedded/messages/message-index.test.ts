@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { positionOf } from "../journal/journal.ts";
 import { Catalogue } from "./catalogue.ts";
-import { positionOf } from "./journal/journal.ts";
 import { MessageIndex, recordPosition, SegmentDirectory } from "./message-index.ts";
 import { Queues } from "./queues.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { Lane, Membership } from "../../contracts/messages.ts";
-import { simulatedWorld } from "../../simulation/index.ts";
-import { opened } from "./fixtures.test.ts";
+import type { Lane, Membership } from "../../../contracts/messages.ts";
+import { simulatedWorld } from "../../../simulation/index.ts";
+import { opened } from "../fixtures.test.ts";
 
 const eventsMax = 200_000;
 const options = { sessionMs: 10_000, revokeMs: 5_000, windowMax: 100 };

@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { TenonError } from "../../../contracts/errors.ts";
 
 export const nameBytesMax = 512;
 

@@ -1,12 +1,13 @@
-import { TenonError } from "../../contracts/errors.ts";
-import type { Batch } from "../../contracts/messages.ts";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Batch } from "../../../contracts/messages.ts";
+import type { Core } from "../core.ts";
+import { Reader, stringBytes, Writer } from "../cursor.ts";
+import { type Journal, offsetOf, segmentOf } from "../journal/journal.ts";
+import { recordKind } from "../records.ts";
 import type { CheckedBatch } from "./appends.ts";
 import { Catalogue, type Group, type Topic } from "./catalogue.ts";
-import type { Core } from "./core.ts";
-import { Reader, stringBytes, Writer } from "./cursor.ts";
 import { DelayedMessages } from "./delayed-messages.ts";
 import { IdWindow } from "./id-window.ts";
-import { type Journal, offsetOf, segmentOf } from "./journal/journal.ts";
 import { MessageIndex, recordPosition } from "./message-index.ts";
 import {
   messageBytes,
@@ -19,7 +20,6 @@ import {
 } from "./message-run.ts";
 import { Producers } from "./producers.ts";
 import { type Queue, Queues } from "./queues.ts";
-import { recordKind } from "./records.ts";
 
 interface ActiveId {
   readonly topic: number;

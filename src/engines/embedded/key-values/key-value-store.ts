@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { TenonError } from "../../../contracts/errors.ts";
 import type {
   CommitResult,
   Condition,
@@ -8,12 +8,13 @@ import type {
   KeyValueEntry,
   ScanOptions,
   WatchEvent,
-} from "../../contracts/key-value.ts";
-import type { Clock } from "../../world/world.ts";
-import type { Core } from "./core.ts";
-import { Reader, utf8Length, Writer } from "./cursor.ts";
+} from "../../../contracts/key-value.ts";
+import type { Clock } from "../../../world/world.ts";
+import type { Core } from "../core.ts";
+import { Reader, utf8Length, Writer } from "../cursor.ts";
+import { type Journal, segmentOf } from "../journal/journal.ts";
+import { recordKind } from "../records.ts";
 import { Expiry } from "./expiry.ts";
-import { type Journal, segmentOf } from "./journal/journal.ts";
 import {
   decodeFooterEntries,
   type Effect,
@@ -25,7 +26,6 @@ import {
   type StoredEntry,
   writeEffects,
 } from "./key-value-records.ts";
-import { recordKind } from "./records.ts";
 import { SortedKeys } from "./sorted-keys.ts";
 import { type KeyChange, Watch } from "./watches.ts";
 

@@ -1,5 +1,5 @@
-import type { MessageHeaders, NewMessage, ProducerMark, Stored } from "../../contracts/messages.ts";
-import { type Reader, utf8Length, type Writer, writeUtf8 } from "./cursor.ts";
+import type { MessageHeaders, NewMessage, ProducerMark, Stored } from "../../../contracts/messages.ts";
+import { type Reader, utf8Length, type Writer, writeUtf8 } from "../cursor.ts";
 
 /**
  * A *run*: messages of one queue with consecutive offsets, stored as one record.

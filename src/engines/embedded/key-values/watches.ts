@@ -1,5 +1,5 @@
-import type { TenonError } from "../../contracts/errors.ts";
-import type { KeyValueEntry, WatchEvent } from "../../contracts/key-value.ts";
+import type { TenonError } from "../../../contracts/errors.ts";
+import type { KeyValueEntry, WatchEvent } from "../../../contracts/key-value.ts";
 import type { StoredEntry } from "./key-value-records.ts";
 
 /** A change of one key. A large value is loaded only when it is delivered. */

@@ -1,15 +1,15 @@
-import { TenonError } from "../../contracts/errors.ts";
-import type { Batch, Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../contracts/messages.ts";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Batch, Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../../contracts/messages.ts";
+import { Writer } from "../cursor.ts";
+import { recordKind } from "../records.ts";
 import { type Appends, roomFor } from "./appends.ts";
 import type { Group, Topic } from "./catalogue.ts";
-import { Writer } from "./cursor.ts";
 import { LaneOwner } from "./lane-owner.ts";
 import { type Lane, laneCommitBytes, writeHeld } from "./lanes.ts";
 import { GroupMembers } from "./memberships.ts";
 import type { MessageStore } from "./message-store.ts";
 import { checkName } from "./names.ts";
 import type { Queue } from "./queues.ts";
-import { recordKind } from "./records.ts";
 
 /** Who owns which lane, and what owners do with them: grants, commits, releases, seeks. */
 export class LaneGrants {
@@ -217,7 +217,10 @@ export class LaneGrants {
 function checkHeld(lane: Lane, { failures, deliveries, dueAt }: Held): void {
   if (isCount(failures) && isCount(deliveries) && Number.isFinite(dueAt)) return;
   const place = `topic ${lane.group.topic.name}/${lane.queue.partition}`;
-  throw new TenonError("invalid", `a held entry of ${place} needs whole failures and deliveries ≥ 0 and an instant dueAt`);
+  throw new TenonError(
+    "invalid",
+    `a held entry of ${place} needs whole failures and deliveries ≥ 0 and an instant dueAt`,
+  );
 }
 
 function isCount(value: number): boolean {

@@ -1,6 +1,6 @@
-import type { KeyValueEntry } from "../../contracts/key-value.ts";
-import { type Reader, stringBytes, utf8Length, type Writer, writeUtf8 } from "./cursor.ts";
-import type { Position } from "./journal/journal.ts";
+import type { KeyValueEntry } from "../../../contracts/key-value.ts";
+import { type Reader, stringBytes, utf8Length, type Writer, writeUtf8 } from "../cursor.ts";
+import type { Position } from "../journal/journal.ts";
 
 /**
  * A commit's effects, not its conditions, are what is stored, so replaying needs no clock:

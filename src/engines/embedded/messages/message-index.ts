@@ -1,4 +1,4 @@
-import type { Position } from "./journal/journal.ts";
+import type { Position } from "../journal/journal.ts";
 import type { Queue } from "./queues.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { Cancel, World } from "../../world/world.ts";
+import type { Cancel, World } from "../../../world/world.ts";
 
 const bucketMs = 1_000;
 

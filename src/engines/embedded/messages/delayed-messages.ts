@@ -1,13 +1,13 @@
-import type { NewMessage } from "../../contracts/messages.ts";
-import type { Cancel } from "../../world/world.ts";
+import type { NewMessage } from "../../../contracts/messages.ts";
+import type { Cancel } from "../../../world/world.ts";
+import type { Core } from "../core.ts";
+import { Reader, Writer } from "../cursor.ts";
+import { type Journal, type Position, segmentOf } from "../journal/journal.ts";
+import { recordKind, snapshotChunkCount } from "../records.ts";
 import type { Topic } from "./catalogue.ts";
-import type { Core } from "./core.ts";
-import { Reader, Writer } from "./cursor.ts";
 import { type Delay, Delays } from "./delays.ts";
-import { type Journal, type Position, segmentOf } from "./journal/journal.ts";
 import { messageBytes, readMessageId, writeMessage } from "./message-run.ts";
 import type { Queue } from "./queues.ts";
-import { recordKind, snapshotChunkCount } from "./records.ts";
 
 /** `queue u32 · due at f64 · moved from f64 (-1: new) · message` */
 const headerBytes = 4 + 8 + 8;

@@ -1,6 +1,6 @@
-import { TenonError } from "../../contracts/errors.ts";
-import type { ProducerMark } from "../../contracts/messages.ts";
-import { type Reader, stringBytes, type Writer } from "./cursor.ts";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { ProducerMark } from "../../../contracts/messages.ts";
+import { type Reader, stringBytes, type Writer } from "../cursor.ts";
 
 /** The offsets that a producer's batch got; -1 for a delayed message. */
 export interface ProducedBatch {

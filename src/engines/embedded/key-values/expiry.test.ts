@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { simulatedWorld } from "../../simulation/index.ts";
+import { simulatedWorld } from "../../../simulation/index.ts";
+import { opened } from "../fixtures.test.ts";
 import { Expiry } from "./expiry.ts";
-import { opened } from "./fixtures.test.ts";
 
 const put = (key: string, ttlMs: number) => ({ type: "put", key, value: Buffer.from("v"), ttlMs }) as const;
 

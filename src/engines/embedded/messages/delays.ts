@@ -1,4 +1,4 @@
-import type { Position } from "./journal/journal.ts";
+import type { Position } from "../journal/journal.ts";
 
 export interface Delay {
   readonly dueAt: number;

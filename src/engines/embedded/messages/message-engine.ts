@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { TenonError } from "../../../contracts/errors.ts";
 import type {
   Batch,
   JoinOptions,
@@ -9,7 +9,7 @@ import type {
   SeekTarget,
   TopicDeclaration,
   TopicDescription,
-} from "../../contracts/messages.ts";
+} from "../../../contracts/messages.ts";
 import { Appends, batchBytesMax } from "./appends.ts";
 import { partitionsMax, type Topic } from "./catalogue.ts";
 import { LaneGrants } from "./lane-grants.ts";
@@ -60,7 +60,10 @@ export class EmbeddedMessages implements MessageEngine {
     }
     const groups = declaration.groups ?? [];
     // A topic and its groups are one change: a crash leaves all of them or none.
-    this.#store.core.journal.ensureRoom((groups.length + 1) * (2 * nameBytesMax + 64 + 8 * partitions), groups.length + 1);
+    this.#store.core.journal.ensureRoom(
+      (groups.length + 1) * (2 * nameBytesMax + 64 + 8 * partitions),
+      groups.length + 1,
+    );
     const topic = this.#store.catalogue.topics.get(name) ?? this.#store.declareTopic(name, partitions, retentionMs);
     if (topic.queues.length !== partitions) {
       const message = `topic ${name} has ${topic.queues.length} partitions, not ${partitions}; the count is fixed when a topic is declared first`;

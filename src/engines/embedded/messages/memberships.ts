@@ -1,6 +1,6 @@
-import { TenonError } from "../../contracts/errors.ts";
-import type { JoinOptions, Lane as LaneContract, Membership } from "../../contracts/messages.ts";
-import type { Cancel, Timers } from "../../world/world.ts";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { JoinOptions, Lane as LaneContract, Membership } from "../../../contracts/messages.ts";
+import type { Cancel, Timers } from "../../../world/world.ts";
 import type { Group } from "./catalogue.ts";
 import type { LaneOwner } from "./lane-owner.ts";
 import type { Lane } from "./lanes.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { WatchEvent } from "../../contracts/key-value.ts";
-import { simulatedWorld } from "../../simulation/index.ts";
-import { directory, opened, reopened, segments } from "./fixtures.test.ts";
+import type { WatchEvent } from "../../../contracts/key-value.ts";
+import { simulatedWorld } from "../../../simulation/index.ts";
+import { directory, opened, reopened, segments } from "../fixtures.test.ts";
 
 const eventsMax = 200_000;
 
