@@ -52,3 +52,27 @@ test("a batch of very many messages with ids is refused whole", async () => {
     await assert.rejects(messages.append({ topic: "orders", partition: 0, messages: many, producer }), invalid);
   });
 });
+
+test("a lane's commit that cannot be stored as it is said is refused whole", async () => {
+  const engine = await memory();
+  try {
+    const { messages } = engine;
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    await messages.declare("dead", { partitions: 1 });
+    await messages.append({ topic: "orders", partition: 0, messages: [{ body: Buffer.from("order") }] });
+    const member = await messages.join("orders", "billing", { sessionMs: 1_000, revokeMs: 1_000, windowMax: 10 });
+    const lane = await member.nextLane();
+    const held = { position: 0n, failures: 1, deliveries: 0, dueAt: 0 };
+    for (const wrong of [{ failures: 0.5 }, { failures: 2 ** 32 }, { deliveries: -1 }, { dueAt: Number.NaN }]) {
+      await assert.rejects(lane.commit({ settled: [], held: [{ ...held, ...wrong }] }), invalid);
+    }
+    const copy = { topic: "dead", partition: 0, messages: [{ body: Buffer.from("copy") }] };
+    const appends = [0, 1].map((sequence) => ({ ...copy, producer: { id: "lane", epoch: 1, sequence } }));
+    await assert.rejects(lane.commit({ settled: [0n], appends }), invalid);
+    await assert.rejects(lane.commit({ settled: [1n] }), invalid);
+    assert.equal((await messages.describe("orders")).groups[0]!.lanes[0]!.lag, 1, "it was settled all the same");
+    assert.equal((await messages.describe("dead")).partitions[0]!.next, 0n, "a copy was stored all the same");
+  } finally {
+    await engine.close();
+  }
+});
