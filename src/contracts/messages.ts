@@ -31,7 +31,7 @@ export interface MessageEngine {
    * With `producer` set: a sequence that is already stored is answered with its original positions and stored no
    * second time; one beyond the next expected is refused (`conflict`); one of an older epoch is refused (`lost`).
    * A message whose `id` was stored in this topic within the engine's window is answered with the original position
-   * where `deduplicate` is `"id"`.
+   * where `deduplicate` is `"id"`; with `undefined` when that one is in another partition or still delayed.
    *
    * `overloaded` when the engine is out of space or the topic at its limit; `outcome` says whether it was applied.
    */

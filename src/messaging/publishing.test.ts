@@ -476,3 +476,26 @@ test("a delayed message is never early and joins its key's order when it is due"
     const { delayLatenessMs } = engine.messages.capabilities;
     assert.ok(seen[2]![1] >= 500 && seen[2]![1] <= 500 + delayLatenessMs + 10, String(seen[2]![1]));
   }));
+
+test("a message published again under its id gets the receipt of the first, also without a key", () =>
+  onMemory(async ({ engine }) => {
+    const notes = topic(engine, "notes", { codec: text(), partitions: 8 });
+    const first = await notes.publish("once", { id: "n-1" });
+    assert.deepEqual(await notes.publish("once", { id: "n-1" }), first);
+    // Under another key it goes to another partition, where nothing has a position for it.
+    const elsewhere = await notes.publish("once", { id: "n-1", key: "other" });
+    if (elsewhere.partition !== first.partition) assert.equal(elsewhere.position, undefined);
+    const { partitions } = await notes.describe();
+    assert.equal(partitions.filter(({ next }) => next > 0n).length, 1);
+  }));
+
+test("headers that are no plain object are refused at once, and harm nobody else", () =>
+  onMemory(async ({ engine }) => {
+    const notes = topic(engine, "notes", { codec: text(), partitions: 1 });
+    const wrong = [5n, 7, true, "text", new Map([["a", "b"]])].map((headers) =>
+      assert.rejects(notes.publish("x", { headers: headers as never }), { code: "invalid", outcome: "not-applied" }),
+    );
+    const good = notes.publish("y");
+    await Promise.all(wrong);
+    assert.equal((await good).position, 0n);
+  }));

@@ -333,7 +333,11 @@ class EngineTopic<T> implements Topic<T> {
   #partitionOf(options: MessageOptions | undefined): number | undefined {
     if (options === undefined) return undefined;
     const { partition, key } = options;
-    if (partition === undefined) return key === undefined ? undefined : partitionOf(key, this.#partitions);
+    if (partition === undefined) {
+      // A message that is published again under its id must meet the first one, so the id stands in for a key.
+      const routed = key ?? options.id;
+      return routed === undefined ? undefined : partitionOf(routed, this.#partitions);
+    }
     if (Number.isSafeInteger(partition) && partition >= 0 && partition < this.#partitions) return partition;
     throw new TenonError(
       "invalid",

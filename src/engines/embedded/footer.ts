@@ -32,7 +32,7 @@ function encodeIds(segment: number, messages: MessageStore): Buffer {
   let bytes = 8 + 4;
   for (const { id } of ids) bytes += 4 + stringBytes(id) + 8 + 8;
   const writer = new Writer(Buffer.allocUnsafe(bytes)).f64(now).u32(ids.length);
-  for (const { topic, id, offset, at } of ids) writer.u32(topic).string(id).f64(offset).f64(at);
+  for (const { topic, id, place, at } of ids) writer.u32(topic).string(id).f64(place).f64(at);
   return writer.buffer;
 }
 

@@ -1,6 +1,7 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../../contracts/messages.ts";
 import { utf8Length } from "../cursor.ts";
+import { offsetIn } from "./id-window.ts";
 import { encodeHeaders, messageBytes } from "./message-run.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { Queue } from "./queues.ts";
@@ -194,17 +195,22 @@ export class Appends {
     return positions;
   }
 
+  /** The offset of the message that has the id already; -1 when it is delayed, or stands in another partition. */
+  #knownOffset(queue: Queue, id: string, now: number): number | undefined {
+    const place = this.#store.ids.find(queue.topic.id, id, now);
+    return place === undefined ? undefined : offsetIn(queue.partition, place);
+  }
+
   /** Some messages have ids, of which some may be known, and some are delayed. */
   #appendSpecial(checked: CheckedBatch, now: number): (bigint | undefined)[] {
     const { batch, queue } = checked;
-    const topic = queue.topic.id;
     const first = queue.next;
     const offsets: number[] = [];
     const indexes: number[] = [];
     const fresh = new Map<string, number>();
     for (let i = 0; i < batch.messages.length; i++) {
       const { id, dueAt } = batch.messages[i]!;
-      const known = id === undefined ? undefined : (fresh.get(id) ?? this.#store.ids.find(topic, id, now));
+      const known = id === undefined ? undefined : (fresh.get(id) ?? this.#knownOffset(queue, id, now));
       const offset = known ?? (dueAt !== undefined && dueAt > now ? -1 : first + indexes.length);
       offsets.push(offset);
       if (known !== undefined) continue;
@@ -212,7 +218,7 @@ export class Appends {
       if (offset >= 0) indexes.push(i);
       else this.#store.delayed.write(queue, batch.messages[i]!, checked.headers?.[i]);
     }
-    for (const [id, offset] of fresh) this.#store.noteId(topic, id, offset, now);
+    for (const [id, offset] of fresh) this.#store.noteId(queue, id, offset, now);
     const count = indexes.length;
     const producer = batch.producer && { ...batch.producer, count: offsets.length, offsets };
     if (count > 0 || producer !== undefined) {

@@ -2,8 +2,21 @@
 export const idWindowMs = 120_000;
 export const idWindowCount = 1_000_000;
 
+/** More than any topic has partitions. */
+const placesPerOffset = 2_048;
+
+/** Where a message is, as one number: its partition and offset; -1 while it is delayed. */
+export function placeOf(partition: number, offset: number): number {
+  return offset < 0 ? -1 : offset * placesPerOffset + partition;
+}
+
+/** The offset of a place, or -1 when it is in another partition or in none yet. */
+export function offsetIn(partition: number, place: number): number {
+  return place >= 0 && place % placesPerOffset === partition ? Math.floor(place / placesPerOffset) : -1;
+}
+
 /**
- * The message ids of the last two minutes, with the offsets that their messages got. Two generations: the younger takes
+ * The message ids of the last two minutes, with the places of their messages. Two generations: the younger takes
  * new ids, the older is thrown away whole when the younger is full or two minutes old.
  */
 export class IdWindow {
@@ -20,10 +33,10 @@ export class IdWindow {
     return this.#young.get(name) ?? this.#old.get(name);
   }
 
-  add(topic: number, id: string, offset: number, now: number): void {
+  add(topic: number, id: string, place: number, now: number): void {
     this.#age(now);
     if (this.#young.size === 0) this.#youngSince = now;
-    this.#young.set(`${topic}/${id}`, offset);
+    this.#young.set(`${topic}/${id}`, place);
   }
 
   /** The segment's footer, written at that instant, holds ids. */

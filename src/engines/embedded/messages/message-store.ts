@@ -7,7 +7,7 @@ import { recordKind } from "../records.ts";
 import type { CheckedBatch } from "./appends.ts";
 import { Catalogue, type Group, type Topic } from "./catalogue.ts";
 import { DelayedMessages } from "./delayed-messages.ts";
-import { IdWindow } from "./id-window.ts";
+import { IdWindow, placeOf } from "./id-window.ts";
 import { MessageIndex, recordPosition } from "./message-index.ts";
 import {
   messageBytes,
@@ -24,7 +24,7 @@ import { type Queue, Queues } from "./queues.ts";
 interface ActiveId {
   readonly topic: number;
   readonly id: string;
-  readonly offset: number;
+  readonly place: number;
   readonly at: number;
 }
 
@@ -46,7 +46,7 @@ export class MessageStore {
     this.delayed = new DelayedMessages(core, {
       queue: (id) => this.catalogue.queue(id),
       release: (...delayed) => this.#release(...delayed),
-      noteId: (queue, id, at) => this.noteId(queue.topic.id, id, -1, at),
+      noteId: (queue, id, at) => this.noteId(queue, id, -1, at),
     });
   }
 
@@ -60,7 +60,6 @@ export class MessageStore {
   }
 
   declareTopic(name: string, partitions: number, retentionMs: number): Topic {
-    this.core.throwIfFull(`declaring topic ${name}`);
     this.appendTopic(this.core.journal, name, partitions, retentionMs);
     return this.catalogue.addTopic(name, partitions, retentionMs, this.core.journal.batch);
   }
@@ -172,7 +171,7 @@ export class MessageStore {
     if (header.moved) return;
     for (let offset = header.first; offset < header.first + header.count; offset++) {
       const id = readMessageId(reader);
-      if (id !== undefined) this.noteId(queue.topic.id, id, offset, header.publishedAt);
+      if (id !== undefined) this.noteId(queue, id, offset, header.publishedAt);
     }
   }
 
@@ -215,9 +214,12 @@ export class MessageStore {
     this.#applyRun(queue, header, journal.position, bytes, journal.batch);
   }
 
-  noteId(topic: number, id: string, offset: number, now: number): void {
-    this.ids.add(topic, id, offset, now);
-    this.#activeIds.push({ topic, id, offset, at: now });
+  /** `offset`: -1 for a delayed message. */
+  noteId(queue: Queue, id: string, offset: number, now: number): void {
+    const topic = queue.topic.id;
+    const place = placeOf(queue.partition, offset);
+    this.ids.add(topic, id, place, now);
+    this.#activeIds.push({ topic, id, place, at: now });
   }
 
   takeActiveIds(): readonly ActiveId[] {
