@@ -10,6 +10,9 @@ export function json<T>(): Codec<T> {
 const jsonCodec: Codec<unknown> = {
   contentType: "application/json",
   encode(value) {
+    if (typeof value === "number" && !Number.isFinite(value)) {
+      throw new TenonError("invalid", `The number ${value} has no JSON form; it would come back as null.`);
+    }
     const text = stringify(value);
     if (text === undefined) {
       throw new TenonError(

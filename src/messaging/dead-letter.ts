@@ -25,12 +25,21 @@ const reasonLengthMax = 500;
 
 /** What the dead letter says of the last failure: the error's name and message, never its stack or its cause. */
 export function reasonOf(error: unknown): string {
+  try {
+    return textOf(error).slice(0, reasonLengthMax).toWellFormed();
+  } catch {
+    // An error whose own message cannot be read must not keep its message from becoming a dead letter.
+    return "the handler threw an error that cannot be described";
+  }
+}
+
+function textOf(error: unknown): string {
   let reason: string;
   if (error instanceof DeadLetter) reason = error.message;
   else if (error instanceof TenonError) reason = `${error.code}: ${error.message}`;
   else if (error instanceof Error) reason = `${error.name}: ${error.message}`;
-  else reason = `the handler threw a ${typeof error}`;
-  return reason.slice(0, reasonLengthMax);
+  else reason = `the handler threw no error but a value of type ${typeof error}`;
+  return reason;
 }
 
 /** The messages of parsers quote what they parsed, so only the error's name is kept, unless the error is ours. */

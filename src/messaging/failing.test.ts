@@ -395,3 +395,19 @@ test("a suspect that is only given back in order is not blamed for it", () =>
       await membership.leave();
     },
   ]));
+
+test("an error whose message cannot be read becomes a dead letter as any other", () =>
+  onMemory(async ({ engine }) => {
+    const notes = topic(engine, "notes", { codec: text(), partitions: 1, groups: ["readers"] });
+    await notes.publish("x");
+    const hostile = Object.defineProperty(new Error(), "message", {
+      get() {
+        throw new Error("not even this");
+      },
+    });
+    const consumer = await notes.consume("readers", () => Promise.reject(hostile), { retry: { attemptsMax: 0 } });
+    while ((await notes.deadLetters("readers").count()) === 0) await engine.world.timers.sleep(10);
+    const [letter] = await notes.deadLetters("readers").peek(1);
+    assert.equal(letter!.reason, "the handler threw an error that cannot be described");
+    await consumer.close();
+  }));

@@ -11,7 +11,11 @@ export function asTenonError(error: unknown, doing: string): TenonError {
 
 /** What a log line may say of an error: no stack and no cause, which may quote payloads. */
 export function describeError(error: unknown): string {
-  if (error instanceof TenonError) return `${error.code}: ${error.message}`;
-  if (error instanceof Error) return `${error.name}: ${error.message}`;
-  return `a thrown ${typeof error}`;
+  try {
+    if (error instanceof TenonError) return `${error.code}: ${error.message}`;
+    if (error instanceof Error) return `${error.name}: ${error.message}`;
+    return `a thrown value of type ${typeof error}`;
+  } catch {
+    return "an error that cannot be described";
+  }
 }

@@ -63,6 +63,9 @@ function keyBytes(topic: string, limits: MessageCapabilities, key: string): numb
 }
 
 function headersBytes(topic: string, headers: MessageHeaders): number {
+  if (typeof headers !== "object" || headers === null || Symbol.iterator in headers) {
+    throw new TenonError("invalid", `The headers of a message for topic "${topic}" must be a plain object of strings.`);
+  }
   let sizeBytes = 0;
   for (const name in headers) {
     const value = headers[name];

@@ -258,7 +258,7 @@ export const publishingCases: readonly MessageCase[] = [
     async run({ engine }) {
       const { clock, timers } = engine.world;
       const target = orders(engine);
-      const dueAt = clock.now() + 60;
+      const dueAt = clock.now() + 1_500;
       const receipt = await target.publish("delayed", { key: "k", dueAt });
       equal(receipt.position, undefined);
       await target.publish("now", { key: "k" });
@@ -266,7 +266,7 @@ export const publishingCases: readonly MessageCase[] = [
       const consumer = await target.consume("group", async (value) => {
         if (value === "delayed") ok(clock.now() >= dueAt, "never early");
         seen.add(`${value} begins`);
-        if (value === "now") await timers.sleep(200);
+        if (value === "now") await timers.sleep(Math.max(0, dueAt - clock.now()) + 100);
         seen.add(`${value} ends`);
       });
       deepEqual([...(await seen.atLeast(4))], ["now begins", "now ends", "delayed begins", "delayed ends"]);

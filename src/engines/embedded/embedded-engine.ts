@@ -6,7 +6,7 @@ import { Cleaner } from "./cleaner.ts";
 import { Core } from "./core.ts";
 import { Reader } from "./cursor.ts";
 import { encodeFooter, loadFooter } from "./footer.ts";
-import { corrupt } from "./journal/failures.ts";
+import { corrupt, diskFailure } from "./journal/failures.ts";
 import { segmentFileName } from "./journal/format.ts";
 import { Journal, type JournalState, offsetOf, segmentOf } from "./journal/journal.ts";
 import { KeyValueStore } from "./key-values/key-value-store.ts";
@@ -213,8 +213,13 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
 }
 
 async function lockDirectory(world: World, directory: string): Promise<DiskLock> {
-  await world.disk.makeDirectory(directory);
-  const lock = await world.disk.lock(`${directory}/owner.db`, "an embedded Tenon engine");
+  let lock: Awaited<ReturnType<World["disk"]["lock"]>>;
+  try {
+    await world.disk.makeDirectory(directory);
+    lock = await world.disk.lock(`${directory}/owner.db`, "an embedded Tenon engine");
+  } catch (cause) {
+    throw diskFailure("Taking the engine's directory", directory, cause);
+  }
   if (!("heldBy" in lock)) return lock;
   const message = `${directory} is in use by ${lock.heldBy}; close that engine first, or give this one a directory of its own`;
   throw new TenonError("unavailable", message, { fields: { directory, owner: lock.heldBy } });

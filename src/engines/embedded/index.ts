@@ -32,6 +32,11 @@ export interface EmbeddedOptions {
  * `unavailable` when another process has the directory, `corrupt` when stored bytes are not what was written.
  */
 export function embedded(options: EmbeddedOptions): Promise<EmbeddedEngine> {
+  if (typeof options !== "object" || options === null) {
+    return Promise.reject(
+      new TenonError("invalid", "embedded() needs options with a directory to keep its journal in"),
+    );
+  }
   return open("embedded", options.world ?? systemWorld(), options.directory, options);
 }
 
@@ -50,11 +55,12 @@ function open(
   options: Omit<EmbeddedOptions, "directory" | "world">,
 ): Promise<EmbeddedEngine> {
   const { durability = "sync", retentionMs = 3_600_000, sizeBytesMax = Number.POSITIVE_INFINITY } = options;
-  for (const [option, value] of Object.entries({ retentionMs, sizeBytesMax })) {
+  const reserve = options.reserveBytes ?? 0;
+  for (const [option, value] of Object.entries({ retentionMs, sizeBytesMax, reserveBytes: reserve })) {
     if (typeof value === "number" && value >= 0) continue;
     return Promise.reject(new TenonError("invalid", `${option} must be a number ≥ 0, not ${value}`));
   }
-  if (typeof directory !== "string" || directory === "") {
+  if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
     return Promise.reject(new TenonError("invalid", "embedded() needs a directory to keep its journal in"));
   }
   if (durability !== "sync" && durability !== "async") {

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { TenonError } from "../../contracts/errors.ts";
-import { type EmbeddedEngine, memory } from "./index.ts";
+import { bytes, topic } from "../../messaging/index.ts";
+import { type EmbeddedEngine, embedded, memory } from "./index.ts";
 
 const invalid = { code: "invalid", outcome: "not-applied" } satisfies Partial<TenonError>;
 
@@ -72,6 +75,60 @@ test("a lane's commit that cannot be stored as it is said is refused whole", asy
     await assert.rejects(lane.commit({ settled: [1n] }), invalid);
     assert.equal((await messages.describe("orders")).groups[0]!.lanes[0]!.lag, 1, "it was settled all the same");
     assert.equal((await messages.describe("dead")).partitions[0]!.next, 0n, "a copy was stored all the same");
+  } finally {
+    await engine.close();
+  }
+});
+
+test("a start that is none is refused, and moves nothing", async () => {
+  await withEngine(async ({ messages }) => {
+    const joining = { sessionMs: 1_000, revokeMs: 1_000, windowMax: 10 };
+    for (const target of [5, {}, null, "somewhere", { at: Number.NaN }, { positions: {} }]) {
+      await assert.rejects(messages.seek("orders", "billing", target as never), invalid);
+      await assert.rejects(messages.join("orders", "other", { ...joining, from: target as never }), invalid);
+    }
+    assert.deepEqual(
+      (await messages.describe("orders")).groups.map(({ group }) => group),
+      ["billing"],
+    );
+  });
+});
+
+test("options that cannot be are refused by name", async () => {
+  await assert.rejects(embedded(null as never), invalid);
+  for (const options of [{ directory: "" }, { directory: "a\0b" }, { directory: "x", reserveBytes: Number.NaN }]) {
+    await assert.rejects(embedded(options), invalid);
+  }
+});
+
+test("a directory that cannot be made is an error of Tenon's", async () => {
+  const file = fileURLToPath(import.meta.url);
+  for (const directory of [file, join(file, "below"), "/proc/tenon"]) {
+    await assert.rejects(embedded({ directory }), (error: TenonError) => error.name === "TenonError");
+  }
+});
+
+test("a full journal can still be worked off by a group's first consumer", async () => {
+  const engine = await memory({ sizeBytesMax: 200_000, segmentBytes: 65_536 });
+  try {
+    const notes = topic(engine, "notes", { codec: bytes(), partitions: 1, groups: ["readers"] });
+    let published = 0;
+    const full = async () => {
+      for (;;) {
+        await notes.publish(new Uint8Array(20_000));
+        published += 1;
+      }
+    };
+    await assert.rejects(full(), { code: "overloaded", outcome: "not-applied" });
+    const all = Promise.withResolvers<void>();
+    let seen = 0;
+    const consumer = await notes.consume("readers", () => {
+      seen += 1;
+      if (seen === published) all.resolve();
+    });
+    await all.promise;
+    await consumer.close();
+    assert.equal((await notes.lag("readers")).messages, 0);
   } finally {
     await engine.close();
   }

@@ -41,13 +41,25 @@ export class SystemDisk implements Disk {
     });
   }
 
+  /** One level at a time: `mkdir` with `recursive` never returns where a directory vanishes as it is made, as in `/proc`. */
   async makeDirectory(path: string): Promise<void> {
     const wanted = resolve(path);
-    const first = await settleWith<string | undefined>("make directory", wanted, (done) =>
-      fs.mkdir(wanted, { recursive: true }, done),
-    );
-    if (first === undefined) return;
-    for (let made = wanted; made !== dirname(first); made = dirname(made)) await this.syncDirectory(dirname(made));
+    const missing: string[] = [];
+    for (let each = wanted; (await this.stat(each)) === undefined && each !== dirname(each); each = dirname(each)) {
+      missing.push(each);
+    }
+    for (const each of missing.reverse()) {
+      try {
+        await settle("make directory", each, (done) => fs.mkdir(each, done));
+      } catch (error) {
+        // Somebody else may have made it at the same time.
+        if (!(await this.stat(each))?.directory) throw error;
+      }
+      await this.syncDirectory(dirname(each));
+    }
+    if (!(await this.stat(wanted))?.directory) {
+      throw diskError("exists", "make directory", wanted, new Error("it is there and no directory"));
+    }
   }
 
   async syncDirectory(path: string): Promise<void> {

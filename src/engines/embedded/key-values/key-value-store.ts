@@ -192,6 +192,16 @@ export class KeyValueStore implements KeyValueEngine {
     let bytes = 0;
     for (let index = 0; index < changes.length; index++) {
       const change = changes[index]!;
+      if (typeof change.key !== "string") {
+        throw new TenonError("invalid", `the key of change ${index} is no string but of type ${typeof change.key}`);
+      }
+      const condition = change.condition;
+      if (condition !== undefined && "ifVersion" in condition && typeof condition.ifVersion !== "bigint") {
+        throw new TenonError(
+          "invalid",
+          `ifVersion of change ${index} must be the bigint that an entry has as its version`,
+        );
+      }
       const keyBytes = utf8Length(change.key);
       if (keyBytes === 0 || keyBytes > keyBytesMax) {
         throw new TenonError("invalid", `a key of ${keyBytes} bytes is not within 1 to ${keyBytesMax}`);

@@ -31,6 +31,7 @@ export class LaneGrants {
     checkName("group", groupName);
     checkJoin(options);
     const topic = this.#store.topic(topicName);
+    if (options.from !== undefined) checkTarget(topic, options.from);
     let group = topic.groups.get(groupName);
     if (group === undefined) {
       const starts = await this.#starts(topic, options.from ?? "now");
@@ -173,6 +174,7 @@ export class LaneGrants {
 
   /** The offset to start from, by partition. */
   async #starts(topic: Topic, target: SeekTarget, group?: Group): Promise<number[]> {
+    checkTarget(topic, target);
     return Promise.all(
       topic.queues.map(async (queue) => {
         const first = this.#store.index.firstOffset(queue);
@@ -212,6 +214,16 @@ export class LaneGrants {
   close(reason: TenonError): void {
     for (const members of this.#members.values()) members.close(reason);
   }
+}
+
+function checkTarget(topic: Topic, target: SeekTarget): void {
+  if (target === "now" || target === "earliest") return;
+  if (typeof target === "object" && target !== null) {
+    if ("at" in target && Number.isFinite(target.at)) return;
+    if ("positions" in target && target.positions instanceof Map) return;
+  }
+  const allowed = '"now", "earliest", { at: an instant in ms } or { positions: a Map by partition }';
+  throw new TenonError("invalid", `a group of topic ${topic.name} cannot start there; give ${allowed}`);
 }
 
 function checkHeld(lane: Lane, { failures, deliveries, dueAt }: Held): void {
