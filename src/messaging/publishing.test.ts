@@ -484,7 +484,8 @@ test("a message published again under its id gets the receipt of the first, also
     assert.deepEqual(await notes.publish("once", { id: "n-1" }), first);
     // Under another key it goes to another partition, where nothing has a position for it.
     const elsewhere = await notes.publish("once", { id: "n-1", key: "other" });
-    if (elsewhere.partition !== first.partition) assert.equal(elsewhere.position, undefined);
+    assert.notEqual(elsewhere.partition, first.partition);
+    assert.equal(elsewhere.position, undefined);
     const { partitions } = await notes.describe();
     assert.equal(partitions.filter(({ next }) => next > 0n).length, 1);
   }));

@@ -3,7 +3,7 @@ import type { Queue } from "./queues.ts";
 
 /**
  * Where messages lie: for each queue the runs that hold its offsets. The active segment's runs stand in memory, those
- * of a sealed segment in its footer; of a footer only the directory (28 bytes per queue that has messages in the
+ * of a sealed segment in its footer; of a footer only the directory (32 bytes per queue that has messages in the
  * segment) is kept, so a backlog costs memory per segment and queue, not per message.
  */
 export interface Runs {
@@ -105,7 +105,7 @@ export class SegmentDirectory {
     return this.#queues.length;
   }
 
-  /** Whether it holds any message at all is `size > 0`. Slot of a queue, or -1. */
+  /** Where a queue stands in the directory; -1 when the segment has none of its messages. */
   slot(queue: number): number {
     let from = 0;
     let to = this.#queues.length;

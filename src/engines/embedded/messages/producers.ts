@@ -28,10 +28,6 @@ const producersMax = 100_000;
 export class Producers {
   readonly #producers = new Map<string, Producer>();
 
-  get size(): number {
-    return this.#producers.size;
-  }
-
   /** The stored batch when this one is a repetition; `undefined` when it is new. Throws when it must be refused. */
   check(mark: ProducerMark, topic: number, queue: number, count: number): ProducedBatch | undefined {
     const producer = this.#producers.get(nameOf(mark, topic));
