@@ -11,7 +11,8 @@ export interface MessageEngine {
 
   /**
    * Makes the topic and its groups when they are not there. Idempotent and safe to call concurrently. A group receives
-   * every message appended after the declaration that named it first. Another partition count than before: `conflict`.
+   * every message appended after the declaration that named it first. Another partition count than before: `conflict`. Other settings
+   * that are given replace the former ones; those left out stay.
    * Durable when it resolves.
    */
   declare(topic: string, declaration: TopicDeclaration): Promise<void>;
@@ -19,7 +20,17 @@ export interface MessageEngine {
   /** Every declared topic, sorted by name. */
   topics(): Promise<readonly string[]>;
 
-  /** `not-found` when the topic was never declared. Exact at some instant between call and answer. */
+  /**
+   * Deletes the topic with its messages, groups and progress, delayed messages and producer marks included. `not-found` when there is none. Its lanes
+   * are lost, its memberships end (`nextLane` rejects with `not-found`), and appends answer `not-found`. A topic declared under the same name afterwards shares
+   * nothing with it. Durable when it resolves.
+   */
+  remove(topic: string): Promise<void>;
+
+  /** Deletes a group with its progress; what holds for its lanes and memberships when a topic is removed holds here. */
+  removeGroup(topic: string, group: string): Promise<void>;
+
+  /** `not-found` when the topic was never declared, or was removed. Exact at some instant between call and answer. */
   describe(topic: string): Promise<TopicDescription>;
 
   /**
@@ -39,7 +50,7 @@ export interface MessageEngine {
 
   /**
    * Makes the caller a member of the group. Lanes are spread evenly over the members, moving as few as possible.
-   * Joining a group that was not declared declares it.
+   * Joining a group that was not declared declares it. `not-found` when the topic was never declared.
    */
   join(topic: string, group: string, options: JoinOptions): Promise<Membership>;
 
@@ -82,10 +93,23 @@ export interface TopicDeclaration {
   readonly groups?: readonly string[] | undefined;
   /** How long a message is kept after every group has settled it, in milliseconds; the engine's default if left out. */
   readonly retentionMs?: number | undefined;
+  /**
+   * How many messages may be kept that are not settled: per partition from the lowest unsettled one of the slowest group to the end, and the delayed
+   * ones. No limit when left out.
+   */
+  readonly countMax?: number | undefined;
+  /**
+   * What an append does that would exceed `countMax`: `"refuse"` (`overloaded`; also when left out), or `"evict"`: the oldest messages of the fullest partition are settled
+   * for every group until it fits.
+   */
+  readonly whenFull?: "refuse" | "evict" | undefined;
 }
 
 export interface TopicDescription {
   readonly topic: string;
+  readonly retentionMs: number;
+  readonly countMax: number | undefined;
+  readonly whenFull: "refuse" | "evict";
   readonly partitions: readonly PartitionDescription[];
   readonly groups: readonly GroupDescription[];
   /** Messages waiting for their due instant. */
@@ -155,6 +179,10 @@ export interface JoinOptions {
   readonly windowMax: number;
   /** Where a group that is declared by this call starts. Anything but `"now"` needs `capabilities.replay`. */
   readonly from?: SeekTarget | undefined;
+  /** The group is made by this call (`conflict` when it is there), starts now, and is removed with this member, also when its session ends. */
+  readonly ephemeral?: boolean | undefined;
+  /** Members of one group at one time must bring the same (`conflict`): what they agreed on, such as a filter. At most 1,024 bytes; "" when left out. */
+  readonly agreement?: string | undefined;
 }
 
 /** `at`: the first message stored at or after this instant. `positions`: by partition; partitions left out stay. */
