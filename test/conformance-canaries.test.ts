@@ -326,6 +326,8 @@ function broken(engine: Broken, fault: Fault): Broken {
       capabilities: messages.capabilities,
       declare: (topic, declaration) => messages.declare(topic, declaration),
       topics: () => messages.topics(),
+      remove: (topic) => messages.remove(topic),
+      removeGroup: (topic, group) => messages.removeGroup(topic, group),
       describe: (topic) => messages.describe(topic),
       append: (batch) => messages.append(batch),
       join: (topic, group, options) => messages.join(topic, group, options),

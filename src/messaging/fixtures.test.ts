@@ -75,6 +75,8 @@ function faultyMessages(engine: MessageEngine, faults: Faults): MessageEngine {
     capabilities: engine.capabilities,
     declare: (topic, declaration) => engine.declare(topic, declaration),
     topics: () => engine.topics(),
+    remove: (topic) => engine.remove(topic),
+    removeGroup: (topic, group) => engine.removeGroup(topic, group),
     describe: (topic) => engine.describe(topic),
     seek: (topic, group, to) => engine.seek(topic, group, to),
     append: (batch) => (faults.append ?? ((_, apply) => apply()))(batch, () => engine.append(batch)),

@@ -147,6 +147,8 @@ export function altered(messages: MessageEngine, changes: Partial<MessageEngine>
     capabilities: messages.capabilities,
     declare: (topic, declaration) => messages.declare(topic, declaration),
     topics: () => messages.topics(),
+    remove: (topic) => messages.remove(topic),
+    removeGroup: (topic, group) => messages.removeGroup(topic, group),
     describe: (topic) => messages.describe(topic),
     append: (appended) => messages.append(appended),
     join: (topic, group, options) => messages.join(topic, group, options),

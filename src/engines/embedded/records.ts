@@ -1,7 +1,6 @@
 /** The kinds of journal records. A number once given is never given again. */
 export const recordKind = {
-  topic: 1,
-  group: 2,
+  // 1 and 2 told of topics and groups before these had numbers of their own.
   run: 3,
   delayed: 4,
   laneGranted: 5,
@@ -11,12 +10,20 @@ export const recordKind = {
   keyValues: 9,
   /** Which segment is the oldest from now on: `segment u32`. */
   oldestSegment: 10,
+  topic: 11,
+  group: 12,
+  topicSettings: 13,
+  topicRemoved: 14,
+  groupRemoved: 15,
+  /** A full topic's oldest messages were settled for every group. */
+  evicted: 16,
   /** What a segment's snapshot holds beside topics and groups. */
   snapshotQueues: 20,
   snapshotLanes: 21,
   snapshotDelays: 22,
   snapshotProducers: 23,
   snapshotVersion: 24,
+  snapshotNumbers: 25,
 } as const;
 
 /** How many entries one snapshot record holds, so that none comes near the limit of a record. */
