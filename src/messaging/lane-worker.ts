@@ -1,13 +1,13 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { Batch, Held, Lane, NewMessage, Stored } from "../contracts/messages.ts";
+import type { Held, Lane, NewMessage, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { carriedFailures, Delivery } from "./delivery.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError, describeError } from "./failures.ts";
 import { groupHeader } from "./headers.ts";
 import { KeyOrder } from "./key-order.ts";
-import { deadTopicOf, retryTopicOf } from "./names.ts";
-import { type Move, Progress } from "./progress.ts";
+import { type CommitHost, LaneCommits } from "./lane-commits.ts";
+import type { Move, Progress } from "./progress.ts";
 
 /** What a lane needs of the consumer that it belongs to. */
 export interface LaneHost {
@@ -44,11 +44,13 @@ type State =
 
 /** How long a released lane's last commit may take to be repeated when the engine fails. */
 const lastCommitMs = 5_000;
-const deferMovesMs = 1_000;
 
 /** One lane under one grant: fetches, keeps the order per key, and commits what was settled, one commit at a time. */
-export class LaneWorker {
+export class LaneWorker implements CommitHost {
   readonly lane: Lane;
+  readonly world: World;
+  readonly topic: string;
+  readonly group: string;
   readonly #host: LaneHost;
   #state: State = "active";
   /** Handlers that run, and deliveries that are being recorded. */
@@ -59,13 +61,7 @@ export class LaneWorker {
   readonly #heldBefore: Map<bigint, Held>;
   /** Fetched and not committed, without those that wait for a retry or behind one. */
   #counted = 0;
-  #progress = new Progress();
-  #commitScheduled = false;
-  #committing = false;
-  #movesMax = Number.POSITIVE_INFINITY;
-  /** Copies that the engine takes no more of now; `undefined` while it takes them. */
-  #deferred: Move[] | undefined;
-  readonly #sequences = { dead: 0, retry: 0 };
+  readonly #commits: LaneCommits;
   readonly #stopFetch = new AbortController();
   readonly #end = new AbortController();
   #wakeFetch: (() => void) | undefined;
@@ -75,11 +71,15 @@ export class LaneWorker {
   constructor(lane: Lane, host: LaneHost) {
     this.lane = lane;
     this.#host = host;
+    this.world = host.world;
+    this.topic = host.topic;
+    this.group = host.group;
+    this.#commits = new LaneCommits(this);
     this.#heldBefore = new Map(lane.held.map((held) => [held.position, held]));
   }
 
   start(): void {
-    whenAborted(this.lane.lost, () => this.#lose());
+    whenAborted(this.lane.lost, () => this.laneLost());
     whenAborted(this.lane.revoked, () => void this.drain(this.#host.drainTimeoutMs));
     void this.#fetchLoop();
   }
@@ -91,6 +91,10 @@ export class LaneWorker {
   /** Whether outcomes of handlers still count. */
   get takesOutcomes(): boolean {
     return this.#state === "active" || this.#state === "draining";
+  }
+
+  get hasEnded(): boolean {
+    return this.#state === "ended";
   }
 
   /** The number of the next delivery in this grant, which is the lower half of its fence. */
@@ -105,10 +109,8 @@ export class LaneWorker {
 
   settle(delivery: Delivery): void {
     delivery.state = "over";
-    this.#progress.settled.push(delivery.stored.position);
-    if (delivery.counted) this.#progress.countedSettled += 1;
+    this.#commits.settle(delivery.stored.position, delivery.counted);
     this.#advance(delivery);
-    this.#scheduleCommit();
   }
 
   /** Its failure is recorded; its key waits, and nothing that waits with it counts against the prefetch. */
@@ -120,16 +122,14 @@ export class LaneWorker {
       if (waiting.counted) this.#counted -= 1;
       waiting.counted = false;
     }
-    this.#progress.records.push(delivery);
-    this.#scheduleCommit();
+    this.#commits.record(delivery);
     this.#wakeFetchIfRoom();
   }
 
   /** Stores it elsewhere and settles it here, in one commit. Its key goes on when that is durable. */
   move(delivery: Delivery, target: Move["target"], message: NewMessage): void {
     delivery.state = "over";
-    (this.#deferred ?? this.#progress.moves).push({ delivery, target, message });
-    this.#scheduleCommit();
+    this.#commits.move({ delivery, target, message });
   }
 
   /** Records a delivery before it is made. */
@@ -138,16 +138,14 @@ export class LaneWorker {
     delivery.recorded += 1;
     this.running += 1;
     this.recording += 1;
-    this.#progress.records.push(delivery);
-    this.#scheduleCommit();
+    this.#commits.record(delivery);
   }
 
   /** A recorded delivery was not made, or was ended by us: the next owner must not suspect the message for it. */
   takeBack(delivery: Delivery): void {
     if (delivery.recorded === 0) return;
     delivery.recorded -= 1;
-    this.#progress.records.push(delivery);
-    this.#scheduleCommit();
+    this.#commits.record(delivery);
   }
 
   /** A handler is over, whatever came of it. */
@@ -178,10 +176,10 @@ export class LaneWorker {
       } catch (error) {
         if (this.#state !== "active" || this.lane.lost.aborted) return;
         const failure = asTenonError(error, `Fetching from ${this.#place()} failed.`);
-        if (failure.code === "lost") return this.#lose();
+        if (failure.code === "lost") return this.laneLost();
         if (failure.code === "closed") return this.#host.engineClosed(failure);
         this.#log("warn", "fetching failed; it is repeated", failure);
-        await this.#pause(failures);
+        await this.pause(engineBackoffMs(failures, this.world.random.float()));
         failures += 1;
       }
     }
@@ -209,7 +207,7 @@ export class LaneWorker {
   #goes(delivery: Delivery): void {
     if (this.#isForOthers(delivery)) {
       this.settle(delivery);
-    } else if (delivery.dueAt > 0 && delivery.dueAt > this.#host.world.clock.now()) {
+    } else if (delivery.dueAt > 0 && delivery.dueAt > this.world.clock.now()) {
       delivery.state = "failed";
       if (delivery.counted) this.#counted -= 1;
       delivery.counted = false;
@@ -239,8 +237,7 @@ export class LaneWorker {
       }
       // A loop, for there may be thousands of them.
       next.state = "over";
-      this.#progress.settled.push(next.stored.position);
-      this.#progress.countedSettled += 1;
+      this.#commits.settle(next.stored.position, true);
       next = this.#keys.leave(key, next);
     }
   }
@@ -260,83 +257,11 @@ export class LaneWorker {
 
   // Committing --------------------------------------------------------------------------------------------------------
 
-  #scheduleCommit(): void {
-    if (this.#commitScheduled || this.#committing || this.#state === "ended") return;
-    this.#commitScheduled = true;
-    queueMicrotask(this.#startCommits);
-  }
-
-  readonly #startCommits = (): void => {
-    this.#commitScheduled = false;
-    if (!this.#committing) void this.#commitLoop();
-  };
-
-  async #commitLoop(): Promise<void> {
-    this.#committing = true;
-    while (!this.#progress.isEmpty && this.#state !== "ended") {
-      const taken = this.#progress.take(this.#movesMax);
-      if (!(await this.#write(taken))) continue;
-      this.#written(taken);
-      this.#wakeFetchIfRoom();
-      this.#host.pump();
-    }
-    this.#committing = false;
-    this.#wakeDrain?.();
-  }
-
-  /** Repeats the same change until it is durable; `false` when it is not written, and never will be in this form. */
-  async #write(taken: Progress): Promise<boolean> {
-    const change = taken.change((target, messages) => this.#batch(target, messages));
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        await this.lane.commit(change);
-        return this.#state !== "ended";
-      } catch (error) {
-        if (this.#state === "ended") return false;
-        const failure = asTenonError(error, `Committing progress of ${this.#place()} failed.`);
-        if (failure.code === "lost") {
-          this.#lose();
-          return false;
-        }
-        if (failure.code === "closed") {
-          this.#host.engineClosed(failure);
-          return false;
-        }
-        this.#log("warn", "committing progress failed; it is repeated", failure);
-        const refused = failure.outcome === "not-applied" && failure.code !== "unavailable";
-        if (refused && taken.moves.length > 0) {
-          this.#putBack(taken, failure);
-          return false;
-        }
-        await this.#pause(attempt);
-      }
-    }
-  }
-
-  #batch(target: Move["target"], messages: readonly NewMessage[]): Batch {
-    const { topic, group } = this.#host;
-    return {
-      topic: target === "dead" ? deadTopicOf(topic, group) : retryTopicOf(topic, group),
-      partition: target === "dead" ? 0 : this.lane.partition,
-      messages,
-      // The grant as the epoch: a commit that is repeated stores its copies once, and an older grant's no more.
-      producer: {
-        id: `${this.lane.topic === topic ? "lane" : "retry-lane"}-${this.lane.partition}`,
-        epoch: Number(this.lane.fence),
-        sequence: this.#sequences[target],
-      },
-    };
-  }
-
-  #written(taken: Progress): void {
+  written(taken: Progress): void {
     this.#counted -= taken.countedSettled;
-    if (taken.moves.length > 0) {
-      this.#movesMax = Number.POSITIVE_INFINITY;
-      for (const { delivery, target } of taken.moves) {
-        this.#sequences[target] += 1;
-        if (delivery.counted) this.#counted -= 1;
-        this.#advance(delivery);
-      }
+    for (const { delivery } of taken.moves) {
+      if (delivery.counted) this.#counted -= 1;
+      this.#advance(delivery);
     }
     for (const delivery of taken.records) {
       if (delivery.state === "recording") {
@@ -344,34 +269,35 @@ export class LaneWorker {
         this.#host.recorded(delivery);
       } else if (delivery.state === "failed") this.#host.retryWhenDue(delivery);
     }
+    this.#wakeFetchIfRoom();
+    this.#host.pump();
   }
 
-  /** The engine takes no more copies now (a full disk): what needs none goes on, the copies are tried again later. */
-  #putBack(taken: Progress, failure: TenonError): void {
-    const current = this.#progress;
-    current.settled = taken.settled.concat(current.settled);
-    current.countedSettled += taken.countedSettled;
-    current.records = taken.records.concat(current.records);
-    if (failure.code !== "overloaded" && taken.moves.length === 1) {
-      // This very copy cannot be stored. The message is never dropped for it: it stays, and is tried again now and then.
-      const { delivery } = taken.moves[0]!;
-      this.#log(
-        "error",
-        "a message can neither be handled nor be copied to the dead letters; it is kept",
-        failure,
-        delivery,
-      );
-      this.holdBack(delivery, this.#host.world.clock.now() + this.#host.retryDelayMsMax);
-      return;
-    }
-    this.#movesMax = 1;
-    this.#deferred = taken.moves.concat(current.moves);
-    current.moves = [];
-    this.#host.world.timers.schedule(deferMovesMs, () => {
-      current.moves.push(...(this.#deferred ?? []));
-      this.#deferred = undefined;
-      this.#scheduleCommit();
-    });
+  commitsPaused(): void {
+    this.#wakeDrain?.();
+  }
+
+  cannotCopy(delivery: Delivery, failure: TenonError): void {
+    const message = "a message can neither be handled nor be copied to the dead letters; it is kept";
+    this.#log("error", message, failure, delivery);
+    this.holdBack(delivery, this.world.clock.now() + this.#host.retryDelayMsMax);
+  }
+
+  commitFailed(failure: TenonError): void {
+    this.#log("warn", "committing progress failed; it is repeated", failure);
+  }
+
+  engineClosed(failure: TenonError): void {
+    this.#host.engineClosed(failure);
+  }
+
+  laneLost(): void {
+    if (this.#state === "ended") return;
+    this.end(new TenonError("lost", `The lane of ${this.#place()} has passed to another member of the group.`));
+  }
+
+  pause(ms: number): Promise<void> {
+    return this.world.timers.sleep(ms, { signal: this.#end.signal }).catch(() => {});
   }
 
   // The end -----------------------------------------------------------------------------------------------------------
@@ -387,16 +313,11 @@ export class LaneWorker {
     this.#state = "draining";
     this.#stopFetching();
     await this.#until(() => this.running === 0, timeoutMs);
-    if (this.#hasEnded()) return;
+    if (this.hasEnded) return;
     this.#state = "closing";
     this.#giveUpRunning();
-    await this.#until(() => !this.#committing && this.#progress.isEmpty && this.#deferred === undefined, lastCommitMs);
-    if (!this.#hasEnded()) await this.#release();
-  }
-
-  /** A method, for the state changes while others wait. */
-  #hasEnded(): boolean {
-    return this.#state === "ended";
+    await this.#until(() => this.#commits.isIdle, lastCommitMs);
+    if (!this.hasEnded) await this.#release();
   }
 
   #giveUpRunning(): void {
@@ -418,11 +339,6 @@ export class LaneWorker {
     this.#host.laneEnded(this);
   }
 
-  #lose(): void {
-    if (this.#state === "ended") return;
-    this.end(new TenonError("lost", `The lane of ${this.#place()} has passed to another member of the group.`));
-  }
-
   /** Ends at once: nothing more can be committed. */
   end(reason: TenonError): void {
     if (this.#state === "ended") return;
@@ -442,7 +358,7 @@ export class LaneWorker {
 
   async #until(done: () => boolean, timeoutMs: number): Promise<void> {
     let late = false;
-    const cancel = this.#host.world.timers.schedule(timeoutMs, () => {
+    const cancel = this.world.timers.schedule(timeoutMs, () => {
       late = true;
       this.#wakeDrain?.();
     });
@@ -455,11 +371,6 @@ export class LaneWorker {
     cancel();
   }
 
-  #pause(attempt: number): Promise<void> {
-    const { timers, random } = this.#host.world;
-    return timers.sleep(engineBackoffMs(attempt, random.float()), { signal: this.#end.signal }).catch(() => {});
-  }
-
   #place(): string {
     return `topic "${this.lane.topic}", group "${this.lane.group}", partition ${this.lane.partition}`;
   }
@@ -467,7 +378,7 @@ export class LaneWorker {
   #log(level: "warn" | "error", message: string, error: unknown, delivery?: Delivery): void {
     const { topic, group, partition } = this.lane;
     const position = delivery?.stored.position;
-    this.#host.world.log.log(level, message, { topic, group, partition, position, error: describeError(error) });
+    this.world.log.log(level, message, { topic, group, partition, position, error: describeError(error) });
   }
 }
 
