@@ -169,7 +169,8 @@ export class Cleaner {
     let bytes = 0;
     const directory = this.#directory(segment);
     for (let slot = 0; slot < (directory?.size ?? 0); slot++) {
-      const queue = this.#messages.catalogue.queue(directory!.queueAt(slot));
+      const queue = this.#messages.catalogue.findQueue(directory!.queueAt(slot));
+      if (queue === undefined) continue;
       bytes += unsettledPart(queue, directory!.first(slot), directory!.end(slot), directory!.bytes(slot));
     }
     return bytes;
@@ -180,8 +181,8 @@ export class Cleaner {
     const directory = this.#directory(segment);
     let retentionMs = 0;
     for (let slot = 0; slot < (directory?.size ?? 0); slot++) {
-      const queue = this.#messages.catalogue.queue(directory!.queueAt(slot));
-      retentionMs = Math.max(retentionMs, queue.topic.retentionMs);
+      const queue = this.#messages.catalogue.findQueue(directory!.queueAt(slot));
+      retentionMs = Math.max(retentionMs, queue?.topic.settings.retentionMs ?? 0);
     }
     return retentionMs;
   }
@@ -204,11 +205,11 @@ export class Cleaner {
   }
 
   async #moveMessages(directory: SegmentDirectory, slot: number): Promise<void> {
-    const queue = this.#messages.catalogue.queue(directory.queueAt(slot));
-    if (queue.settledBelow >= directory.end(slot)) return;
+    const queue = this.#messages.catalogue.findQueue(directory.queueAt(slot));
+    if (queue === undefined || queue.settledBelow >= directory.end(slot)) return;
     const runs = await this.#messages.index.runsOf(directory, slot);
     let copiedBytes = 0;
-    for (let i = 0; i < runs.firsts.length && !this.#stopped; i++) {
+    for (let i = 0; i < runs.firsts.length && !this.#stopped && !queue.topic.removed; i++) {
       if (runs.firsts[i]! + runs.counts[i]! <= queue.settledBelow) continue;
       copiedBytes += await this.#moveRun(this.#core.journal, queue, runs, i);
       if (copiedBytes < copiedAtOnceBytes) continue;
@@ -220,7 +221,7 @@ export class Cleaner {
   /** Copies the unsettled messages of a run, each stretch of neighbours as one run. */
   async #moveRun(journal: Journal, queue: Queue, runs: Runs, index: number): Promise<number> {
     const payload = await journal.read(positionOf(runs.segment, runs.records[index]!));
-    if (this.#stopped) return 0;
+    if (this.#stopped || queue.topic.removed) return 0;
     const reader = new Reader(payload);
     const header = readRunHeader(reader);
     let stretch: Buffer[] = [];

@@ -32,8 +32,11 @@ import {
   replayProducerSnapshot,
   writeProducerSnapshot,
 } from "./messages/producers.ts";
+import { replayGroup, replaySettings, replayTopic } from "./messages/topic-records.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot } from "./snapshot.ts";
+
+const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
 
 const numRuns = Number(process.env.TENON_FUZZ_RUNS ?? (process.env.TENON_SLOW === "1" ? 50_000 : 2_000));
 
@@ -166,8 +169,8 @@ function state() {
   const core = new Core({ ...systemWorld(), disk: memoryDisk() }, "/memory", Infinity);
   const messages = new MessageStore(core);
   const keyValues = new KeyValueStore(core, "nothing");
-  const topic = messages.catalogue.addTopic("orders", 2, 0, 0);
-  messages.catalogue.addGroup(topic, "billing", [0, 0], 0);
+  const topic = messages.catalogue.addTopic("orders", 2, settings, 0);
+  messages.catalogue.addGroup(topic, "billing", [0, 0]);
   for (const queue of topic.queues) queue.next = 1_000;
   return { messages, keyValues };
 }
@@ -175,8 +178,12 @@ function state() {
 const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
   "a run": (payload) => state().messages.replayRun(payload, 2 ** 32),
   "a delayed message": (payload) => state().messages.delayed.replay(payload, 2 ** 32),
-  "a topic": (payload) => state().messages.replayTopic(payload),
-  "a group": (payload) => state().messages.replayGroup(payload),
+  "a topic": (payload) => replayTopic(payload, state().messages.catalogue),
+  "a group": (payload) => replayGroup(payload, state().messages.catalogue),
+  "a topic's settings": (payload) => replaySettings(payload, state().messages.catalogue),
+  "a topic's removal": (payload) => state().messages.replayRemoval(recordKind.topicRemoved, payload),
+  "a group's removal": (payload) => state().messages.replayRemoval(recordKind.groupRemoved, payload),
+  "an eviction": (payload) => state().messages.replayEviction(payload),
   "a grant": (payload) => replayGrant(new Reader(payload), true, (id) => state().messages.catalogue.lane(id)),
   "a lane's commit": (payload) => {
     replayLaneCommit(new Reader(payload), (id) => state().messages.catalogue.lane(id));
@@ -199,6 +206,7 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
       recordKind.snapshotDelays,
       recordKind.snapshotProducers,
       recordKind.snapshotVersion,
+      recordKind.snapshotNumbers,
     ].map((kind) => [
       `a snapshot's record of kind ${kind}`,
       (payload: Buffer) => {

@@ -13,6 +13,7 @@ import { KeyValueStore } from "./key-values/key-value-store.ts";
 import { replayGrant, replayLaneCommit, replaySeek } from "./messages/lanes.ts";
 import { EmbeddedMessages } from "./messages/message-engine.ts";
 import { MessageStore } from "./messages/message-store.ts";
+import { replayGroup, replaySettings, replayTopic } from "./messages/topic-records.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot, writeSnapshot } from "./snapshot.ts";
 
@@ -179,10 +180,20 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
         messages.delayed.replay(payload, position);
         break;
       case recordKind.topic:
-        messages.replayTopic(payload);
+        replayTopic(payload, messages.catalogue);
         break;
       case recordKind.group:
-        messages.replayGroup(payload);
+        replayGroup(payload, messages.catalogue);
+        break;
+      case recordKind.topicSettings:
+        replaySettings(payload, messages.catalogue);
+        break;
+      case recordKind.topicRemoved:
+      case recordKind.groupRemoved:
+        messages.replayRemoval(kind, payload);
+        break;
+      case recordKind.evicted:
+        messages.replayEviction(payload);
         break;
       case recordKind.laneGranted:
       case recordKind.laneReleased:

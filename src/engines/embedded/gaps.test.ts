@@ -6,6 +6,8 @@ import { fetched, laneOf, numbered, opened, published, reopened, segments, settl
 import { Catalogue } from "./messages/catalogue.ts";
 import { type Lane, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
 
+const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+
 const joining = { sessionMs: 10_000, revokeMs: 1_000, windowMax: 1_000 };
 
 test("a group that went past messages which were cleaned away has no lag for them, also after a crash", async () => {
@@ -69,9 +71,9 @@ test("held messages are known to the next owner after segments were sealed and t
 
 function laneAt(low: number, next: number): Lane {
   const catalogue = new Catalogue();
-  const topic = catalogue.addTopic("orders", 1, 0, 0);
+  const topic = catalogue.addTopic("orders", 1, settings, 0);
   topic.queues[0]!.next = next;
-  return catalogue.addGroup(topic, "billing", [low], 0).lanes[0]!;
+  return catalogue.addGroup(topic, "billing", [low]).lanes[0]!;
 }
 
 function copyOf(lane: Lane): Lane {

@@ -4,6 +4,7 @@ import { appendVersion, type KeyValueStore } from "./key-values/key-value-store.
 import { appendHeld, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
 import type { MessageStore } from "./messages/message-store.ts";
 import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./messages/producers.ts";
+import { appendGroup, appendNumbers, appendTopic, replayNumbers } from "./messages/topic-records.ts";
 import { recordKind, snapshotChunkCount } from "./records.ts";
 
 /**
@@ -12,12 +13,11 @@ import { recordKind, snapshotChunkCount } from "./records.ts";
  */
 export function writeSnapshot(journal: Journal, messages: MessageStore, keyValues: KeyValueStore): void {
   const { catalogue } = messages;
-  for (const topic of catalogue.topics.values()) {
-    messages.appendTopic(journal, topic.name, topic.queues.length, topic.retentionMs);
-  }
+  appendNumbers(journal, catalogue);
+  for (const topic of catalogue.topics.values()) appendTopic(journal, topic, topic.queues.length);
   for (const group of catalogue.groups) {
     const starts = group.lanes.map((lane) => lane.settled.low);
-    messages.appendGroup(journal, group.topic, group.name, starts);
+    appendGroup(journal, group, starts);
   }
   const queues = catalogue.queues.filter((queue) => queue.next > 0);
   writeChunks(
@@ -79,6 +79,9 @@ export function replaySnapshot(
         queue.next = reader.f64();
         queue.visible = queue.next;
       }
+      return true;
+    case recordKind.snapshotNumbers:
+      replayNumbers(reader, messages.catalogue);
       return true;
     case recordKind.snapshotLanes:
       while (!reader.done) replayLaneSnapshot(reader, (id) => messages.catalogue.lane(id));

@@ -5,6 +5,7 @@ import { offsetIn } from "./id-window.ts";
 import { encodeHeaders, messageBytes } from "./message-run.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { Queue } from "./queues.ts";
+import { Room } from "./room.ts";
 
 /** A batch is one journal batch at most. */
 export const batchBytesMax = 15 * 1024 * 1024;
@@ -151,7 +152,7 @@ export class Appends {
       let positions = this.known(checked);
       if (positions === undefined) {
         core.throwIfFull(`publishing to topic ${batch.topic}`);
-        core.journal.ensureRoom(...roomFor(checked));
+        this.makeRoom([checked]);
         positions = this.write(checked);
       }
       return core.journal.durable().then(() => positions);
@@ -195,6 +196,46 @@ export class Appends {
     return positions;
   }
 
+  /**
+   * Sees to it that the batches, and records of so many bytes besides, can be written as one change: topics that are full refuse it or
+   * make room.
+   */
+  makeRoom(batches: readonly CheckedBatch[], payloadBytes = 0, records = 0): void {
+    let bytesMax = payloadBytes;
+    let recordsMax = records;
+    let room: Room | undefined;
+    for (const checked of batches) {
+      const count = checked.batch.messages.length;
+      bytesMax += checked.bytes + runOverheadBytesMax + count * messageOverheadBytesMax;
+      recordsMax += count + 1;
+      const { topic } = checked.queue;
+      if (topic.settings.countMax === Number.POSITIVE_INFINITY) continue;
+      room ??= new Room(this.#store);
+      room.want(topic, this.#newCount(checked));
+    }
+    room?.check();
+    if (room !== undefined) {
+      bytesMax += room.evictions.payloadBytes;
+      recordsMax += room.evictions.records;
+    }
+    this.#store.core.journal.ensureRoom(bytesMax, recordsMax);
+    room?.make();
+  }
+
+  /** How many of the batch's messages are not stored already. */
+  #newCount({ batch, queue, special }: CheckedBatch): number {
+    if (!special) return batch.messages.length;
+    const now = this.#store.core.world.clock.now();
+    const ids = new Set<string>();
+    let count = 0;
+    for (const { id } of batch.messages) {
+      if (id !== undefined && (ids.has(id) || this.#knownOffset(queue, id, now) !== undefined)) continue;
+      if (id !== undefined) ids.add(id);
+      count += 1;
+    }
+    return count;
+  }
+
   /** The offset of the message that has the id already; -1 when it is delayed, or stands in another partition. */
   #knownOffset(queue: Queue, id: string, now: number): number | undefined {
     const place = this.#store.ids.find(queue.topic.id, id, now);
@@ -232,12 +273,6 @@ export class Appends {
     }
     return offsets.map((offset) => (offset < 0 ? undefined : BigInt(offset)));
   }
-}
-
-/** Payload bytes and records that a checked batch takes at most. */
-export function roomFor({ batch, bytes }: CheckedBatch): [payloadBytes: number, records: number] {
-  const count = batch.messages.length;
-  return [bytes + runOverheadBytesMax + count * messageOverheadBytesMax, count + 1];
 }
 
 /** A run's header with the longest producer id. */

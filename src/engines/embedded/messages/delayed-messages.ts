@@ -22,6 +22,8 @@ const tryAgainMs = 5_000;
 /** Where the messages go when they are due. */
 export interface DelayTarget {
   queue(id: number): Queue;
+  /** `undefined` when its topic was removed. */
+  findQueue(id: number): Queue | undefined;
   /** Appends the encoded message at the partition's end and notes that the delayed record is done with. */
   release(queue: Queue, encoded: Buffer, source: Position, now: number): void;
   /** A delayed message with this id was accepted. */
@@ -33,7 +35,6 @@ export class DelayedMessages {
   readonly #core: Core;
   readonly #target: DelayTarget;
   readonly #delays = new Delays();
-  readonly #counts = new Map<Topic, number>();
   /** While the journal is replayed: by position, since entries come and go in any order. */
   #replayed: Map<Position, Delay> | undefined = new Map();
   /** Taken out of the heap and being read; a snapshot must still know them. */
@@ -53,10 +54,6 @@ export class DelayedMessages {
     this.#target = target;
   }
 
-  countOf(topic: Topic): number {
-    return this.#counts.get(topic) ?? 0;
-  }
-
   write(queue: Queue, message: NewMessage, headers: Buffer | undefined): void {
     const journal = this.#core.journal;
     const bytes = messageBytes(message, headers?.length ?? -1);
@@ -64,7 +61,7 @@ export class DelayedMessages {
     const dueAt = message.dueAt!;
     const writer = new Writer(journal.buffer, start).u32(queue.id).f64(dueAt).f64(-1);
     writeMessage(journal.buffer, writer.at, message, headers);
-    this.#count(queue.topic, 1);
+    countWaiting(queue.topic, 1);
     this.#add({ dueAt, position: journal.position, queue: queue.id, bytes: headerBytes + bytes });
     this.#arm();
   }
@@ -75,7 +72,7 @@ export class DelayedMessages {
     const dueAt = reader.f64();
     const from = reader.f64();
     if (from < 0) {
-      this.#count(this.#target.queue(queue).topic, 1);
+      countWaiting(this.#target.queue(queue).topic, 1);
       const id = readMessageId(reader);
       if (id !== undefined) this.#target.noteId(this.#target.queue(queue), id, this.#core.world.clock.now());
     } else this.#replayed!.delete(from);
@@ -90,7 +87,7 @@ export class DelayedMessages {
       const position = reader.f64();
       const bytes = reader.u32();
       this.#replayed!.set(position, { dueAt, position, queue, bytes });
-      this.#count(this.#target.queue(queue).topic, 1);
+      countWaiting(this.#target.queue(queue).topic, 1);
     }
   }
 
@@ -98,12 +95,13 @@ export class DelayedMessages {
   released(queue: Queue, source: Position): void {
     if (this.#replayed !== undefined) {
       this.#replayed.delete(source);
-      this.#count(queue.topic, -1);
+      countWaiting(queue.topic, -1);
       return;
     }
     const delay = this.#leaving.get(source);
     if (delay !== undefined) this.#countBytes(source, -delay.bytes);
     this.#leaving.delete(source);
+    queue.topic.keptCount -= 1;
     this.#appended.push({ topic: queue.topic, batch: this.#core.journal.batch });
   }
 
@@ -113,14 +111,14 @@ export class DelayedMessages {
     for (const { topic, batch: own } of this.#appended) {
       if (own > batch) break;
       done += 1;
-      this.#count(topic, -1);
+      topic.delayedCount -= 1;
     }
     if (done > 0) this.#appended.splice(0, done);
   }
 
   /** Replaying is over. */
   start(): void {
-    const entries = [...this.#replayed!.values()];
+    const entries = [...this.#replayed!.values()].filter(({ queue }) => this.#target.findQueue(queue) !== undefined);
     this.#replayed = undefined;
     this.#delays.replace(entries);
     for (const { position, bytes } of entries) this.#countBytes(position, bytes);
@@ -152,10 +150,6 @@ export class DelayedMessages {
     else this.#waitingBytes.delete(segment);
   }
 
-  #count(topic: Topic, by: number): void {
-    this.#counts.set(topic, this.countOf(topic) + by);
-  }
-
   #arm(): void {
     const dueAt = this.#delays.nextDueAt;
     if (this.#closed || this.#releasing || dueAt === undefined) return;
@@ -178,12 +172,14 @@ export class DelayedMessages {
         this.#leaving.set(delay.position, delay);
         const payload = await this.#core.journal.read(delay.position);
         if (this.#core.closed) return;
+        // Its topic was removed meanwhile.
+        if (!this.#leaving.has(delay.position)) continue;
         const now = this.#core.world.clock.now();
         this.#target.release(this.#target.queue(delay.queue), payload.subarray(headerBytes), delay.position, now);
       }
       if (!this.#core.closed) await this.#core.journal.durable();
     } catch (error) {
-      if (!this.#core.closed) this.#tryAgain(error);
+      if (!this.#core.closed && this.#leaving.size > 0) this.#tryAgain(error);
     } finally {
       this.#releasing = false;
       this.#arm();
@@ -210,10 +206,11 @@ export class DelayedMessages {
     if (this.waitingIn(segment) === 0) return true;
     this.#releasing = true;
     try {
-      for (const { position, bytes } of [...this.#delays.entries()]) {
-        if (segmentOf(position) !== segment) continue;
+      for (const { position, bytes, queue } of [...this.#delays.entries()]) {
+        if (segmentOf(position) !== segment || this.#target.findQueue(queue) === undefined) continue;
         const payload = await this.#core.journal.read(position);
         if (this.#core.closed) return false;
+        if (this.#target.findQueue(queue) === undefined) continue;
         this.#move(position, bytes, payload);
       }
       return true;
@@ -238,8 +235,30 @@ export class DelayedMessages {
     this.#countBytes(journal.position, bytes);
   }
 
+  /** The topic of these queues was removed, and nobody waits for what it delayed. */
+  removed(queues: ReadonlySet<number>): void {
+    const kept: Delay[] = [];
+    for (const delay of this.#delays.entries()) if (!this.#forget(delay, queues)) kept.push(delay);
+    for (const delay of this.#leaving.values()) {
+      if (this.#forget(delay, queues)) this.#leaving.delete(delay.position);
+    }
+    this.#delays.replace(kept);
+  }
+
+  #forget({ position, bytes, queue }: Delay, queues: ReadonlySet<number>): boolean {
+    if (!queues.has(queue)) return false;
+    this.#countBytes(this.#moved.get(position) ?? position, -bytes);
+    this.#moved.delete(position);
+    return true;
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancel?.();
   }
+}
+
+function countWaiting(topic: Topic, by: number): void {
+  topic.delayedCount += by;
+  topic.keptCount += by;
 }

@@ -2,7 +2,7 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../../contracts/messages.ts";
 import { Writer } from "../cursor.ts";
 import { recordKind } from "../records.ts";
-import { type Appends, roomFor } from "./appends.ts";
+import type { Appends } from "./appends.ts";
 import type { Group, Topic } from "./catalogue.ts";
 import { LaneOwner } from "./lane-owner.ts";
 import { type Lane, laneCommitBytes, writeHeld } from "./lanes.ts";
@@ -30,26 +30,41 @@ export class LaneGrants {
     this.#store.core.throwIfClosed();
     checkName("group", groupName);
     checkJoin(options);
-    const topic = this.#store.topic(topicName);
-    if (options.from !== undefined) checkTarget(topic, options.from);
-    let group = topic.groups.get(groupName);
-    if (group === undefined) {
-      const starts = await this.#starts(topic, options.from ?? "now");
-      this.#store.core.throwIfClosed();
-      group = topic.groups.get(groupName) ?? this.#store.declareGroup(topic, groupName, starts);
-    }
-    if (group.batch > this.#store.core.journal.durableBatch) await this.#store.core.journal.durable();
-    this.#store.core.throwIfClosed();
+    const group = await this.#joined(this.#store.topic(topicName), groupName, options);
     let members = this.#members.get(group);
     if (members === undefined) {
       const grants = {
         grant: (lane: Lane, join: JoinOptions) => this.#grant(lane, join),
         released: (lane: Lane) => this.#released(lane),
+        left: () => this.#left(group),
       };
       members = new GroupMembers(group, grants, this.#store.core.world.timers);
       this.#members.set(group, members);
     }
     return members.join(options);
+  }
+
+  /** The group, which is there and durable; made when it was not. */
+  async #joined(topic: Topic, name: string, options: JoinOptions): Promise<Group> {
+    const ephemeral = options.ephemeral === true;
+    if (options.from !== undefined) checkTarget(topic, options.from);
+    let group = topic.groups.get(name);
+    if (group === undefined) {
+      const starts = await this.#starts(topic, options.from ?? "now");
+      this.#store.core.throwIfClosed();
+      throwIfRemoved(topic);
+      group = topic.groups.get(name);
+      if (group === undefined) return this.#durable(this.#store.declareGroup(topic, name, starts, ephemeral));
+    }
+    if (ephemeral || group.ephemeral) throw groupTaken(group);
+    return this.#durable(group);
+  }
+
+  async #durable(group: Group): Promise<Group> {
+    if (group.batch > this.#store.core.journal.durableBatch) await this.#store.core.journal.durable();
+    this.#store.core.throwIfClosed();
+    throwIfRemoved(group.topic, group);
+    return group;
   }
 
   async #grant(lane: Lane, options: JoinOptions): Promise<LaneOwner> {
@@ -58,6 +73,7 @@ export class LaneGrants {
     lane.granted = true;
     this.#writeGrant(recordKind.laneGranted, lane);
     await this.#store.core.journal.durable();
+    throwIfRemoved(lane.group.topic, lane.group);
     return new LaneOwner(
       lane,
       {
@@ -73,9 +89,34 @@ export class LaneGrants {
   #released(lane: Lane): void {
     lane.granted = false;
     lane.suspectBelow = 0;
-    if (this.#store.core.closed) return;
+    if (this.#store.core.closed || lane.group.removed) return;
     this.#writeGrant(recordKind.laneReleased, lane);
     this.#store.core.flush();
+  }
+
+  /** A member has left; an ephemeral group goes with it. */
+  async #left(group: Group): Promise<void> {
+    if (!group.ephemeral || group.removed || this.#store.core.closed) return;
+    await this.removeGroup(group);
+  }
+
+  async removeTopic(topic: Topic): Promise<void> {
+    const groups = [...topic.groups.values()];
+    this.#store.removeTopic(topic);
+    for (const group of groups) this.#end(group);
+    await this.#store.core.journal.durable();
+  }
+
+  async removeGroup(group: Group): Promise<void> {
+    this.#store.removeGroup(group);
+    this.#end(group);
+    await this.#store.core.journal.durable();
+  }
+
+  #end(group: Group): void {
+    const members = this.#members.get(group);
+    this.#members.delete(group);
+    members?.end(removed(group.topic, group));
   }
 
   #writeGrant(kind: number, lane: Lane): void {
@@ -99,17 +140,12 @@ export class LaneGrants {
       const fresh = appends.filter((checked) => this.#appends.known(checked) === undefined);
       const settled = this.#offsets(owner.lane, change.settled);
       const held = this.#holds(owner.lane, change.held ?? []);
-      const bytes = laneCommitBytes(settled.length, held.length);
-      let total = bytes;
-      let records = 1;
-      for (const checked of fresh) {
-        const [payloadBytes, ownRecords] = roomFor(checked);
-        total += payloadBytes;
-        records += ownRecords;
-      }
-      this.#store.core.journal.ensureRoom(total, records);
+      const { low } = owner.lane.settled;
+      this.#appends.makeRoom(fresh, laneCommitBytes(settled.length, held.length), 1);
       for (const checked of fresh) this.#appends.write(checked);
-      this.#writeCommit(owner.lane, settled, held, bytes);
+      if (owner.lane.settled.low === low) this.#writeCommit(owner.lane, settled, held);
+      // To make room for what is appended, messages of this very lane were evicted.
+      else this.#writeCommit(owner.lane, this.#offsets(owner.lane, change.settled), this.#holds(owner.lane, held));
       if (change.settled.length > 0) owner.wake();
       return this.#store.core.journal.durable();
     } catch (error) {
@@ -132,11 +168,12 @@ export class LaneGrants {
     return held.filter((entry) => existing(lane, entry.position) >= lane.settled.low);
   }
 
-  #writeCommit(lane: Lane, settled: readonly number[], held: readonly Held[], bytes: number): void {
+  #writeCommit(lane: Lane, settled: readonly number[], held: readonly Held[]): void {
     const journal = this.#store.core.journal;
     const base = lane.settled.low;
-    const start = journal.append(recordKind.laneCommit, bytes);
+    const start = journal.append(recordKind.laneCommit, laneCommitBytes(settled.length, held.length));
     for (let i = 0; i < settled.length; i++) lane.settle(settled[i]!);
+    lane.queue.settledFrom(base);
     const buffer = journal.buffer;
     const writer = new Writer(buffer, start);
     writer.u32(lane.id).f64(lane.fence).f64(base).f64(lane.settled.low).u32(settled.length).u32(held.length);
@@ -152,18 +189,16 @@ export class LaneGrants {
 
   async seek(topicName: string, groupName: string, to: SeekTarget): Promise<void> {
     this.#store.core.throwIfClosed();
-    const topic = this.#store.topic(topicName);
-    const group = topic.groups.get(groupName);
-    if (group === undefined) {
-      throw new TenonError("not-found", `topic ${topicName} has no group ${groupName}; declare it or consume first`);
-    }
-    const starts = await this.#starts(topic, to, group);
+    const group = this.#store.group(topicName, groupName);
+    const starts = await this.#starts(group.topic, to, group);
     this.#store.core.throwIfClosed();
+    throwIfRemoved(group.topic, group);
     this.#store.core.journal.ensureRoom(group.lanes.length * 12, group.lanes.length);
     for (const lane of group.lanes) {
       lane.seek(starts[lane.queue.partition]!);
       const at = this.#store.core.journal.append(recordKind.laneSeek, 12);
       new Writer(this.#store.core.journal.buffer, at).u32(lane.id).f64(lane.settled.low);
+      lane.queue.recount();
     }
     this.#members
       .get(group)
@@ -216,6 +251,24 @@ export class LaneGrants {
   }
 }
 
+function removed(topic: Topic, group: Group | undefined): TenonError {
+  const what =
+    topic.removed || group === undefined ? `topic ${topic.name}` : `group ${group.name} of topic ${topic.name}`;
+  const fields = { topic: topic.name, ...(group && { group: group.name }) };
+  return new TenonError("not-found", `${what} was removed; declare it anew first`, { fields });
+}
+
+function throwIfRemoved(topic: Topic, group?: Group): void {
+  if (topic.removed || group?.removed) throw removed(topic, group);
+}
+
+/** An ephemeral group is made by its only member. */
+export function groupTaken({ name, topic, ephemeral }: Group): TenonError {
+  const why = ephemeral ? "is ephemeral and belongs to one member" : "is there already, so it cannot be ephemeral";
+  const fields = { topic: topic.name, group: name };
+  return new TenonError("conflict", `group ${name} of topic ${topic.name} ${why}; take another name`, { fields });
+}
+
 function checkTarget(topic: Topic, target: SeekTarget): void {
   if (target === "now" || target === "earliest") return;
   if (typeof target === "object" && target !== null) {
@@ -256,7 +309,15 @@ function existing(lane: Lane, position: bigint): number {
   throw new TenonError("invalid", `position ${position} of ${place} does not exist; commit what was fetched`);
 }
 
-function checkJoin({ sessionMs, revokeMs, windowMax }: JoinOptions): void {
-  if (sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1) return;
-  throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
+function checkJoin({ sessionMs, revokeMs, windowMax, ephemeral, from, agreement = "" }: JoinOptions): void {
+  if (!(sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1)) {
+    throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
+  }
+  if (ephemeral === true && from !== undefined && from !== "now") {
+    throw new TenonError("invalid", 'an ephemeral group starts "now"; leave `from` out');
+  }
+  if (typeof agreement === "string" && Buffer.byteLength(agreement) <= agreementBytesMax) return;
+  throw new TenonError("invalid", `an agreement of a group's members is text of at most ${agreementBytesMax} bytes`);
 }
+
+const agreementBytesMax = 1_024;

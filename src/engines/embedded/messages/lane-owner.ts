@@ -224,8 +224,10 @@ export class LaneOwner implements LaneContract {
 
   /** Offsets that are stored no more were settled by every group there was; a group that came later goes past them. */
   #pass(from: number, to: number): void {
-    if (from === this.lane.settled.low) this.lane.settleBelow(to);
+    const { low } = this.lane.settled;
+    if (from === low) this.lane.settleBelow(to);
     else for (let offset = from; offset < to; offset++) this.lane.settle(offset);
+    this.lane.queue.settledFrom(low);
     this.cursor = Math.max(this.cursor, to);
   }
 

@@ -11,6 +11,8 @@ export interface LaneGrants {
   grant(lane: Lane, options: JoinOptions): Promise<LaneOwner>;
   /** Records an orderly release. */
   released(lane: Lane): void;
+  /** A member has left, its lanes are released. */
+  left(): Promise<void>;
 }
 
 /**
@@ -24,6 +26,8 @@ export class GroupMembers {
   #members: Member[] = [];
   readonly #holders = new Map<Lane, Member>();
   readonly #revoking = new Map<Lane, Cancel>();
+  /** Why nothing is granted any more. */
+  #lost: TenonError | undefined;
 
   constructor(group: Group, grants: LaneGrants, timers: Timers) {
     this.#group = group;
@@ -36,10 +40,19 @@ export class GroupMembers {
   }
 
   join(options: JoinOptions): Membership {
+    this.#checkAgreement(options.agreement ?? "");
     const member = new Member(options, (leaving) => this.#leave(leaving));
     this.#members.push(member);
     this.#balance();
     return member;
+  }
+
+  #checkAgreement(agreement: string): void {
+    const [other] = this.#members;
+    if (other === undefined || (other.options.agreement ?? "") === agreement) return;
+    const { name, topic } = this.#group;
+    const message = `the members of group ${name} of topic ${topic.name} have agreed on something else, such as another filter; stop them first, or take another group`;
+    throw new TenonError("conflict", message, { fields: { topic: topic.name, group: name } });
   }
 
   /** The lane has no owner any more. `orderly`: its owner gave it back. */
@@ -67,10 +80,20 @@ export class GroupMembers {
 
   /** The engine closes: nobody gets anything any more. */
   close(reason: TenonError): void {
+    this.#end(reason, reason);
+  }
+
+  /** The group was removed: members and owners end, and nothing is granted any more. */
+  end(reason: TenonError): void {
+    this.#end(reason, new TenonError("lost", reason.message, { fields: reason.fields, cause: reason }));
+  }
+
+  #end(reason: TenonError, lost: TenonError): void {
+    this.#lost = lost;
     const members = this.#members;
     this.#members = [];
     for (const cancel of this.#revoking.values()) cancel();
-    for (const lane of this.#holders.keys()) lane.owner?.lose(reason);
+    for (const lane of this.#holders.keys()) lane.owner?.lose(lost);
     for (const member of members) member.close(reason);
   }
 
@@ -79,6 +102,7 @@ export class GroupMembers {
     const owners = [...member.lanes].map((lane) => lane.owner);
     this.#balance();
     await Promise.all(owners.map((owner) => owner?.release()));
+    await this.#grants.left();
   }
 
   #balance(): void {
@@ -127,7 +151,8 @@ export class GroupMembers {
     this.#grants.grant(lane, member.options).then(
       (owner) => {
         lane.owner = owner;
-        if (member.left) void owner.release();
+        if (this.#lost !== undefined) owner.lose(this.#lost);
+        else if (member.left) void owner.release();
         else {
           member.receive(owner);
           this.#balance();

@@ -11,11 +11,12 @@ import type {
   TopicDescription,
 } from "../../../contracts/messages.ts";
 import { Appends, batchBytesMax } from "./appends.ts";
-import { partitionsMax, type Topic } from "./catalogue.ts";
-import { LaneGrants } from "./lane-grants.ts";
+import { partitionsMax, type Topic, type TopicSettings } from "./catalogue.ts";
+import { checkDeclaration } from "./declarations.ts";
+import { groupTaken, LaneGrants } from "./lane-grants.ts";
 import type { Lane } from "./lanes.ts";
 import type { MessageStore } from "./message-store.ts";
-import { checkName, nameBytesMax } from "./names.ts";
+import { nameBytesMax } from "./names.ts";
 
 /** The `messages` contract on the journal's state. */
 export class EmbeddedMessages implements MessageEngine {
@@ -48,27 +49,22 @@ export class EmbeddedMessages implements MessageEngine {
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
     this.#store.core.throwIfClosed();
-    const { partitions } = declaration;
-    checkName("topic", name);
-    for (const group of declaration.groups ?? []) checkName("group", group);
-    if (!(Number.isInteger(partitions) && partitions >= 1 && partitions <= partitionsMax)) {
-      throw new TenonError("invalid", `topic ${name} needs 1 to ${partitionsMax} partitions, not ${partitions}`);
+    checkDeclaration(name, declaration);
+    const { partitions, groups = [] } = declaration;
+    let topic = this.#store.catalogue.topics.get(name);
+    if (topic !== undefined && topic.queues.length !== partitions) {
+      const message = `topic ${name} has ${topic.queues.length} partitions, not ${partitions}; the count is fixed when a topic is declared first`;
+      throw new TenonError("conflict", message, { fields: { topic: name, partitions: topic.queues.length } });
     }
-    const retentionMs = declaration.retentionMs ?? this.#retentionMs;
-    if (!(typeof retentionMs === "number" && retentionMs >= 0)) {
-      throw new TenonError("invalid", `retentionMs of topic ${name} must be a number ≥ 0, not ${retentionMs}`);
-    }
-    const groups = declaration.groups ?? [];
+    for (const group of groups.map((each) => topic?.groups.get(each))) if (group?.ephemeral) throw groupTaken(group);
     // A topic and its groups are one change: a crash leaves all of them or none.
     this.#store.core.journal.ensureRoom(
       (groups.length + 1) * (2 * nameBytesMax + 64 + 8 * partitions),
       groups.length + 1,
     );
-    const topic = this.#store.catalogue.topics.get(name) ?? this.#store.declareTopic(name, partitions, retentionMs);
-    if (topic.queues.length !== partitions) {
-      const message = `topic ${name} has ${topic.queues.length} partitions, not ${partitions}; the count is fixed when a topic is declared first`;
-      throw new TenonError("conflict", message, { fields: { topic: name, partitions: topic.queues.length } });
-    }
+    const settings = settingsOf(declaration, topic?.settings ?? { ...settingsDefault, retentionMs: this.#retentionMs });
+    if (topic === undefined) topic = this.#store.declareTopic(name, partitions, settings);
+    else if (settingsDiffer(topic.settings, settings)) this.#store.changeTopic(topic, settings);
     for (const group of groups) {
       if (!topic.groups.has(group)) this.#store.declareGroup(topic, group, nexts(topic));
     }
@@ -76,25 +72,43 @@ export class EmbeddedMessages implements MessageEngine {
     if (batch > this.#store.core.journal.durableBatch) await this.#store.core.journal.durable();
   }
 
+  async remove(name: string): Promise<void> {
+    this.#store.core.throwIfClosed();
+    await this.#grants.removeTopic(this.#store.topic(name));
+  }
+
+  async removeGroup(topic: string, group: string): Promise<void> {
+    this.#store.core.throwIfClosed();
+    await this.#grants.removeGroup(this.#store.group(topic, group));
+  }
+
+  /** What it answers is durable, removals included. */
   async topics(): Promise<readonly string[]> {
     this.#store.core.throwIfClosed();
-    return [...this.#store.catalogue.topics.keys()].sort();
+    const names = [...this.#store.catalogue.topics.keys()].sort();
+    await this.#store.core.journal.durable();
+    return names;
   }
 
   /** What it answers is durable: a settlement that it counts is not undone by a crash. */
   async describe(name: string): Promise<TopicDescription> {
-    const { core, index, delayed } = this.#store;
+    const { core, index } = this.#store;
     core.throwIfClosed();
+    if (!this.#store.catalogue.topics.has(name)) await core.journal.durable();
     const topic = this.#store.topic(name);
+    const { retentionMs, countMax, whenFull } = topic.settings;
     const lanes = topic.queues.flatMap((queue) => queue.lanes);
     const figures = new Map(lanes.map((lane) => [lane, progressOf(lane)]));
     const description = {
       topic: name,
+      retentionMs,
+      countMax: countMax === Number.POSITIVE_INFINITY ? undefined : countMax,
+      whenFull,
       partitions: topic.queues.map((queue) => ({
         first: BigInt(index.firstOffset(queue)),
         next: BigInt(queue.visible),
       })),
-      delayedCount: delayed.countOf(topic),
+      delayedCount: topic.delayedCount,
     };
     await core.journal.durable();
     const groups = [...topic.groups.values()].map(async (group) => ({
@@ -143,6 +157,18 @@ interface LaneProgress {
 
 function progressOf(lane: Lane): LaneProgress {
   return { low: lane.settled.low, lag: lane.lag, held: lane.held.size };
+}
+
+const settingsDefault = { countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+
+/** What is given replaces what was; what is left out stays. */
+function settingsOf(declaration: TopicDeclaration, former: TopicSettings): TopicSettings {
+  const { retentionMs = former.retentionMs, countMax = former.countMax, whenFull = former.whenFull } = declaration;
+  return { retentionMs, countMax, whenFull };
+}
+
+function settingsDiffer(a: TopicSettings, b: TopicSettings): boolean {
+  return a.retentionMs !== b.retentionMs || a.countMax !== b.countMax || a.whenFull !== b.whenFull;
 }
 
 function nexts(topic: Topic): number[] {

@@ -6,6 +6,8 @@ import { Catalogue } from "./catalogue.ts";
 import { MessageIndex, recordPosition, SegmentDirectory } from "./message-index.ts";
 import { Queues } from "./queues.ts";
 
+const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+
 const step = fc.oneof(
   {
     weight: 6,
@@ -29,7 +31,7 @@ test("the index finds the smallest stored offset at or after any other, across s
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 50 }), async (steps) => {
       const catalogue = new Catalogue();
-      const { queues: all } = catalogue.addTopic("orders", 3, 0, 0);
+      const { queues: all } = catalogue.addTopic("orders", 3, settings, 0);
       const queues = new Queues();
       const footers = new Map<number, Buffer>();
       const index = new MessageIndex({

@@ -1,11 +1,11 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch } from "../../../contracts/messages.ts";
 import type { Core } from "../core.ts";
-import { Reader, stringBytes, Writer } from "../cursor.ts";
-import { type Journal, offsetOf, segmentOf } from "../journal/journal.ts";
+import { Reader, Writer } from "../cursor.ts";
+import { offsetOf, segmentOf } from "../journal/journal.ts";
 import { recordKind } from "../records.ts";
 import type { CheckedBatch } from "./appends.ts";
-import { Catalogue, type Group, type Topic } from "./catalogue.ts";
+import { Catalogue, type Group, type Topic, type TopicSettings } from "./catalogue.ts";
 import { DelayedMessages } from "./delayed-messages.ts";
 import { IdWindow, placeOf } from "./id-window.ts";
 import { MessageIndex, recordPosition } from "./message-index.ts";
@@ -20,6 +20,7 @@ import {
 } from "./message-run.ts";
 import { Producers } from "./producers.ts";
 import { type Queue, Queues } from "./queues.ts";
+import { appendEviction, appendGroup, appendRemoval, appendSettings, appendTopic } from "./topic-records.ts";
 
 interface ActiveId {
   readonly topic: number;
@@ -45,58 +46,84 @@ export class MessageStore {
     this.index = new MessageIndex({ readFooterPart: (...part) => core.journal.readFooterPart(...part) });
     this.delayed = new DelayedMessages(core, {
       queue: (id) => this.catalogue.queue(id),
+      findQueue: (id) => this.catalogue.findQueue(id),
       release: (...delayed) => this.#release(...delayed),
       noteId: (queue, id, at) => this.noteId(queue, id, -1, at),
     });
   }
 
-  /** `not-found` when it was never declared. */
+  /** `not-found` when there is none. */
   topic(name: string): Topic {
     const topic = this.catalogue.topics.get(name);
     if (topic !== undefined) return topic;
-    throw new TenonError("not-found", `topic ${name} was never declared; declare it first`, {
-      fields: { topic: name },
-    });
+    throw new TenonError("not-found", `there is no topic ${name}; declare it first`, { fields: { topic: name } });
   }
 
-  declareTopic(name: string, partitions: number, retentionMs: number): Topic {
-    this.appendTopic(this.core.journal, name, partitions, retentionMs);
-    return this.catalogue.addTopic(name, partitions, retentionMs, this.core.journal.batch);
+  /** `not-found` when there is none. */
+  group(topicName: string, name: string): Group {
+    const group = this.topic(topicName).groups.get(name);
+    if (group !== undefined) return group;
+    const message = `topic ${topicName} has no group ${name}; declare it or consume first`;
+    throw new TenonError("not-found", message, { fields: { topic: topicName, group: name } });
   }
 
-  appendTopic(journal: Journal, name: string, partitions: number, retentionMs: number): void {
-    const at = journal.append(recordKind.topic, stringBytes(name) + 4 + 8);
-    new Writer(journal.buffer, at).string(name).u32(partitions).f64(retentionMs);
+  declareTopic(name: string, partitions: number, settings: TopicSettings): Topic {
+    const { journal } = this.core;
+    appendTopic(journal, { id: this.catalogue.nextQueue, name, settings }, partitions);
+    return this.catalogue.addTopic(name, partitions, settings, journal.batch);
   }
 
-  replayTopic(payload: Buffer): void {
+  changeTopic(topic: Topic, settings: TopicSettings): void {
+    appendSettings(this.core.journal, topic.id, settings);
+    topic.settings = settings;
+    topic.batch = this.core.journal.batch;
+  }
+
+  declareGroup(topic: Topic, name: string, starts: readonly number[], ephemeral = false): Group {
+    const { journal } = this.core;
+    appendGroup(journal, { id: this.catalogue.nextLane, name, topic, ephemeral }, starts);
+    return this.catalogue.addGroup(topic, name, starts, { ephemeral, batch: journal.batch });
+  }
+
+  /** The oldest messages of a queue are settled for every group; what a full topic does to make room. */
+  evict(queue: Queue, below: number): void {
+    appendEviction(this.core.journal, queue.id, below);
+    this.#applyEviction(queue, below);
+    for (const lane of queue.lanes) lane.owner?.wake();
+  }
+
+  replayEviction(payload: Buffer): void {
     const reader = new Reader(payload);
-    this.catalogue.addTopic(reader.string(), reader.u32(), reader.f64(), 0);
+    this.#applyEviction(this.catalogue.queue(reader.u32()), reader.f64());
   }
 
-  declareGroup(topic: Topic, name: string, starts: readonly number[]): Group {
-    this.appendGroup(this.core.journal, topic, name, starts);
-    return this.catalogue.addGroup(topic, name, starts, this.core.journal.batch);
+  #applyEviction(queue: Queue, below: number): void {
+    if (!(below <= queue.next)) throw new RangeError(`an eviction up to ${below}, beyond the end ${queue.next}`);
+    for (const lane of queue.lanes) lane.settleBelow(below);
+    queue.recount();
   }
 
-  appendGroup(journal: Journal, topic: Topic, name: string, starts: readonly number[]): void {
-    const at = journal.append(recordKind.group, stringBytes(topic.name) + stringBytes(name) + 8 * starts.length);
-    const writer = new Writer(journal.buffer, at).string(topic.name).string(name);
-    for (const start of starts) writer.f64(start);
+  removeTopic(topic: Topic): void {
+    appendRemoval(this.core.journal, "topicRemoved", topic.id);
+    this.#forgetTopic(topic);
   }
 
-  replayGroup(payload: Buffer): void {
-    const reader = new Reader(payload);
-    const topicName = reader.string();
-    const topic = this.catalogue.topics.get(topicName);
-    if (topic === undefined) throw new RangeError(`a group of the unknown topic ${topicName}`);
-    const name = reader.string();
-    this.catalogue.addGroup(
-      topic,
-      name,
-      topic.queues.map(() => reader.f64()),
-      0,
-    );
+  removeGroup(group: Group): void {
+    appendRemoval(this.core.journal, "groupRemoved", group.id);
+    this.catalogue.removeGroup(group);
+  }
+
+  replayRemoval(kind: number, payload: Buffer): void {
+    const id = new Reader(payload).u32();
+    if (kind === recordKind.groupRemoved) this.catalogue.removeGroup(this.catalogue.group(id));
+    else this.#forgetTopic(this.catalogue.queue(id).topic);
+  }
+
+  #forgetTopic(topic: Topic): void {
+    this.catalogue.removeTopic(topic);
+    this.queues.removed(topic.queues);
+    this.producers.forget(topic.id);
+    this.delayed.removed(new Set(topic.queues.map((queue) => queue.id)));
   }
 
   /** When the message at an offset, or the next stored one, was published. */
@@ -230,8 +257,13 @@ export class MessageStore {
 
   /** Replaying is over: what the journal says is durable, and whoever owned a lane is gone. */
   start(): void {
-    for (const queue of this.catalogue.queues) queue.visible = queue.next;
+    for (const queue of this.catalogue.queues) {
+      queue.visible = queue.next;
+      queue.recount();
+    }
     for (const lane of this.catalogue.lanes) lane.ownerVanished();
     this.delayed.start();
+    for (const group of this.catalogue.groups) if (group.ephemeral) this.removeGroup(group);
+    this.core.flush();
   }
 }

@@ -73,6 +73,11 @@ export class Producers {
     this.#producers.set(name, producer);
   }
 
+  /** The topic was removed. */
+  forget(topic: number): void {
+    for (const [name, producer] of this.#producers) if (producer.topic === topic) this.#producers.delete(name);
+  }
+
   #forgetOldest(): void {
     const byUse = [...this.#producers].sort(([, a], [, b]) => a.usedAt - b.usedAt);
     for (const [name] of byUse.slice(0, Math.ceil(producersMax / 10))) this.#producers.delete(name);

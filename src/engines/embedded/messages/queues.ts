@@ -16,6 +16,8 @@ export class Queue {
   /** What the batch being gathered adds; see `Queues.advance`. */
   pending: PendingTail | undefined;
   readonly lanes: Lane[] = [];
+  /** How many messages lie between the lowest one that some group has not settled and the end; see `recount`. */
+  kept = 0;
 
   constructor(id: number, topic: Topic, partition: number) {
     this.id = id;
@@ -28,6 +30,18 @@ export class Queue {
     let low = this.next;
     for (const lane of this.lanes) low = Math.min(low, lane.settled.low);
     return low;
+  }
+
+  /** Brings `kept`, and its topic's count of it, up to date with what the groups have settled. */
+  recount(): void {
+    const kept = this.next - this.settledBelow;
+    this.topic.keptCount += kept - this.kept;
+    this.kept = kept;
+  }
+
+  /** A lane that stood at `low` has gone on. Only the slowest one's progress counts. */
+  settledFrom(low: number): void {
+    if (low <= this.next - this.kept) this.recount();
   }
 }
 
@@ -63,6 +77,10 @@ export class Queues {
 
   /** Messages up to `next` are in the batch with this number. */
   advance(queue: Queue, next: number, batch: number): void {
+    if (queue.lanes.length > 0) {
+      queue.kept += next - queue.next;
+      queue.topic.keptCount += next - queue.next;
+    }
     queue.next = next;
     const pending = queue.pending;
     if (pending !== undefined && pending.batch === batch) pending.next = next;
@@ -84,6 +102,12 @@ export class Queues {
       for (const lane of queue.lanes) lane.owner?.wake();
     }
     this.#pending.splice(0, done);
+  }
+
+  /** The topic of these was removed: the active segment's footer need not name them. */
+  removed(queues: readonly Queue[]): void {
+    for (const queue of queues) queue.active = undefined;
+    this.#activeQueues = this.#activeQueues.filter((queue) => queue.active !== undefined);
   }
 
   /** The active segment was sealed. */

@@ -1,0 +1,100 @@
+import { Reader, stringBytes, Writer } from "../cursor.ts";
+import type { Journal } from "../journal/journal.ts";
+import { recordKind } from "../records.ts";
+import type { Catalogue, Group, Topic, TopicSettings } from "./catalogue.ts";
+
+/** `retention f64 · count max f64 · evicts u8` */
+const settingsBytes = 8 + 8 + 1;
+
+function writeSettings(writer: Writer, { retentionMs, countMax, whenFull }: TopicSettings): void {
+  writer
+    .f64(retentionMs)
+    .f64(countMax)
+    .u8(whenFull === "evict" ? 1 : 0);
+}
+
+function readSettings(reader: Reader): TopicSettings {
+  return { retentionMs: reader.f64(), countMax: reader.f64(), whenFull: reader.u8() === 1 ? "evict" : "refuse" };
+}
+
+/** `topic u32 · partitions u32 · settings · name`. A topic's number is that of its first queue; the others follow it. */
+export function appendTopic(
+  journal: Journal,
+  { id, name, settings }: Pick<Topic, "id" | "name" | "settings">,
+  partitions: number,
+): void {
+  const at = journal.append(recordKind.topic, 4 + 4 + settingsBytes + stringBytes(name));
+  const writer = new Writer(journal.buffer, at).u32(id).u32(partitions);
+  writeSettings(writer, settings);
+  writer.string(name);
+}
+
+export function replayTopic(payload: Buffer, catalogue: Catalogue): void {
+  const reader = new Reader(payload);
+  const id = reader.u32();
+  const partitions = reader.u32();
+  const settings = readSettings(reader);
+  catalogue.addTopic(reader.string(), partitions, settings, 0, id);
+}
+
+/** `topic u32 · settings` */
+export function appendSettings(journal: Journal, topic: number, settings: TopicSettings): void {
+  const at = journal.append(recordKind.topicSettings, 4 + settingsBytes);
+  writeSettings(new Writer(journal.buffer, at).u32(topic), settings);
+}
+
+export function replaySettings(payload: Buffer, catalogue: Catalogue): void {
+  const reader = new Reader(payload);
+  const { topic } = catalogue.queue(reader.u32());
+  topic.settings = readSettings(reader);
+}
+
+/** `group u32 · topic u32 · ephemeral u8 · start f64 by partition · name`. A group's number is that of its first lane; the others follow it. */
+export function appendGroup(
+  journal: Journal,
+  group: Pick<Group, "id" | "name" | "topic" | "ephemeral">,
+  starts: readonly number[],
+): void {
+  const bytes = 4 + 4 + 1 + 8 * starts.length + stringBytes(group.name);
+  const at = journal.append(recordKind.group, bytes);
+  const writer = new Writer(journal.buffer, at)
+    .u32(group.id)
+    .u32(group.topic.id)
+    .u8(group.ephemeral ? 1 : 0);
+  for (const start of starts) writer.f64(start);
+  writer.string(group.name);
+}
+
+export function replayGroup(payload: Buffer, catalogue: Catalogue): void {
+  const reader = new Reader(payload);
+  const id = reader.u32();
+  const { topic } = catalogue.queue(reader.u32());
+  const ephemeral = reader.u8() === 1;
+  const starts = topic.queues.map(() => reader.f64());
+  catalogue.addGroup(topic, reader.string(), starts, { ephemeral, id });
+}
+
+/** `topic u32` or `group u32` */
+export function appendRemoval(journal: Journal, kind: "topicRemoved" | "groupRemoved", id: number): void {
+  const at = journal.append(recordKind[kind], 4);
+  new Writer(journal.buffer, at).u32(id);
+}
+
+/** `queue u32 · below f64`: every group has settled what is below. */
+export function appendEviction(journal: Journal, queue: number, below: number): void {
+  const at = journal.append(recordKind.evicted, 12);
+  new Writer(journal.buffer, at).u32(queue).f64(below);
+}
+
+export const evictionBytes = 12;
+
+/** `next queue u32 · next lane u32`: of the removed ones nothing else tells. */
+export function appendNumbers(journal: Journal, { nextQueue, nextLane }: Catalogue): void {
+  const at = journal.append(recordKind.snapshotNumbers, 8);
+  new Writer(journal.buffer, at).u32(nextQueue).u32(nextLane);
+}
+
+export function replayNumbers(reader: Reader, catalogue: Catalogue): void {
+  catalogue.nextQueue = Math.max(catalogue.nextQueue, reader.u32());
+  catalogue.nextLane = Math.max(catalogue.nextLane, reader.u32());
+}
