@@ -1,21 +1,22 @@
-import type { Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership, MessageEngine, SeekTarget } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
-import { Dispatcher, type Handler } from "./dispatcher.ts";
+import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError, describeError } from "./failures.ts";
+import { type CompiledFilter, compileFilter, type MessageFilter } from "./filter.ts";
 import { LaneWorker } from "./lane-worker.ts";
 import { deadTopicOf, redriveGroup, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
 import { type RetryOptions, retryPolicy } from "./retry-policy.ts";
+import type { RunHost, Runs } from "./runs.ts";
 
 export interface ConsumeOptions {
   /** Handlers that may run at the same time, over all partitions; 64 when left out. */
   readonly concurrency?: number | undefined;
   /**
    * Messages of one partition that are held in memory, from being fetched until their settlement is durable; those that
-   * wait for a retry, or behind one, come on top, up to `windowMax`. The greater of 1,000 and 2 × `concurrency` when left out.
+   * wait for a retry, or behind one, come on top, up to `windowMax`. When left out, the greatest of 1,000, 2 × `concurrency` and 2 × `batchCountMax`.
    */
   readonly prefetch?: number | undefined;
   /** When a handler's signal aborts; 30,000 when left out. */
@@ -23,6 +24,11 @@ export interface ConsumeOptions {
   /** How long after that the key waits for the handler to end before the message counts as failed; 60,000 when left out. */
   readonly abandonAfterMs?: number | undefined;
   readonly retry?: RetryOptions | undefined;
+  /**
+   * The group handles only what passes; the rest is settled unseen. Members that consume at the same time must bring the
+   * same one (`conflict`). Everything passes when left out.
+   */
+  readonly filter?: MessageFilter | undefined;
   /** How far a partition may go beyond its oldest unsettled message, in messages; 10,000 when left out. */
   readonly windowMax?: number | undefined;
   /** How long closing, or giving a partition to another member, waits for running handlers; 30,000 when left out. */
@@ -41,20 +47,33 @@ export interface Consumer extends AsyncDisposable {
   readonly group: string;
   /** The partitions that it handles now, in ascending order. */
   readonly partitions: readonly number[];
+  /** Those that are paused, its own or not, in ascending order. */
+  readonly paused: readonly number[];
+  /**
+   * From now on nothing of these partitions (all of them when left out) is given to the handler. Handlers that run go on, and the
+   * partitions stay with this consumer, those that come to it later included. What was fetched stays in memory: at most `prefetch` per partition,
+   * and what waits for a retry.
+   */
+  pause(partitions?: readonly number[]): void;
+  /** Goes on where it was. */
+  resume(partitions?: readonly number[]): void;
   /** Delivers nothing more, lets running handlers end, commits what they settled, and leaves the group. Idempotent. */
   close(): Promise<void>;
   /** Resolves when it was closed; rejects when it ended because the engine closed. */
   readonly closed: Promise<void>;
 }
 
-export interface ConsumerParts<T> {
+export interface ConsumerParts {
   readonly engine: MessageEngine;
   readonly world: World;
   readonly topic: string;
   readonly partitions: number;
   readonly group: string;
-  readonly codec: Codec<T>;
-  readonly handler: Handler<T>;
+  readonly contentType: string;
+  /** The most messages that one call of the handler gets. */
+  readonly batchCountMax: number;
+  /** How the handler is called. */
+  readonly runs: (host: RunHost) => Runs;
   readonly options: ConsumeOptions;
 }
 
@@ -63,18 +82,20 @@ const revokeMarginMs = 10_000;
 const centuryMs = 100 * 365 * 24 * 3_600_000;
 
 /** Declares what the group needs, joins it, and starts to deliver. */
-export async function startConsumer<T>(parts: ConsumerParts<T>): Promise<GroupConsumer<T>> {
+export async function startConsumer(parts: ConsumerParts): Promise<GroupConsumer> {
   const { engine, topic, group, partitions, options } = parts;
   const concurrency = countOption("concurrency", options.concurrency, 64);
   const windowMax = countOption("windowMax", options.windowMax, 10_000);
   const drainTimeoutMs = durationOption("drainTimeoutMs", options.drainTimeoutMs, 30_000);
+  const filter: CompiledFilter | undefined = options.filter && compileFilter(options.filter);
   const consumer = new GroupConsumer(parts, {
     concurrency,
-    prefetch: countOption("prefetch", options.prefetch, Math.max(2 * concurrency, 1_000)),
+    prefetch: countOption("prefetch", options.prefetch, Math.max(2 * concurrency, 2 * parts.batchCountMax, 1_000)),
     handlerTimeoutMs: durationOption("handlerTimeoutMs", options.handlerTimeoutMs, 30_000),
     abandonAfterMs: durationOption("abandonAfterMs", options.abandonAfterMs, 60_000),
     drainTimeoutMs,
     retry: retryPolicy(options.retry),
+    passes: filter?.passes,
   });
   const join: JoinOptions = {
     sessionMs: durationOption("sessionMs", options.sessionMs, 10_000),
@@ -86,7 +107,7 @@ export async function startConsumer<T>(parts: ConsumerParts<T>): Promise<GroupCo
   await engine.declare(retryTopicOf(topic, group), { partitions, groups: [group] });
   options.signal?.throwIfAborted();
   const { from } = options;
-  consumer.take(await engine.join(topic, group, from === undefined ? join : { ...join, from }));
+  consumer.take(await engine.join(topic, group, { ...join, from, agreement: filter?.fingerprint }));
   try {
     if (engine.capabilities.delay) consumer.take(await engine.join(retryTopicOf(topic, group), group, join));
     options.signal?.throwIfAborted();
@@ -98,20 +119,22 @@ export async function startConsumer<T>(parts: ConsumerParts<T>): Promise<GroupCo
 }
 
 type Settings = Pick<
-  ConstructorParameters<typeof Dispatcher<unknown>>[0],
-  "concurrency" | "prefetch" | "handlerTimeoutMs" | "abandonAfterMs" | "drainTimeoutMs" | "retry"
+  DispatcherOptions,
+  "concurrency" | "prefetch" | "handlerTimeoutMs" | "abandonAfterMs" | "drainTimeoutMs" | "retry" | "passes"
 >;
 
 /** Holds the memberships of one consumer and the lanes that come and go with them. */
-export class GroupConsumer<T> implements Consumer {
+export class GroupConsumer implements Consumer {
   readonly topic: string;
   readonly group: string;
   readonly closed: Promise<void>;
   readonly #world: World;
   readonly #drainTimeoutMs: number;
-  readonly #dispatcher: Dispatcher<T>;
+  readonly #dispatcher: Dispatcher;
   readonly #memberships: Membership[] = [];
   readonly #workers = new Set<LaneWorker>();
+  readonly #partitionCount: number;
+  readonly #paused = new Set<number>();
   readonly #stopped = new AbortController();
   readonly #over = new AbortController();
   #closing: Promise<void> | undefined;
@@ -119,10 +142,11 @@ export class GroupConsumer<T> implements Consumer {
   readonly #resolveClosed: () => void;
   readonly #rejectClosed: (error: TenonError) => void;
 
-  constructor(parts: ConsumerParts<T>, settings: Settings) {
-    const { engine, world, topic, group, codec, handler } = parts;
+  constructor(parts: ConsumerParts, settings: Settings) {
+    const { engine, world, topic, group, contentType, runs, partitions } = parts;
     this.topic = topic;
     this.group = group;
+    this.#partitionCount = partitions;
     this.#world = world;
     this.#drainTimeoutMs = settings.drainTimeoutMs;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -136,8 +160,8 @@ export class GroupConsumer<T> implements Consumer {
       world,
       topic,
       group,
-      codec,
-      handler,
+      contentType,
+      runs,
       delay: engine.capabilities.delay,
       engineClosed: (error) => this.#fail(error),
       laneEnded: (worker) => this.#workers.delete(worker),
@@ -152,6 +176,37 @@ export class GroupConsumer<T> implements Consumer {
   get partitions(): readonly number[] {
     const own = [...this.#workers].filter((worker) => worker.isActive && worker.lane.topic === this.topic);
     return own.map((worker) => worker.lane.partition).sort((one, other) => one - other);
+  }
+
+  get paused(): readonly number[] {
+    return [...this.#paused].sort((one, other) => one - other);
+  }
+
+  // The retry topic has as many partitions, and a copy goes to the partition that it comes from.
+  pause(partitions?: readonly number[]): void {
+    const named = this.#named(partitions);
+    for (const partition of named) this.#paused.add(partition);
+    for (const worker of this.#workers) if (named.has(worker.lane.partition)) worker.pause();
+  }
+
+  resume(partitions?: readonly number[]): void {
+    const named = this.#named(partitions);
+    for (const partition of named) this.#paused.delete(partition);
+    for (const worker of this.#workers) if (named.has(worker.lane.partition)) worker.resume();
+  }
+
+  #named(partitions: readonly number[] | undefined): ReadonlySet<number> {
+    const count = this.#partitionCount;
+    if (partitions === undefined) return new Set(Array.from({ length: count }, (_, partition) => partition));
+    for (const partition of partitions) {
+      if (Number.isSafeInteger(partition) && partition >= 0 && partition < count) continue;
+      throw new TenonError(
+        "invalid",
+        `Partition ${partition} of topic "${this.topic}" does not exist; there are ${count}, from 0.`,
+        { fields: { topic: this.topic, partition, partitions: count } },
+      );
+    }
+    return new Set(partitions);
   }
 
   take(membership: Membership): void {
@@ -195,6 +250,7 @@ export class GroupConsumer<T> implements Consumer {
     }
     const worker = new LaneWorker(lane, this.#dispatcher);
     this.#workers.add(worker);
+    if (this.#paused.has(lane.partition)) worker.pause();
     worker.start();
   }
 

@@ -1,12 +1,14 @@
 import type { MessageHeaders } from "../contracts/messages.ts";
 import type { Delivery } from "./delivery.ts";
-import { idHeader, publishedHeaders } from "./headers.ts";
+import { idHeader, publishedHeaders, tagHeader } from "./headers.ts";
 
 /** What a handler learns of its message beside the value. */
 export interface MessageContext {
   readonly key: string | undefined;
   /** The publisher's headers; empty when there are none. */
   readonly headers: MessageHeaders;
+  /** The publisher's tag. */
+  readonly tag: string | undefined;
   /** The publisher's message id. */
   readonly id: string | undefined;
   readonly topic: string;
@@ -27,16 +29,49 @@ export interface MessageContext {
   readonly signal: AbortSignal;
 }
 
-/** Made per delivery; what is rarely asked for is made when it is. */
-export class DeliveryContext implements MessageContext {
-  readonly #delivery: Delivery;
-  readonly #number: number;
-  readonly attempt: number;
+/** A message in a batch. Its `signal` is its own: it aborts when its partition passes on, while the rest of the batch may go on. */
+export interface BatchMessage<T> extends MessageContext {
+  readonly value: T;
+}
+
+/** What a batch handler learns of the batch. */
+export interface BatchContext {
+  readonly topic: string;
+  readonly group: string;
+  /** Aborts when the handler ran longer than `handlerTimeoutMs`, when no message of the batch is ours any more, and when closing waits no longer. */
+  readonly signal: AbortSignal;
+}
+
+/** A signal that is made when somebody asks for it. */
+class Abortable {
   #controller: AbortController | undefined;
   #reason: unknown;
   #aborted = false;
 
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Made per delivery; what is rarely asked for is made when it is. */
+export class DeliveryContext extends Abortable implements MessageContext {
+  readonly #delivery: Delivery;
+  readonly #number: number;
+  readonly attempt: number;
+
   constructor(delivery: Delivery) {
+    super();
     this.#delivery = delivery;
     this.#number = delivery.number;
     this.attempt = delivery.failures + 1;
@@ -48,6 +83,10 @@ export class DeliveryContext implements MessageContext {
 
   get headers(): MessageHeaders {
     return publishedHeaders(this.#delivery.stored.headers);
+  }
+
+  get tag(): string | undefined {
+    return this.#delivery.stored.headers?.[tagHeader];
   }
 
   get id(): string | undefined {
@@ -78,19 +117,24 @@ export class DeliveryContext implements MessageContext {
   get fence(): bigint {
     return (this.#delivery.owner.lane.fence << 32n) | BigInt(this.#number);
   }
+}
 
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#aborted) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
+export class DeliveredMessage<T> extends DeliveryContext implements BatchMessage<T> {
+  readonly value: T;
+
+  constructor(delivery: Delivery, value: T) {
+    super(delivery);
+    this.value = value;
   }
+}
 
-  abort(reason: unknown): void {
-    if (this.#aborted) return;
-    this.#aborted = true;
-    this.#reason = reason;
-    this.#controller?.abort(reason);
+export class DeliveredBatch extends Abortable implements BatchContext {
+  readonly topic: string;
+  readonly group: string;
+
+  constructor(topic: string, group: string) {
+    super();
+    this.topic = topic;
+    this.group = group;
   }
 }

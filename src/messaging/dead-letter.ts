@@ -21,6 +21,11 @@ export class DeadLetter extends Error {
   }
 }
 
+/** A batch handler's verdict that a message is to be handled again. */
+export class RetryRequested extends Error {
+  override readonly name = "RetryRequested";
+}
+
 const reasonLengthMax = 500;
 
 /** What the dead letter says of the last failure: the error's name and message, never its stack or its cause. */
@@ -35,7 +40,7 @@ export function reasonOf(error: unknown): string {
 
 function textOf(error: unknown): string {
   let reason: string;
-  if (error instanceof DeadLetter) reason = error.message;
+  if (error instanceof DeadLetter || error instanceof RetryRequested) reason = error.message;
   else if (error instanceof TenonError) reason = `${error.code}: ${error.message}`;
   else if (error instanceof Error) reason = `${error.name}: ${error.message}`;
   else reason = `the handler threw no error but a value of type ${typeof error}`;

@@ -9,13 +9,15 @@ import {
 } from "./headers.ts";
 import type { Queued } from "./key-order.ts";
 import type { LaneWorker } from "./lane-worker.ts";
-import type { Timeouts } from "./timeouts.ts";
+import type { Timed, Timeouts } from "./timeouts.ts";
+import type { Decision } from "./verdict.ts";
 
 /**
  * `queued`: behind its key, or ready; `recording`: its delivery is being recorded before it is made; `running`: its handler
- * runs; `failed`: waits for its retry; `over`: nothing more happens with it here.
+ * runs; `returning`: its recorded delivery is not made and is being taken back; `decided`: its batch is over, and it waits for what came before it in its key; `failed`: waits for its retry; `over`: nothing more
+ * happens with it here.
  */
-export type DeliveryState = "queued" | "recording" | "running" | "failed" | "over";
+export type DeliveryState = "queued" | "recording" | "running" | "returning" | "decided" | "failed" | "over";
 
 /** Where a message was first stored: differs from where it is now for the copies that Tenon makes. */
 export interface Origin {
@@ -26,7 +28,7 @@ export interface Origin {
 }
 
 /** One message in the hands of this consumer, under one grant of its lane. */
-export class Delivery implements Queued {
+export class Delivery implements Queued, Timed<Delivery> {
   readonly owner: LaneWorker;
   readonly stored: Stored;
   behind: Delivery | undefined = undefined;
@@ -42,8 +44,10 @@ export class Delivery implements Queued {
   /** The number of the latest delivery within the grant; tells a handler that was given up from the one that runs. */
   number = 0;
   context: DeliveryContext | undefined = undefined;
+  /** What its batch made of it, while it is `decided`. */
+  decision: Decision | undefined = undefined;
   /** The list of deadlines that it stands in, and its links there. */
-  timeouts: Timeouts | undefined = undefined;
+  timeouts: Timeouts<Delivery> | undefined = undefined;
   deadline = 0;
   earlier: Delivery | undefined = undefined;
   later: Delivery | undefined = undefined;

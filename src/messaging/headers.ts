@@ -17,6 +17,8 @@ export const groupHeader = "tenon-group";
  * of an earlier copy and drop it.
  */
 export const idHeader = "tenon-id";
+/** What the publisher called its kind. */
+export const tagHeader = "tenon-tag";
 
 const none: MessageHeaders = Object.freeze({});
 

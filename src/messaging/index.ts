@@ -18,11 +18,13 @@ export type {
   SeekTarget,
   TopicDescription,
 } from "../contracts/messages.ts";
+export type { BatchHandler, ConsumeBatchOptions } from "./batch-runs.ts";
 export type { ConsumeOptions, Consumer } from "./consumer.ts";
-export type { MessageContext } from "./context.ts";
+export type { BatchContext, BatchMessage, MessageContext } from "./context.ts";
 export { DeadLetter } from "./dead-letter.ts";
 export type { DeadLetterEntry, DeadLetters } from "./dead-letters.ts";
-export type { Handler } from "./dispatcher.ts";
+export type { HeaderTest, MessageFilter } from "./filter.ts";
+export type { Handler } from "./handler-runs.ts";
 export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
 export type { RetryOptions } from "./retry-policy.ts";
@@ -35,3 +37,4 @@ export {
   type TopicSettings,
   topic,
 } from "./topic.ts";
+export { type Verdict, verdict } from "./verdict.ts";

@@ -25,7 +25,7 @@ export interface CommitHost {
   laneLost(): void;
   engineClosed(failure: TenonError): void;
   /** Before the same commit is tried again; ends early when the lane does. */
-  pause(ms: number): Promise<void>;
+  sleep(ms: number): Promise<void>;
 }
 
 const deferMovesMs = 1_000;
@@ -120,7 +120,7 @@ export class LaneCommits {
           this.#putBack(taken, failure);
           return false;
         }
-        await host.pause(engineBackoffMs(attempt, host.world.random.float()));
+        await host.sleep(engineBackoffMs(attempt, host.world.random.float()));
       }
     }
   }

@@ -1,9 +1,10 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { Held, Lane, NewMessage, Stored } from "../contracts/messages.ts";
+import type { Held, Lane, MessageHeaders, NewMessage, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { carriedFailures, Delivery } from "./delivery.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError, describeError } from "./failures.ts";
+import type { HeaderPredicate } from "./filter.ts";
 import { groupHeader } from "./headers.ts";
 import { KeyOrder } from "./key-order.ts";
 import { type CommitHost, LaneCommits } from "./lane-commits.ts";
@@ -18,12 +19,16 @@ export interface LaneHost {
   readonly prefetch: number;
   readonly retryDelayMsMax: number;
   readonly drainTimeoutMs: number;
+  /** What the group does not handle fails it; `undefined` when it handles everything. */
+  readonly passes: HeaderPredicate | undefined;
   /** The message's turn has come in its key. */
   ready(delivery: Delivery): void;
   /** Its delivery has been recorded and may be made. */
   recorded(delivery: Delivery): void;
   /** Its failure has been recorded: `ready` when it is due. */
   retryWhenDue(delivery: Delivery): void;
+  /** The turn of a message has come whose batch is over. */
+  turnCame(delivery: Delivery): void;
   /** Aborts the running handlers of a lane; their outcomes do not matter any more. */
   abandonLane(worker: LaneWorker, reason: TenonError): readonly Delivery[];
   /** Makes what is ready. */
@@ -44,6 +49,7 @@ type State =
 
 /** How long a released lane's last commit may take to be repeated when the engine fails. */
 const lastCommitMs = 5_000;
+const noHeaders: MessageHeaders = Object.freeze({});
 
 /** One lane under one grant: fetches, keeps the order per key, and commits what was settled, one commit at a time. */
 export class LaneWorker implements CommitHost {
@@ -64,6 +70,8 @@ export class LaneWorker implements CommitHost {
   readonly #commits: LaneCommits;
   readonly #stopFetch = new AbortController();
   readonly #end = new AbortController();
+  /** What waits while nothing is delivered; `undefined` while something is. */
+  #parked: Delivery[] | undefined;
   #wakeFetch: (() => void) | undefined;
   #wakeDrain: (() => void) | undefined;
   #drain: Promise<void> | undefined;
@@ -121,6 +129,9 @@ export class LaneWorker implements CommitHost {
     for (let waiting: Delivery | undefined = delivery; waiting !== undefined; waiting = waiting.behind) {
       if (waiting.counted) this.#counted -= 1;
       waiting.counted = false;
+      // Handled in a batch with one that failed before it: what was decided for it does not count, and it is handled again.
+      if (waiting.state === "decided") waiting.state = "queued";
+      waiting.decision = undefined;
     }
     this.#commits.record(delivery);
     this.#wakeFetchIfRoom();
@@ -154,6 +165,32 @@ export class LaneWorker implements CommitHost {
     if (this.running === 0) this.#wakeDrain?.();
   }
 
+  // Pausing -----------------------------------------------------------------------------------------------------------
+
+  get isPaused(): boolean {
+    return this.#parked !== undefined;
+  }
+
+  /** Nothing more is fetched, and what was fetched already waits here. */
+  pause(): void {
+    this.#parked ??= [];
+  }
+
+  resume(): void {
+    const parked = this.#parked;
+    this.#parked = undefined;
+    for (const delivery of parked ?? []) this.#host.ready(delivery);
+    this.#wake();
+    this.#host.pump();
+  }
+
+  /** Its turn has come while nothing is delivered. */
+  park(delivery: Delivery): void {
+    delivery.state = "queued";
+    if (this.#parked === undefined) this.#host.ready(delivery);
+    else this.#parked.push(delivery);
+  }
+
   // Fetching ----------------------------------------------------------------------------------------------------------
 
   async #fetchLoop(): Promise<void> {
@@ -161,7 +198,7 @@ export class LaneWorker implements CommitHost {
     let failures = 0;
     while (this.#state === "active") {
       const room = this.#host.prefetch - this.#counted;
-      if (room <= 0) {
+      if (room <= 0 || this.isPaused) {
         await new Promise<void>((resolve) => {
           this.#wakeFetch = resolve;
         });
@@ -179,7 +216,7 @@ export class LaneWorker implements CommitHost {
         if (failure.code === "lost") return this.laneLost();
         if (failure.code === "closed") return this.#host.engineClosed(failure);
         this.#log("warn", "fetching failed; it is repeated", failure);
-        await this.pause(engineBackoffMs(failures, this.world.random.float()));
+        await this.sleep(engineBackoffMs(failures, this.world.random.float()));
         failures += 1;
       }
     }
@@ -188,6 +225,11 @@ export class LaneWorker implements CommitHost {
   #accept(stored: Stored): void {
     const held = this.#heldBefore.get(stored.position);
     if (held !== undefined) this.#heldBefore.delete(stored.position);
+    else if (this.#isFilteredOut(stored)) {
+      this.#counted += 1;
+      this.#commits.settle(stored.position, true);
+      return;
+    }
     const failures = held === undefined ? carried(stored) : held.failures;
     const delivery = new Delivery(this, stored, failures, held?.deliveries ?? 0, held?.dueAt ?? 0);
     if (stored.key !== undefined) {
@@ -203,9 +245,19 @@ export class LaneWorker implements CommitHost {
     this.#goes(delivery);
   }
 
+  /**
+   * Whether the group's filter leaves it out. What the group has begun with goes on whatever the filter is now: what is held, waits for its
+   * retry in the retry topic, or was redriven.
+   */
+  #isFilteredOut({ headers = noHeaders }: Stored): boolean {
+    const { passes } = this.#host;
+    if (passes === undefined || this.lane.topic !== this.topic || headers[groupHeader] !== undefined) return false;
+    return !passes(headers);
+  }
+
   /** Its turn has come. */
   #goes(delivery: Delivery): void {
-    if (this.#isForOthers(delivery)) {
+    if (this.isForOthers(delivery.stored)) {
       this.settle(delivery);
     } else if (delivery.dueAt > 0 && delivery.dueAt > this.world.clock.now()) {
       delivery.state = "failed";
@@ -228,10 +280,14 @@ export class LaneWorker implements CommitHost {
     const { key } = delivery.stored;
     if (key === undefined) return;
     let next = this.#keys.leave(key, delivery);
+    if (next?.state === "decided") {
+      this.#host.turnCame(next);
+      return;
+    }
     if (!this.takesOutcomes) return;
     while (next !== undefined) {
       this.countAgain(next);
-      if (!this.#isForOthers(next)) {
+      if (!this.isForOthers(next.stored)) {
         this.#goes(next);
         return;
       }
@@ -243,15 +299,19 @@ export class LaneWorker implements CommitHost {
   }
 
   /** Redriven for another group. */
-  #isForOthers(delivery: Delivery): boolean {
-    const group = delivery.stored.headers?.[groupHeader];
+  isForOthers(stored: Stored): boolean {
+    const group = stored.headers?.[groupHeader];
     return group !== undefined && group !== this.#host.group;
   }
 
   #wakeFetchIfRoom(): void {
     // Fetching in halves keeps fetches large.
     if (this.#wakeFetch === undefined || this.#counted > this.#host.prefetch / 2) return;
-    this.#wakeFetch();
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#wakeFetch?.();
     this.#wakeFetch = undefined;
   }
 
@@ -268,6 +328,7 @@ export class LaneWorker implements CommitHost {
         this.recording -= 1;
         this.#host.recorded(delivery);
       } else if (delivery.state === "failed") this.#host.retryWhenDue(delivery);
+      else if (delivery.state === "returning" && this.isActive) this.park(delivery);
     }
     this.#wakeFetchIfRoom();
     this.#host.pump();
@@ -296,7 +357,7 @@ export class LaneWorker implements CommitHost {
     this.end(new TenonError("lost", `The lane of ${this.#place()} has passed to another member of the group.`));
   }
 
-  pause(ms: number): Promise<void> {
+  sleep(ms: number): Promise<void> {
     return this.world.timers.sleep(ms, { signal: this.#end.signal }).catch(() => {});
   }
 
@@ -352,8 +413,7 @@ export class LaneWorker implements CommitHost {
 
   #stopFetching(): void {
     this.#stopFetch.abort();
-    this.#wakeFetch?.();
-    this.#wakeFetch = undefined;
+    this.#wake();
   }
 
   async #until(done: () => boolean, timeoutMs: number): Promise<void> {

@@ -1,56 +1,58 @@
 import type { Cancel, World } from "../world/world.ts";
-import type { Delivery } from "./delivery.ts";
+
+/** What can stand in a list of deadlines, with its links there. */
+export interface Timed<T extends Timed<T>> {
+  deadline: number;
+  timeouts: Timeouts<T> | undefined;
+  earlier: T | undefined;
+  later: T | undefined;
+}
 
 /**
- * Deliveries in the order in which they expire, all after the same time: so new ones go to the end, and one timer serves all
- * of them. Adding and removing touch nothing but the links.
+ * Running handlers in the order in which they expire, all after the same time: so new ones go to the end, and one timer serves
+ * all of them. Adding and removing touch nothing but the links.
  */
-export class Timeouts {
+export class Timeouts<T extends Timed<T>> {
   readonly #world: World;
   readonly #afterMs: number;
-  readonly #expire: (delivery: Delivery) => void;
-  #first: Delivery | undefined;
-  #last: Delivery | undefined;
+  readonly #expire: (item: T) => void;
+  #first: T | undefined;
+  #last: T | undefined;
   #timer: Cancel | undefined;
 
-  constructor(world: World, afterMs: number, expire: (delivery: Delivery) => void) {
+  constructor(world: World, afterMs: number, expire: (item: T) => void) {
     this.#world = world;
     this.#afterMs = afterMs;
     this.#expire = expire;
   }
 
-  add(delivery: Delivery): void {
-    delivery.deadline = this.#world.clock.monotonic() + this.#afterMs;
-    delivery.timeouts = this;
-    delivery.earlier = this.#last;
-    if (this.#last === undefined) this.#first = delivery;
-    else this.#last.later = delivery;
-    this.#last = delivery;
+  add(item: T): void {
+    item.deadline = this.#world.clock.monotonic() + this.#afterMs;
+    item.timeouts = this;
+    item.earlier = this.#last;
+    if (this.#last === undefined) this.#first = item;
+    else this.#last.later = item;
+    this.#last = item;
     if (this.#timer === undefined) this.#arm(this.#afterMs);
   }
 
-  remove(delivery: Delivery): void {
-    const { earlier, later } = delivery;
+  remove(item: T): void {
+    const { earlier, later } = item;
     if (earlier === undefined) this.#first = later;
     else earlier.later = later;
     if (later === undefined) this.#last = earlier;
     else later.earlier = earlier;
-    delivery.timeouts = undefined;
-    delivery.earlier = undefined;
-    delivery.later = undefined;
+    item.timeouts = undefined;
+    item.earlier = undefined;
+    item.later = undefined;
   }
 
-  each(visit: (delivery: Delivery) => void): void {
-    for (let delivery = this.#first; delivery !== undefined; ) {
-      const next: Delivery | undefined = delivery.later;
-      visit(delivery);
-      delivery = next;
+  each(visit: (item: T) => void): void {
+    for (let item = this.#first; item !== undefined; ) {
+      const next: T | undefined = item.later;
+      visit(item);
+      item = next;
     }
-  }
-
-  stop(): void {
-    this.#timer?.();
-    this.#timer = undefined;
   }
 
   #arm(ms: number): void {
@@ -64,7 +66,7 @@ export class Timeouts {
       this.remove(first);
       this.#expire(first);
     }
-    // Expiring may have armed it already, through a delivery that was added.
+    // Expiring may have armed it already, through an item that was added.
     if (this.#first !== undefined && this.#timer === undefined) this.#arm(Math.max(0, this.#first.deadline - now));
   };
 }

@@ -2,9 +2,10 @@ import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.t
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, NewMessage, SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
+import { type BatchHandler, BatchRuns, batchLimits, type ConsumeBatchOptions } from "./batch-runs.ts";
 import { type ConsumeOptions, type Consumer, type GroupConsumer, startConsumer } from "./consumer.ts";
 import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
-import type { Handler } from "./dispatcher.ts";
+import { type Handler, HandlerRuns } from "./handler-runs.ts";
 import { partitionOf } from "./hash.ts";
 import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
@@ -12,6 +13,7 @@ import type { Receipt } from "./partition-queue.ts";
 import { Producer } from "./producer.ts";
 import { dueAtOf, type MessageOptions, measure, messageBytes, type PublishOptions } from "./publication.ts";
 import { topicClosed } from "./publish-errors.ts";
+import type { RunHost, Runs } from "./runs.ts";
 
 /** What a topic needs below it: every engine that carries messages has both. */
 export interface MessagingEngine {
@@ -79,6 +81,8 @@ export interface Topic<T> extends AsyncDisposable {
   ): Promise<readonly Receipt[]>;
   /** Becomes a member of the group; the handler gets every message of the group at least once. */
   consume(group: string, handler: Handler<T>, options?: ConsumeOptions): Promise<Consumer>;
+  /** The same with a handler that gets up to `batchCountMax` messages at a time, and answers for each of them. */
+  consumeBatch(group: string, handler: BatchHandler<T>, options?: ConsumeBatchOptions): Promise<Consumer>;
   describe(): Promise<TopicDescription>;
   /** `not-found` when the group was never declared. */
   lag(group: string): Promise<Lag>;
@@ -104,7 +108,7 @@ class EngineTopic<T> implements Topic<T> {
   readonly #partitions: number;
   readonly #settings: TopicSettings;
   readonly #producer: Producer;
-  readonly #consumers = new Set<GroupConsumer<T>>();
+  readonly #consumers = new Set<GroupConsumer>();
   #declared: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -187,8 +191,28 @@ class EngineTopic<T> implements Topic<T> {
   }
 
   async consume(group: string, handler: Handler<T>, options: ConsumeOptions = {}): Promise<Consumer> {
+    checkHandler(handler);
+    return await this.#consume(group, options, 1, (host) => new HandlerRuns(host, this.#codec, handler));
+  }
+
+  async consumeBatch(group: string, handler: BatchHandler<T>, options: ConsumeBatchOptions = {}): Promise<Consumer> {
+    checkHandler(handler);
+    const limits = batchLimits(options);
+    return await this.#consume(
+      group,
+      options,
+      limits.batchCountMax,
+      (host) => new BatchRuns(host, this.#codec, handler, limits),
+    );
+  }
+
+  async #consume(
+    group: string,
+    options: ConsumeOptions,
+    batchCountMax: number,
+    runs: (host: RunHost) => Runs,
+  ): Promise<Consumer> {
     checkName("group", group);
-    if (typeof handler !== "function") throw new TenonError("invalid", "The handler must be a function.");
     this.#refuseWhenClosed();
     options.signal?.throwIfAborted();
     await this.#declare();
@@ -198,8 +222,9 @@ class EngineTopic<T> implements Topic<T> {
       topic: this.name,
       partitions: this.#partitions,
       group,
-      codec: this.#codec,
-      handler,
+      contentType: this.#codec.contentType,
+      batchCountMax,
+      runs,
       options,
     });
     if (this.#closing !== undefined) {
@@ -376,6 +401,10 @@ function codecOf<T>(name: string, options: TopicOptions<T>): Codec<T> {
     });
   }
   return options.codec ?? schemaCodec(options.schema as StandardSchemaV1<unknown, T>);
+}
+
+function checkHandler(handler: unknown): void {
+  if (typeof handler !== "function") throw new TenonError("invalid", "The handler must be a function.");
 }
 
 function checkProducer(producer: TopicSettings["producer"]): void {

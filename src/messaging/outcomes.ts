@@ -1,0 +1,61 @@
+import { TenonError } from "../contracts/errors.ts";
+import type { World } from "../world/world.ts";
+import { copyForRetry, DeadLetter, deadLetterOf, reasonOf, undecodableReason } from "./dead-letter.ts";
+import type { Delivery } from "./delivery.ts";
+import { describeError } from "./failures.ts";
+import { backoffMs, type RetryPolicy } from "./retry-policy.ts";
+
+export interface OutcomesOptions {
+  readonly world: World;
+  readonly group: string;
+  readonly contentType: string;
+  readonly retry: RetryPolicy;
+  /** Whether the engine can delay messages, so that keyless ones may wait elsewhere. */
+  readonly delay: boolean;
+}
+
+/** A keyless message that waits longer than this waits in the retry topic, where it holds nothing back. */
+const retryInLaneMsMax = 60_000;
+
+/** Decides what follows when a message was not handled: a retry here, a retry elsewhere, or the dead letters. */
+export class Outcomes {
+  readonly #options: OutcomesOptions;
+
+  constructor(options: OutcomesOptions) {
+    this.#options = options;
+  }
+
+  failed(delivery: Delivery, error: unknown): void {
+    const { retry, delay, world } = this.#options;
+    delivery.failures += 1;
+    if (error instanceof DeadLetter || delivery.failures > retry.attemptsMax) {
+      this.bury(delivery, reasonOf(error));
+      return;
+    }
+    this.#log("warn", "a handler failed; its message is retried", delivery, describeError(error));
+    const waitMs = backoffMs(retry, delivery.failures, world.random.float());
+    const dueAt = world.clock.now() + waitMs;
+    if (delay && delivery.stored.key === undefined && waitMs > retryInLaneMsMax) {
+      delivery.owner.move(delivery, "retry", copyForRetry(delivery, dueAt));
+    } else {
+      delivery.owner.holdBack(delivery, dueAt);
+    }
+  }
+
+  notDecoded(delivery: Delivery, error: unknown): void {
+    // A schema that validates asynchronously is a mistake in the program, not in the message.
+    if (error instanceof TenonError && error.code === "unsupported") this.failed(delivery, error);
+    else this.bury(delivery, undecodableReason(this.#options.contentType, error));
+  }
+
+  bury(delivery: Delivery, reason: string): void {
+    this.#log("error", "a message became a dead letter", delivery, reason);
+    delivery.owner.move(delivery, "dead", deadLetterOf(delivery, reason, this.#options.world.clock.now()));
+  }
+
+  #log(level: "warn" | "error", message: string, delivery: Delivery, reason: string): void {
+    const { topic, partition, position } = delivery.origin;
+    const { group, world } = this.#options;
+    world.log.log(level, message, { topic, group, partition, position, failures: delivery.failures, reason });
+  }
+}
