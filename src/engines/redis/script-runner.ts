@@ -1,0 +1,103 @@
+import { TenonError } from "../../contracts/errors.ts";
+import type { Argument } from "./connection.ts";
+import { UnknownScript } from "./failures.ts";
+import type { Link } from "./link.ts";
+import type { Script } from "./script.ts";
+
+interface Run {
+  readonly script: Script;
+  readonly keys: readonly string[];
+  readonly args: readonly Argument[];
+  readonly number: number;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Runs scripts by their hash. A server that was restarted, or took over from another, or was told SCRIPT FLUSH, knows none. Sending a refused one again at
+ * once would let a later call for the same key overtake it; so when one is refused, new ones wait until all that are under way are answered,
+ * and then the refused ones go first, in full.
+ */
+export class ScriptRunner {
+  readonly #link: Link;
+  #number = 0;
+  #underWay = 0;
+  #refused: Run[] = [];
+  #held: Run[] = [];
+  /** While runs are refused: the number of the last run that was carried out, by first key. */
+  readonly #overtook = new Map<string, number>();
+  /** The scripts that this session's server was given. */
+  readonly #known = new Set<string>();
+
+  constructor(link: Link) {
+    this.#link = link;
+  }
+
+  /** A new session may be with a server that knows nothing. */
+  forget(): void {
+    this.#known.clear();
+  }
+
+  run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const run = { script, keys, args, number: ++this.#number, resolve, reject };
+      if (this.#refused.length > 0) this.#held.push(run);
+      else this.#send(run, false);
+    });
+  }
+
+  #send(run: Run, inFull: boolean): void {
+    const { script, keys, args } = run;
+    this.#underWay++;
+    this.#link
+      .perform(script.name, (session) => {
+        // On a cluster each node has to be given it, and which one answers is the client's business.
+        const full = inFull || (!session.isCluster && !this.#known.has(script.sha));
+        const head = full ? ["EVAL", script.source] : ["EVALSHA", script.sha];
+        const reply = session.send(keys[0], [...head, keys.length, ...keys, ...args]);
+        if (full && reply !== undefined) this.#known.add(script.sha);
+        return reply;
+      })
+      .then(
+        (reply) => {
+          if (this.#refused.length > 0) this.#overtook.set(keys[0]!, run.number);
+          run.resolve(reply);
+          this.#answered();
+        },
+        (error: unknown) => {
+          if (error instanceof UnknownScript && !inFull) this.#refuse(run);
+          else run.reject(error);
+          this.#answered();
+        },
+      );
+  }
+
+  #refuse(run: Run): void {
+    this.#known.clear();
+    // Replies of one node come in the order of the calls, those of several in any.
+    this.#refused.push(run);
+  }
+
+  #answered(): void {
+    this.#underWay--;
+    if (this.#underWay > 0 || this.#refused.length === 0) return;
+    const refused = this.#refused.sort((a, b) => a.number - b.number);
+    const held = this.#held;
+    this.#refused = [];
+    this.#held = [];
+    for (const run of refused) {
+      if ((this.#overtook.get(run.keys[0]!) ?? 0) < run.number) this.#send(run, true);
+      else run.reject(overtaken(run.script));
+    }
+    this.#overtook.clear();
+    for (const run of held) this.#send(run, false);
+  }
+}
+
+/** Somebody else gave the server the script just between two calls for one key. */
+function overtaken(script: Script): TenonError {
+  return new TenonError(
+    "unavailable",
+    `Redis had forgotten its scripts, and a later call for the same key was carried out before ${script.name}. It was not done; try again.`,
+  );
+}
