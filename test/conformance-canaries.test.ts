@@ -187,6 +187,106 @@ const faults: readonly Fault[] = [
       },
     }),
   },
+  {
+    fault: "forgets the groups of a removed topic, and nothing else",
+    caughtBy: "a removed topic is not found any more, whatever is asked of it",
+    messages: (sound) => ({
+      async remove(topic) {
+        const { groups } = await sound.describe(topic);
+        for (const { group } of groups) await sound.removeGroup(topic, group);
+      },
+    }),
+  },
+  {
+    fault: "keeps the delayed messages of a removed topic",
+    caughtBy: "delayed messages of a removed topic never come",
+    messages: (sound) => ({ remove: (topic) => emptied(sound, topic) }),
+  },
+  {
+    fault: "keeps what producers of a removed topic had stored",
+    caughtBy: "what producers of a removed topic had stored is forgotten with it",
+    messages: (sound) => ({ remove: (topic) => emptied(sound, topic) }),
+  },
+  {
+    fault: "keeps the message ids of a removed topic",
+    caughtBy: "the message ids of a removed topic are forgotten with it",
+    messages: (sound) => ({ remove: (topic) => emptied(sound, topic) }),
+  },
+  {
+    fault: "moves a group to the end instead of removing it",
+    caughtBy: "a removed group loses its progress and its members, and other groups keep theirs",
+    messages: (sound) => ({ removeGroup: (topic, group) => sound.seek(topic, group, "now") }),
+  },
+  {
+    fault: "removes topics before it syncs",
+    caughtBy: "what was removed stays removed after a crash, and what was declared anew is new",
+    world: forgetfulWorld,
+  },
+  {
+    fault: "forgets what a topic was declared with",
+    caughtBy: "settings that are given again replace the former ones, those left out stay, also across a crash",
+    messages: (sound) => ({
+      declare: (topic, declaration) => sound.declare(topic, { countMax: 10, ...declaration }),
+    }),
+  },
+  {
+    fault: "lets ephemeral groups outlive their members",
+    caughtBy: "an ephemeral group starts now and is removed when its member leaves",
+    messages: (sound) => ({
+      join: (topic, group, options) => sound.join(topic, group, { ...options, ephemeral: false }),
+    }),
+  },
+  {
+    fault: "lets ephemeral groups outlive their members' process",
+    caughtBy: "an ephemeral group is gone after the crash of its member's process",
+    messages: (sound) => ({
+      join: (topic, group, options) => sound.join(topic, group, { ...options, ephemeral: false }),
+    }),
+  },
+  {
+    fault: "does not look at agreements",
+    caughtBy: "members of one group bring the same agreement, and the next ones may bring another",
+    messages: (sound) => ({
+      join: (topic, group, options) => sound.join(topic, group, { ...options, agreement: undefined }),
+    }),
+  },
+  {
+    fault: "keeps one message more than countMax",
+    caughtBy: "a full topic refuses a batch whole, and takes as much as was settled",
+    messages: (sound) => ({
+      declare: (topic, declaration) =>
+        sound.declare(topic, { ...declaration, countMax: declaration.countMax && declaration.countMax + 1 }),
+    }),
+  },
+  {
+    fault: "takes a batch message by message while there is room",
+    caughtBy: "a full topic refuses a batch whole, and takes as much as was settled",
+    messages: (sound) => ({
+      async append(batch) {
+        const positions: (bigint | undefined)[] = [];
+        for (const message of batch.messages)
+          positions.push(...(await sound.append({ ...batch, messages: [message] })));
+        return positions;
+      },
+    }),
+  },
+  {
+    fault: "refuses where it should evict",
+    caughtBy: "a full topic that evicts settles the oldest messages of its fullest partition for every group",
+    messages: (sound) => ({
+      declare: (topic, declaration) => sound.declare(topic, { ...declaration, whenFull: "refuse" }),
+    }),
+  },
+  {
+    fault: "evicts for what it then refuses",
+    caughtBy: "a batch that can never fit is refused also by a topic that evicts",
+    messages: (sound) => ({
+      async append(batch) {
+        for (const message of batch.messages) await sound.append({ ...batch, messages: [message] }).catch(() => []);
+        return sound.append(batch);
+      },
+    }),
+  },
   { fault: "stays open", caughtBy: "after close everything is refused with `closed`", staysOpen: true },
   {
     fault: "acknowledges before it syncs",
@@ -396,6 +496,12 @@ function forgetfulWorld(world: World): World {
       },
     },
   };
+}
+
+/** Everything of the topic is settled, and nothing is forgotten. */
+async function emptied(engine: MessageEngine, topic: string): Promise<void> {
+  const { groups } = await engine.describe(topic);
+  for (const { group } of groups) await engine.seek(topic, group, "now");
 }
 
 function eachMessage(batch: Batch, change: { readonly id: undefined }): Batch {
