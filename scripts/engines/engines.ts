@@ -1,6 +1,6 @@
 /** Starts and stops engines, and remembers what it started. */
 import { createHash } from "node:crypto";
-import { chownSync, lstatSync, mkdirSync, rmSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -117,7 +117,7 @@ async function prepare(engine: Engine, directory: string, state: State): Promise
   }
   state.set(engine.name, record);
   const site = new Site(engine.name, record, state);
-  if (user !== undefined) chownSync(record.directory, user.uid, user.gid);
+  site.giveTo(engine.user);
   return site;
 }
 

@@ -1,11 +1,12 @@
 /** Where one engine runs: its folder, its ports, its processes. Engines start their servers through it. */
-import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { chownSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EngineName } from "./addresses.ts";
 import { identify, isRunning } from "./ownership.ts";
 import type { EngineRecord, State } from "./state.ts";
+import { systemUser } from "./system-users.ts";
 
 export interface ServerCommand {
   readonly command: string;
@@ -91,11 +92,31 @@ export class Site {
     }
   }
 
+  /** Runs a program to its end and answers what it printed. Throws when it fails, with what it said. */
+  run({ command, parameters, environment, user }: ServerCommand, timeoutMs = 120_000): Promise<string> {
+    const [program, ...rest] = asUser(user, [command, ...parameters]);
+    return new Promise((resolve, reject) => {
+      const env = { ...process.env, ...environment };
+      execFile(program!, rest, { cwd: this.directory, env, timeout: timeoutMs }, (error, output, errors) => {
+        if (error === null) return resolve(output);
+        const why = error.killed === true ? `took more than ${timeoutMs / 1000} s` : `failed (${error.code})`;
+        reject(new Error(`${this.name}: ${command} ${why}: ${lastLines(`${output}\n${errors}`, 20)}`));
+      });
+    });
+  }
+
+  /** Makes everything in the folder a system user's, when we are root and servers run as that user. */
+  giveTo(name: string | undefined): void {
+    const user = systemUser(name);
+    if (user === undefined) return;
+    chownSync(this.directory, user.uid, user.gid);
+    for (const entry of readdirSync(this.directory)) chownSync(this.path(entry), user.uid, user.gid);
+  }
+
   #tail(server: string): string {
     const file = this.logOf(server);
     try {
-      const lines = readFileSync(file, "utf8").trimEnd().split("\n").slice(-20);
-      return `\nThe end of ${file}:\n${lines.map((line) => `  ${line}`).join("\n")}`;
+      return `\nThe end of ${file}:\n${lastLines(readFileSync(file, "utf8"), 20)}`;
     } catch {
       return "";
     }
@@ -111,4 +132,8 @@ export function asUser(
   if (user === undefined || !isRoot) return command;
   // It replaces itself by the command, so that the process' id is the server's.
   return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--init-groups", "--", ...command];
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
 }
