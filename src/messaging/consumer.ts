@@ -6,6 +6,7 @@ import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError, describeError } from "./failures.ts";
 import { type CompiledFilter, compileFilter, type MessageFilter } from "./filter.ts";
 import { LaneWorker } from "./lane-worker.ts";
+import { type Detection, LaneLosses } from "./loss-detector.ts";
 import { deadTopicOf, redriveGroup, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
 import { type RetryOptions, retryPolicy } from "./retry-policy.ts";
@@ -74,6 +75,7 @@ export interface ConsumerParts {
   readonly batchCountMax: number;
   /** How the handler is called. */
   readonly runs: (host: RunHost) => Runs;
+  readonly lossDetection: Detection | undefined;
   readonly options: ConsumeOptions;
 }
 
@@ -143,7 +145,7 @@ export class GroupConsumer implements Consumer {
   readonly #rejectClosed: (error: TenonError) => void;
 
   constructor(parts: ConsumerParts, settings: Settings) {
-    const { engine, world, topic, group, contentType, runs, partitions } = parts;
+    const { engine, world, topic, group, contentType, runs, partitions, lossDetection: detection } = parts;
     this.topic = topic;
     this.group = group;
     this.#partitionCount = partitions;
@@ -164,6 +166,10 @@ export class GroupConsumer implements Consumer {
       runs,
       delay: engine.capabilities.delay,
       engineClosed: (error) => this.#fail(error),
+      losses: (lane) =>
+        detection && lane.topic === topic
+          ? new LaneLosses({ engine, world, topic, group, detection }, lane)
+          : undefined,
       laneEnded: (worker) => this.#workers.delete(worker),
     });
   }

@@ -2,6 +2,7 @@ import { TenonError } from "../contracts/errors.ts";
 import type { NewMessage } from "../contracts/messages.ts";
 import type { Delivery } from "./delivery.ts";
 import {
+  copiedHeaders,
   deadAtHeader,
   failuresHeader,
   idHeader,
@@ -9,7 +10,6 @@ import {
   originPositionHeader,
   originTopicHeader,
   publishedAtHeader,
-  publishedHeaders,
   reasonHeader,
 } from "./headers.ts";
 
@@ -58,20 +58,20 @@ export function deadLetterOf(delivery: Delivery, reason: string, deadAt: number)
   return {
     body: delivery.stored.body,
     key: delivery.stored.key,
-    headers: { ...copiedHeaders(delivery), [reasonHeader]: reason, [deadAtHeader]: String(deadAt) },
+    headers: { ...headersOf(delivery), [reasonHeader]: reason, [deadAtHeader]: String(deadAt) },
     id: undefined,
     dueAt: undefined,
   };
 }
 
 export function copyForRetry(delivery: Delivery, dueAt: number): NewMessage {
-  return { body: delivery.stored.body, key: undefined, headers: copiedHeaders(delivery), id: undefined, dueAt };
+  return { body: delivery.stored.body, key: undefined, headers: headersOf(delivery), id: undefined, dueAt };
 }
 
-function copiedHeaders(delivery: Delivery): Record<string, string> {
+function headersOf(delivery: Delivery): Record<string, string> {
   const { stored, origin } = delivery;
   const headers: Record<string, string> = {
-    ...publishedHeaders(stored.headers),
+    ...copiedHeaders(stored.headers),
     [failuresHeader]: String(delivery.failures),
     [originTopicHeader]: origin.topic,
     [originPartitionHeader]: String(origin.partition),

@@ -4,7 +4,16 @@ import type { Lane, MessageEngine, MessageHeaders, NewMessage, Stored } from "..
 import type { World } from "../world/world.ts";
 import { originOf } from "./delivery.ts";
 import { describeError } from "./failures.ts";
-import { deadAtHeader, failuresHeader, groupHeader, idHeader, publishedHeaders, reasonHeader } from "./headers.ts";
+import {
+  copiedHeaders,
+  deadAtHeader,
+  failuresHeader,
+  groupHeader,
+  idHeader,
+  publishedHeaders,
+  reasonHeader,
+  tagHeader,
+} from "./headers.ts";
 import { deadTopicOf, redriveGroup } from "./names.ts";
 import { countOption } from "./options.ts";
 
@@ -15,6 +24,7 @@ export interface DeadLetterEntry<T> {
   readonly value: T | undefined;
   readonly key: string | undefined;
   readonly headers: MessageHeaders;
+  readonly tag: string | undefined;
   readonly id: string | undefined;
   /** What the last failure said. */
   readonly reason: string;
@@ -130,7 +140,7 @@ export class GroupDeadLetters<T> implements DeadLetters<T> {
   }
 
   #publishAgain(lane: Lane, stored: Stored): Promise<unknown> {
-    const headers: Record<string, string> = { ...publishedHeaders(stored.headers), [groupHeader]: this.#parts.group };
+    const headers: Record<string, string> = { ...copiedHeaders(stored.headers), [groupHeader]: this.#parts.group };
     const id = stored.headers?.[idHeader];
     if (id !== undefined) headers[idHeader] = id;
     const { body, key } = stored;
@@ -146,6 +156,7 @@ export class GroupDeadLetters<T> implements DeadLetters<T> {
       value: this.#decode(stored.body),
       key: stored.key,
       headers: publishedHeaders(headers),
+      tag: headers[tagHeader],
       id: headers[idHeader],
       reason: headers[reasonHeader] ?? "",
       failures: Number(headers[failuresHeader] ?? 0),

@@ -1,8 +1,10 @@
 import type { TenonError } from "../contracts/errors.ts";
+import type { Lane } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import type { Delivery } from "./delivery.ts";
 import type { HeaderPredicate } from "./filter.ts";
 import type { LaneHost, LaneWorker } from "./lane-worker.ts";
+import type { LaneLosses } from "./loss-detector.ts";
 import { Outcomes } from "./outcomes.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
 import { RetrySchedule } from "./retry-schedule.ts";
@@ -27,6 +29,7 @@ export interface DispatcherOptions {
   readonly engineClosed: (error: TenonError) => void;
   readonly laneEnded: (worker: LaneWorker) => void;
   readonly passes: HeaderPredicate | undefined;
+  readonly losses: (lane: Lane) => LaneLosses | undefined;
 }
 
 /** So many recorded deliveries without outcome, and the next one is made alone. */
@@ -104,6 +107,10 @@ export class Dispatcher implements LaneHost, RunHost {
 
   engineClosed(error: TenonError): void {
     this.#options.engineClosed(error);
+  }
+
+  losses(lane: Lane): LaneLosses | undefined {
+    return this.#options.losses(lane);
   }
 
   laneEnded(worker: LaneWorker): void {

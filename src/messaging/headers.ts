@@ -19,6 +19,8 @@ export const groupHeader = "tenon-group";
 export const idHeader = "tenon-id";
 /** What the publisher called its kind. */
 export const tagHeader = "tenon-tag";
+/** Producer and number of a message within its partition, for the loss detector. Copies carry none. */
+export const numberHeader = "tenon-number";
 
 const none: MessageHeaders = Object.freeze({});
 
@@ -32,4 +34,12 @@ export function publishedHeaders(headers: MessageHeaders | undefined): MessageHe
     delete own[name];
   }
   return own ?? headers;
+}
+
+/** What a copy keeps of its original: the publisher's headers and its tag. */
+export function copiedHeaders(headers: MessageHeaders | undefined): Record<string, string> {
+  const copied: Record<string, string> = { ...publishedHeaders(headers) };
+  const tag = headers?.[tagHeader];
+  if (tag !== undefined) copied[tagHeader] = tag;
+  return copied;
 }

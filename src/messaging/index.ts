@@ -25,6 +25,8 @@ export { DeadLetter } from "./dead-letter.ts";
 export type { DeadLetterEntry, DeadLetters } from "./dead-letters.ts";
 export type { HeaderTest, MessageFilter } from "./filter.ts";
 export type { Handler } from "./handler-runs.ts";
+export type { Interceptor, OutgoingMessage } from "./interceptors.ts";
+export type { Loss, LossDetection } from "./loss-detector.ts";
 export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
 export type { RetryOptions } from "./retry-policy.ts";

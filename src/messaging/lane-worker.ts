@@ -8,6 +8,7 @@ import type { HeaderPredicate } from "./filter.ts";
 import { groupHeader } from "./headers.ts";
 import { KeyOrder } from "./key-order.ts";
 import { type CommitHost, LaneCommits } from "./lane-commits.ts";
+import type { LaneLosses } from "./loss-detector.ts";
 import type { Move, Progress } from "./progress.ts";
 
 /** What a lane needs of the consumer that it belongs to. */
@@ -21,6 +22,8 @@ export interface LaneHost {
   readonly drainTimeoutMs: number;
   /** What the group does not handle fails it; `undefined` when it handles everything. */
   readonly passes: HeaderPredicate | undefined;
+  /** What looks for lost messages in a lane; `undefined` when nothing does. */
+  losses(lane: Lane): LaneLosses | undefined;
   /** The message's turn has come in its key. */
   ready(delivery: Delivery): void;
   /** Its delivery has been recorded and may be made. */
@@ -68,6 +71,7 @@ export class LaneWorker implements CommitHost {
   /** Fetched and not committed, without those that wait for a retry or behind one. */
   #counted = 0;
   readonly #commits: LaneCommits;
+  readonly #losses: LaneLosses | undefined;
   readonly #stopFetch = new AbortController();
   readonly #end = new AbortController();
   /** What waits while nothing is delivered; `undefined` while something is. */
@@ -83,6 +87,7 @@ export class LaneWorker implements CommitHost {
     this.topic = host.topic;
     this.group = host.group;
     this.#commits = new LaneCommits(this);
+    this.#losses = host.losses(lane);
     this.#heldBefore = new Map(lane.held.map((held) => [held.position, held]));
   }
 
@@ -196,6 +201,7 @@ export class LaneWorker implements CommitHost {
   async #fetchLoop(): Promise<void> {
     const options = { signal: this.#stopFetch.signal };
     let failures = 0;
+    if (this.#losses !== undefined) await this.#losses.begin(this.#stopFetch.signal);
     while (this.#state === "active") {
       const room = this.#host.prefetch - this.#counted;
       if (room <= 0 || this.isPaused) {
@@ -223,6 +229,7 @@ export class LaneWorker implements CommitHost {
   }
 
   #accept(stored: Stored): void {
+    this.#losses?.saw(stored);
     const held = this.#heldBefore.get(stored.position);
     if (held !== undefined) this.#heldBefore.delete(stored.position);
     else if (this.#isFilteredOut(stored)) {
@@ -413,6 +420,7 @@ export class LaneWorker implements CommitHost {
 
   #stopFetching(): void {
     this.#stopFetch.abort();
+    this.#losses?.end();
     this.#wake();
   }
 

@@ -1,4 +1,5 @@
 import type { Batch, NewMessage } from "../contracts/messages.ts";
+import type { Numbering } from "./numbering.ts";
 
 /** What a publisher learns. */
 export interface Receipt {
@@ -88,6 +89,8 @@ export class Flight {
   attempting = false;
   /** An attempt ended without the engine saying whether it was applied. */
   unknown = false;
+  /** How many of its messages are numbered. */
+  numbered = 0;
   /** Ends the pause between two attempts. */
   wake: AbortController | undefined;
 
@@ -126,6 +129,8 @@ export class PartitionQueue {
   dirty = false;
   epoch: number;
   sequence = 0;
+  /** `undefined` when nobody looks for lost messages. */
+  numbering: Numbering | undefined;
 
   constructor(partition: number, epoch: number) {
     this.partition = partition;

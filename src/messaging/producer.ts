@@ -3,6 +3,7 @@ import type { Batch, MessageEngine, NewMessage } from "../contracts/messages.ts"
 import type { Cancel, World } from "../world/world.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError } from "./failures.ts";
+import { Numbering } from "./numbering.ts";
 import { Flight, PartitionQueue, Publications, type Receipt, type Reject, type Resolve } from "./partition-queue.ts";
 import { bufferFull, publishTimedOut, topicClosed, unknownBecause } from "./publish-errors.ts";
 import { Ring } from "./ring.ts";
@@ -20,6 +21,8 @@ export interface ProducerOptions {
   readonly bufferBytesMax: number;
   readonly batchBytesMax: number;
   readonly batchCountMax: number;
+  /** Whether messages are numbered for loss detectors. */
+  readonly numbered: boolean;
 }
 
 export interface Sending {
@@ -77,7 +80,18 @@ export class Producer {
     this.#id = options.identity?.id ?? options.world.random.uuid();
     const epoch = options.identity?.epoch ?? 0;
     this.#queues = Array.from({ length: options.partitions }, (_, partition) => new PartitionQueue(partition, epoch));
+    if (options.numbered) {
+      const incarnation = Buffer.from(options.world.random.bytes(8)).toString("hex");
+      const idsDeduplicate = options.engine.capabilities.deduplicate === "id";
+      for (const queue of this.#queues) queue.numbering = new Numbering(incarnation, idsDeduplicate);
+    }
     this.#sticky = Math.floor(options.world.random.float() * options.partitions);
+  }
+
+  /** The one that gathers keyless messages now. */
+  keylessPartition(): number {
+    if (this.#isFull(this.#queues[this.#sticky]!.pending)) this.#advanceSticky();
+    return this.#sticky;
   }
 
   /** `undefined` as partition: the one that gathers keyless messages now. The sizes have been checked. */
@@ -204,6 +218,7 @@ export class Producer {
       },
     };
     const flight = new Flight(batch, content);
+    if (queue.numbering !== undefined) flight.numbered = queue.numbering.stamp(content.messages);
     queue.flight = flight;
     void this.#fly(queue, flight);
   }
@@ -239,7 +254,10 @@ export class Producer {
     }
     // The batch may be stored, or may even be stored later. A new epoch fences it out before the next one is stored,
     // so that it can appear neither after it nor with its sequence.
-    if (flight.unknown) queue.newEpoch();
+    if (flight.unknown) {
+      queue.newEpoch();
+      queue.numbering?.unknown();
+    }
     this.#land(queue, flight);
   }
 
@@ -261,11 +279,13 @@ export class Producer {
 
   #stored(queue: PartitionQueue, flight: Flight, positions: readonly (bigint | undefined)[]): void {
     queue.sequence += flight.batch.messages.length;
+    queue.numbering?.stored(flight.numbered);
     flight.resolveAll(positions);
     this.#land(queue, flight);
   }
 
   #refuse(queue: PartitionQueue, flight: Flight, failure: TenonError): void {
+    if (flight.unknown) queue.numbering?.unknown();
     // After a gap was refused the engine expects another sequence than ours; only a new epoch can go on.
     if (failure.code === "conflict" && this.#options.identity === undefined) queue.newEpoch();
     else if (flight.unknown && this.#options.identity === undefined) queue.newEpoch();

@@ -1,6 +1,6 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageCapabilities, MessageHeaders, NewMessage } from "../contracts/messages.ts";
-import { reservedPrefix } from "./headers.ts";
+import { reservedPrefix, tagHeader } from "./headers.ts";
 
 /** How one message is published. */
 export interface PublishOptions extends MessageOptions {
@@ -17,6 +17,8 @@ export interface MessageOptions {
   readonly id?: string | undefined;
   /** Names that begin with `tenon-` are reserved. */
   readonly headers?: MessageHeaders | undefined;
+  /** What kind of message it is, which subscriptions can filter by. At most 255 bytes of UTF-8; it counts towards the message's size. */
+  readonly tag?: string | undefined;
   /** Delivered no earlier than so many milliseconds from now. */
   readonly delayMs?: number | undefined;
   /** Delivered no earlier than this instant, ms since the epoch. */
@@ -25,7 +27,8 @@ export interface MessageOptions {
   readonly partition?: number | undefined;
 }
 
-const idBytesMax = 255;
+/** Of ids and tags. */
+const shortBytesMax = 255;
 
 /**
  * Holds the limits and answers the message's size in bytes, or slightly more. Only what is near a limit is measured
@@ -39,10 +42,11 @@ export function measure(
 ): number {
   let sizeBytes = body.length;
   if (options !== undefined) {
-    const { key, headers, id } = options;
+    const { key, headers, id, tag } = options;
     if (key !== undefined) sizeBytes += keyBytes(topic, limits, key);
     if (headers !== undefined) sizeBytes += headersBytes(topic, headers);
-    if (id !== undefined) checkId(topic, id);
+    if (id !== undefined) checkShort(topic, "id", id);
+    if (tag !== undefined) sizeBytes += checkShort(topic, "tag", tag);
   }
   if (sizeBytes <= limits.messageBytesMax) return sizeBytes;
   return exactBytes(topic, limits.messageBytesMax, body, options);
@@ -87,7 +91,7 @@ function headersBytes(topic: string, headers: MessageHeaders): number {
 }
 
 /** Refused here, before it is in a batch with others: the engine would refuse them all. */
-function notWellFormed(topic: string, what: "key" | "id"): TenonError {
+function notWellFormed(topic: string, what: "key" | "id" | "tag"): TenonError {
   return new TenonError(
     "invalid",
     `The ${what} of a message for topic "${topic}" holds half a surrogate pair, which UTF-8 cannot give back. Use well-formed text.`,
@@ -95,14 +99,17 @@ function notWellFormed(topic: string, what: "key" | "id"): TenonError {
   );
 }
 
-function checkId(topic: string, id: string): void {
-  if (typeof id === "string" && !id.isWellFormed()) throw notWellFormed(topic, "id");
-  if (typeof id === "string" && id.length > 0 && (id.length * 3 <= idBytesMax || Buffer.byteLength(id) <= idBytesMax))
-    return;
+/** Answers its size in bytes. */
+function checkShort(topic: string, what: "id" | "tag", text: string): number {
+  if (typeof text === "string") {
+    if (!text.isWellFormed()) throw notWellFormed(topic, what);
+    const sizeBytes = Buffer.byteLength(text);
+    if (sizeBytes > 0 && sizeBytes <= shortBytesMax) return sizeBytes;
+  }
   throw new TenonError(
     "invalid",
-    `The id of a message for topic "${topic}" must be a string of 1 to ${idBytesMax} bytes.`,
-    { fields: { topic, idBytesMax } },
+    `The ${what} of a message for topic "${topic}" must be a string of 1 to ${shortBytesMax} bytes.`,
+    { fields: { topic, [`${what}BytesMax`]: shortBytesMax } },
   );
 }
 
@@ -113,7 +120,9 @@ function exactBytes(
   options: MessageOptions | undefined,
 ): number {
   const keyed = options?.key === undefined ? 0 : Buffer.byteLength(options.key);
-  const sizeBytes = body.length + keyed + (options?.headers === undefined ? 0 : headersBytes(topic, options.headers));
+  const tagged = options?.tag === undefined ? 0 : Buffer.byteLength(options.tag);
+  const sizeBytes =
+    body.length + keyed + tagged + (options?.headers === undefined ? 0 : headersBytes(topic, options.headers));
   if (sizeBytes <= messageBytesMax) return sizeBytes;
   throw new TenonError(
     "invalid",
@@ -160,4 +169,9 @@ export function dueAtOf(
     );
   }
   return due;
+}
+
+/** What is stored with the message: the publisher's headers, and what Tenon keeps among them. */
+export function storedHeaders({ headers, tag }: MessageOptions): MessageHeaders | undefined {
+  return tag === undefined ? headers : { ...headers, [tagHeader]: tag };
 }

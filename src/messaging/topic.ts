@@ -7,11 +7,27 @@ import { type ConsumeOptions, type Consumer, type GroupConsumer, startConsumer }
 import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
 import { type Handler, HandlerRuns } from "./handler-runs.ts";
 import { partitionOf } from "./hash.ts";
+import {
+  checkInterceptors,
+  type Interceptor,
+  interceptedBatchHandler,
+  interceptedHandler,
+  type PublishChain,
+  publishChain,
+} from "./interceptors.ts";
+import { type Detection, type LossDetection, lossDetection } from "./loss-detector.ts";
 import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
 import type { Receipt } from "./partition-queue.ts";
-import { Producer } from "./producer.ts";
-import { dueAtOf, type MessageOptions, measure, messageBytes, type PublishOptions } from "./publication.ts";
+import { Producer, type Sending } from "./producer.ts";
+import {
+  dueAtOf,
+  type MessageOptions,
+  measure,
+  messageBytes,
+  type PublishOptions,
+  storedHeaders,
+} from "./publication.ts";
 import { topicClosed } from "./publish-errors.ts";
 import type { RunHost, Runs } from "./runs.ts";
 
@@ -41,11 +57,15 @@ export interface TopicSettings {
   readonly batchBytesMax?: number | undefined;
   /** 4,096 when left out. */
   readonly batchCountMax?: number | undefined;
+  /** Numbers what is published here, and looks for numbers that are missing in what is consumed here. Off when left out. */
+  readonly lossDetection?: boolean | LossDetection | undefined;
 }
 
 /** Exactly one of a codec and a schema; the latter with JSON underneath. */
-export type TopicOptions<T> = TopicSettings &
-  (
+export type TopicOptions<T> = TopicSettings & {
+  /** Stand around publishing and around handlers; the first is the outermost. */
+  readonly interceptors?: readonly Interceptor<T>[] | undefined;
+} & (
     | { readonly codec: Codec<T>; readonly schema?: undefined }
     | { readonly schema: StandardSchemaV1<unknown, T>; readonly codec?: undefined }
   );
@@ -108,6 +128,9 @@ class EngineTopic<T> implements Topic<T> {
   readonly #partitions: number;
   readonly #settings: TopicSettings;
   readonly #producer: Producer;
+  readonly #interceptors: readonly Interceptor<T>[];
+  readonly #publishChain: PublishChain<T> | undefined;
+  readonly #lossDetection: Detection | undefined;
   readonly #consumers = new Set<GroupConsumer>();
   #declared: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -126,6 +149,10 @@ class EngineTopic<T> implements Topic<T> {
       throw new TenonError("invalid", `partitions is ${this.#partitions}; the engine allows at most ${partitionsMax}.`);
     }
     checkProducer(options.producer);
+    this.#interceptors = options.interceptors ?? [];
+    checkInterceptors(name, this.#interceptors);
+    this.#publishChain = publishChain(this.#interceptors);
+    this.#lossDetection = lossDetection(options.lossDetection);
     this.#producer = new Producer({
       engine: this.#engine,
       world: this.#world,
@@ -143,6 +170,7 @@ class EngineTopic<T> implements Topic<T> {
         this.#engine.capabilities.batchBytesMax,
       ),
       batchCountMax: countOption("batchCountMax", options.batchCountMax, 4_096),
+      numbered: this.#lossDetection !== undefined,
     });
   }
 
@@ -157,7 +185,10 @@ class EngineTopic<T> implements Topic<T> {
       const body = this.#encode(value);
       const sizeBytes = measure(this.name, this.#engine.capabilities, body, options);
       const message = this.#message(body, options);
-      return this.#producer.send(this.#partitionOf(options), message, sizeBytes, options && this.#sending(options));
+      const partition = this.#partitionOf(options);
+      const sending = options && this.#sending(options);
+      if (this.#publishChain !== undefined) return this.#sendThrough(value, options ?? {}, message, partition, sending);
+      return this.#producer.send(partition, message, sizeBytes, sending);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -174,7 +205,11 @@ class EngineTopic<T> implements Topic<T> {
       const sizeBytes = measure(this.name, this.#engine.capabilities, body, entry);
       return { message: this.#message(body, entry), sizeBytes, partition: this.#partitionOf(entry) };
     });
-    const sent = prepared.map((one) => this.#producer.send(one.partition, one.message, one.sizeBytes, sending));
+    const sent = prepared.map(({ message, sizeBytes, partition }, index) => {
+      if (this.#publishChain === undefined) return this.#producer.send(partition, message, sizeBytes, sending);
+      const entry = entries[index]!;
+      return this.#sendThrough(entry.value, entry, message, partition, sending);
+    });
     const results = await Promise.allSettled(sent);
     const receipts: Receipt[] = [];
     let failure: { readonly reason: unknown } | undefined;
@@ -190,19 +225,40 @@ class EngineTopic<T> implements Topic<T> {
     return receipts;
   }
 
+  /** Through the interceptors, who see the partition and may change the headers. */
+  #sendThrough(
+    value: T,
+    options: MessageOptions,
+    message: NewMessage,
+    given: number | undefined,
+    sending: Sending | undefined,
+  ): Promise<Receipt> {
+    const partition = given ?? this.#producer.keylessPartition();
+    const { key, id, dueAt } = message;
+    const headers = { ...options.headers };
+    const outgoing = { topic: this.name, partition, value, key, id, tag: options.tag, dueAt, headers };
+    return this.#publishChain!(outgoing, () => {
+      const changed = { ...options, headers };
+      const sizeBytes = measure(this.name, this.#engine.capabilities, message.body, changed);
+      return this.#producer.send(partition, { ...message, headers: storedHeaders(changed) }, sizeBytes, sending);
+    });
+  }
+
   async consume(group: string, handler: Handler<T>, options: ConsumeOptions = {}): Promise<Consumer> {
     checkHandler(handler);
-    return await this.#consume(group, options, 1, (host) => new HandlerRuns(host, this.#codec, handler));
+    const whole = interceptedHandler(this.#interceptors, handler);
+    return await this.#consume(group, options, 1, (host) => new HandlerRuns(host, this.#codec, whole));
   }
 
   async consumeBatch(group: string, handler: BatchHandler<T>, options: ConsumeBatchOptions = {}): Promise<Consumer> {
     checkHandler(handler);
     const limits = batchLimits(options);
+    const whole = interceptedBatchHandler(this.#interceptors, handler);
     return await this.#consume(
       group,
       options,
       limits.batchCountMax,
-      (host) => new BatchRuns(host, this.#codec, handler, limits),
+      (host) => new BatchRuns(host, this.#codec, whole, limits),
     );
   }
 
@@ -225,6 +281,7 @@ class EngineTopic<T> implements Topic<T> {
       contentType: this.#codec.contentType,
       batchCountMax,
       runs,
+      lossDetection: this.#lossDetection,
       options,
     });
     if (this.#closing !== undefined) {
@@ -349,7 +406,8 @@ class EngineTopic<T> implements Topic<T> {
   /** Always the same members in the same order, so that engines meet one shape of object. */
   #message(body: Uint8Array, options: MessageOptions | undefined): NewMessage {
     if (options === undefined) return { body, key: undefined, headers: undefined, id: undefined, dueAt: undefined };
-    const { key, headers, id } = options;
+    const { key, id } = options;
+    const headers = storedHeaders(options);
     const delayed = options.delayMs !== undefined || options.dueAt !== undefined;
     const dueAt = delayed ? dueAtOf(this.name, this.#engine.capabilities, options, this.#world.clock.now()) : undefined;
     return { body, key, headers, id, dueAt };
