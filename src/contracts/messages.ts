@@ -179,7 +179,10 @@ export interface JoinOptions {
   readonly windowMax: number;
   /** Where a group that is declared by this call starts. Anything but `"now"` needs `capabilities.replay`. */
   readonly from?: SeekTarget | undefined;
-  /** The group is made by this call (`conflict` when it is there), starts now, and is removed with this member, also when its session ends. */
+  /**
+   * The group is made by this call (`conflict` when it is there), starts now, and is removed with this member, also when its session ends. Nobody else can join or
+   * declare it (`conflict`).
+   */
   readonly ephemeral?: boolean | undefined;
   /** Members of one group at one time must bring the same (`conflict`): what they agreed on, such as a filter. At most 1,024 bytes; "" when left out. */
   readonly agreement?: string | undefined;
