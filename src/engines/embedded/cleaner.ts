@@ -4,7 +4,7 @@ import { Reader, Writer } from "./cursor.ts";
 import { corrupt } from "./journal/failures.ts";
 import { segmentFileName } from "./journal/format.ts";
 import { type Journal, positionOf } from "./journal/journal.ts";
-import type { KeyValueStore } from "./key-values/key-value-store.ts";
+import type { EntryStore } from "./key-values/entry-store.ts";
 import type { Runs, SegmentDirectory } from "./messages/message-index.ts";
 import { readRunHeader, skipMessage } from "./messages/message-run.ts";
 import type { MessageStore } from "./messages/message-store.ts";
@@ -25,7 +25,7 @@ const copiedAtOnceBytes = 1024 * 1024;
 export class Cleaner {
   readonly #core: Core;
   readonly #messages: MessageStore;
-  readonly #keyValues: KeyValueStore;
+  readonly #stores: readonly EntryStore[];
   readonly #sizeBytesMax: number;
   /** How much of each sealed segment somebody has yet to settle, and since when that has not changed. */
   readonly #unsettled = new Map<number, { readonly bytes: number; readonly since: number }>();
@@ -35,10 +35,10 @@ export class Cleaner {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(core: Core, messages: MessageStore, keyValues: KeyValueStore, sizeBytesMax: number) {
+  constructor(core: Core, messages: MessageStore, stores: readonly EntryStore[], sizeBytesMax: number) {
     this.#core = core;
     this.#messages = messages;
-    this.#keyValues = keyValues;
+    this.#stores = stores;
     this.#sizeBytesMax = sizeBytesMax;
   }
 
@@ -106,7 +106,7 @@ export class Cleaner {
   #sealGarbage(): void {
     const active = this.#core.journal.segments.at(-1)!;
     if (!this.#short) return;
-    let live = this.#keyValues.liveBytes(active.segment) + this.#messages.delayed.waitingIn(active.segment);
+    let live = this.#entriesBytes(active.segment) + this.#messages.delayed.waitingIn(active.segment);
     for (const queue of this.#messages.queues.activeQueues) {
       const { first, end, bytes } = queue.active!;
       live += unsettledPart(queue, first, end, bytes);
@@ -161,8 +161,12 @@ export class Cleaner {
   }
 
   #liveBytes(segment: number): number {
-    const others = this.#keyValues.liveBytes(segment) + this.#messages.delayed.waitingIn(segment);
+    const others = this.#entriesBytes(segment) + this.#messages.delayed.waitingIn(segment);
     return others + this.#unsettledBytes(segment);
+  }
+
+  #entriesBytes(segment: number): number {
+    return this.#stores.reduce((bytes, store) => bytes + store.liveBytes(segment), 0);
   }
 
   #unsettledBytes(segment: number): number {
@@ -192,8 +196,11 @@ export class Cleaner {
     for (let slot = 0; slot < (directory?.size ?? 0) && !this.#stopped; slot++)
       await this.#moveMessages(directory!, slot);
     if (this.#stopped) return false;
-    await this.#keyValues.move(segment, this.#keyValues.keysIn(segment));
-    if (this.#stopped || !(await this.#messages.delayed.move(segment))) return false;
+    for (const store of this.#stores) {
+      await store.move(segment);
+      if (this.#stopped) return false;
+    }
+    if (!(await this.#messages.delayed.move(segment))) return false;
     this.#oldest = segment + 1;
     this.appendOldest(this.#core.journal);
     await this.#core.journal.durable();

@@ -37,6 +37,11 @@ export class Core {
     if (this.#ended !== undefined) throw closedBecause(this.directory, this.#ended);
   }
 
+  /** What somebody hears who was waiting when the engine ended. */
+  closedError(): TenonError | undefined {
+    return this.#ended && closedBecause(this.directory, this.#ended);
+  }
+
   throwIfFull(what: string): void {
     const { full, sizeBytes } = this.journal;
     if (!full && sizeBytes < this.#sizeBytesMax) return;

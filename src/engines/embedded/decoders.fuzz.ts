@@ -172,7 +172,7 @@ function state() {
   const topic = messages.catalogue.addTopic("orders", 2, settings, 0);
   messages.catalogue.addGroup(topic, "billing", [0, 0]);
   for (const queue of topic.queues) queue.next = 1_000;
-  return { messages, keyValues };
+  return { messages, keyValues, stores: [keyValues.entries] };
 }
 
 const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
@@ -192,10 +192,10 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
     replayLaneSnapshot(new Reader(payload), (id) => state().messages.catalogue.lane(id));
   },
   "a seek": (payload) => replaySeek(new Reader(payload), (id) => state().messages.catalogue.lane(id)),
-  "key-values": (payload) => state().keyValues.replay(payload, 2 ** 32),
+  "key-values": (payload) => state().keyValues.entries.replay(payload, 2 ** 32),
   "a footer": (payload) => {
-    const { messages, keyValues } = state();
-    loadFooter(1, payload, messages, keyValues);
+    const { messages, stores } = state();
+    loadFooter(1, payload, messages, stores);
   },
   "a directory of runs": (payload) => void SegmentDirectory.decode(1, payload),
   "a message": (payload) => void readMessage(new Reader(payload), 0, 0),
@@ -210,8 +210,8 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
     ].map((kind) => [
       `a snapshot's record of kind ${kind}`,
       (payload: Buffer) => {
-        const { messages, keyValues } = state();
-        replaySnapshot(kind, payload, messages, keyValues);
+        const { messages, stores } = state();
+        replaySnapshot(kind, payload, messages, stores);
       },
     ]),
   ),

@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
+import type { LeaseEngine } from "../../contracts/leases.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import type { DiskLock, World } from "../../world/world.ts";
 import { Cleaner } from "./cleaner.ts";
@@ -9,7 +10,9 @@ import { encodeFooter, loadFooter } from "./footer.ts";
 import { corrupt, diskFailure } from "./journal/failures.ts";
 import { segmentFileName } from "./journal/format.ts";
 import { Journal, type JournalState, offsetOf, segmentOf } from "./journal/journal.ts";
+import { EntryStore } from "./key-values/entry-store.ts";
 import { KeyValueStore } from "./key-values/key-value-store.ts";
+import { EmbeddedLeases } from "./leases/lease-engine.ts";
 import { replayGrant, replayLaneCommit, replaySeek } from "./messages/lanes.ts";
 import { EmbeddedMessages } from "./messages/message-engine.ts";
 import { MessageStore } from "./messages/message-store.ts";
@@ -23,6 +26,7 @@ export interface EmbeddedEngine extends AsyncDisposable {
   readonly world: World;
   readonly messages: MessageEngine;
   readonly keyValue: KeyValueEngine;
+  readonly leases: LeaseEngine;
   /** Aborts when the engine has ended, by `close` or by a failing disk; the reason says which. */
   readonly ended: AbortSignal;
   /** How many bytes the journal takes on the disk. */
@@ -48,8 +52,12 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   readonly world: World;
   readonly messages: EmbeddedMessages;
   readonly keyValue: KeyValueStore;
+  readonly leases: EmbeddedLeases;
   readonly cleaner: Cleaner;
   readonly #store: MessageStore;
+  /** What leases and rates keep. */
+  readonly #states: EntryStore;
+  readonly #stores: readonly EntryStore[];
   readonly #core: Core;
   readonly #lock: DiskLock;
   readonly #ended = new AbortController();
@@ -80,7 +88,17 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.#store = new MessageStore(this.#core);
     this.messages = new EmbeddedMessages(this.#store, settings.survives, settings.retentionMs);
     this.keyValue = new KeyValueStore(this.#core, settings.survives);
-    this.cleaner = new Cleaner(this.#core, this.#store, this.keyValue, settings.sizeBytesMax);
+    this.#states = new EntryStore({
+      core: this.#core,
+      kinds: { commit: recordKind.states, version: recordKind.snapshotStatesVersion },
+      inlineBytesMax: Number.POSITIVE_INFINITY,
+      footerBytesMax: Number.POSITIVE_INFINITY,
+      expiry: "forgotten",
+      listener: {},
+    });
+    this.#stores = [this.keyValue.entries, this.#states];
+    this.leases = new EmbeddedLeases(this.#core, this.#states, settings.survives);
+    this.cleaner = new Cleaner(this.#core, this.#store, this.#stores, settings.sizeBytesMax);
   }
 
   get ended(): AbortSignal {
@@ -103,6 +121,8 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   #start(): void {
     this.#store.start();
     this.keyValue.start();
+    this.#states.start();
+    this.leases.start();
     this.cleaner.start();
   }
 
@@ -128,6 +148,8 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.#core.end(reason);
     this.messages.close(reason);
     this.keyValue.close(reason);
+    this.#states.close();
+    this.leases.close();
     this.#ended.abort(reason);
   }
 
@@ -136,16 +158,16 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   loadFooter(segment: number, footer: Buffer): void {
-    this.#reading(segment, 0, () => loadFooter(segment, footer, this.#store, this.keyValue));
+    this.#reading(segment, 0, () => loadFooter(segment, footer, this.#store, this.#stores));
   }
 
   footer(segment: number): Uint8Array {
-    return encodeFooter(segment, this.#store, this.keyValue);
+    return encodeFooter(segment, this.#store, this.#stores);
   }
 
   snapshot(journal: Journal): void {
     this.cleaner.appendOldest(journal);
-    writeSnapshot(journal, this.#store, this.keyValue);
+    writeSnapshot(journal, this.#store, this.#stores);
   }
 
   replay(kind: number, payload: Buffer, position: number): void {
@@ -163,7 +185,6 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   }
 
   #replay(kind: number, payload: Buffer, position: number): void {
-    const { keyValue } = this;
     const messages = this.#store;
     const laneOf = (id: number) => messages.catalogue.lane(id);
     switch (kind) {
@@ -174,7 +195,10 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
         replayLaneCommit(new Reader(payload), laneOf);
         break;
       case recordKind.keyValues:
-        keyValue.replay(payload, position);
+        this.keyValue.entries.replay(payload, position);
+        break;
+      case recordKind.states:
+        this.#states.replay(payload, position);
         break;
       case recordKind.delayed:
         messages.delayed.replay(payload, position);
@@ -206,7 +230,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
         replaySeek(new Reader(payload), laneOf);
         break;
       default:
-        if (replaySnapshot(kind, payload, messages, keyValue)) break;
+        if (replaySnapshot(kind, payload, messages, this.#stores)) break;
         throw new RangeError(`a record of the unknown kind ${kind}; a newer version may have written it`);
     }
   }
@@ -215,6 +239,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.#store.queues.durable(batch);
     this.#store.delayed.durable(batch);
     this.keyValue.durable(batch);
+    this.leases.durable(batch);
   }
 
   failed(error: TenonError): void {

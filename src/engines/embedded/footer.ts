@@ -1,27 +1,32 @@
 import { Reader, stringBytes, Writer } from "./cursor.ts";
-import type { KeyValueStore } from "./key-values/key-value-store.ts";
+import type { EntryStore } from "./key-values/entry-store.ts";
 import { idWindowMs } from "./messages/id-window.ts";
 import { SegmentDirectory } from "./messages/message-index.ts";
 import type { MessageStore } from "./messages/message-store.ts";
 
 /**
- * A sealed segment's index: `messages section · key-values section · ids section`, each behind its own length. The ids
+ * A sealed segment's index: `messages section · each store's entries · ids section`, each behind its own length. The ids
  * section starts with the instant of sealing.
  */
-export function encodeFooter(segment: number, messages: MessageStore, keyValues: KeyValueStore): Buffer {
+export function encodeFooter(segment: number, messages: MessageStore, stores: readonly EntryStore[]): Buffer {
   const directory = SegmentDirectory.encode(messages.queues.activeQueues);
   if (messages.queues.activeQueues.length > 0) {
     messages.index.addSegment(SegmentDirectory.decode(segment, directory).directory);
   }
   messages.queues.sealed();
-  return Buffer.concat([directory, keyValues.footer(), encodeIds(segment, messages)]);
+  return Buffer.concat([directory, ...stores.map((store) => store.footer()), encodeIds(segment, messages)]);
 }
 
-export function loadFooter(segment: number, footer: Buffer, messages: MessageStore, keyValues: KeyValueStore): void {
+export function loadFooter(
+  segment: number,
+  footer: Buffer,
+  messages: MessageStore,
+  stores: readonly EntryStore[],
+): void {
   const { directory, sectionBytes } = SegmentDirectory.decode(segment, footer);
   if (directory.size > 0) messages.index.addSegment(directory);
   const reader = new Reader(footer, sectionBytes);
-  keyValues.loadFooter(reader);
+  for (const store of stores) store.loadFooter(reader);
   loadIds(segment, reader, messages);
 }
 

@@ -24,6 +24,9 @@ export const recordKind = {
   snapshotProducers: 23,
   snapshotVersion: 24,
   snapshotNumbers: 25,
+  /** What leases and rates keep, as entries. */
+  states: 30,
+  snapshotStatesVersion: 31,
 } as const;
 
 /** How many entries one snapshot record holds, so that none comes near the limit of a record. */

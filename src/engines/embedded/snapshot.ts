@@ -1,6 +1,6 @@
 import { Reader, Writer } from "./cursor.ts";
 import type { Journal } from "./journal/journal.ts";
-import { appendVersion, type KeyValueStore } from "./key-values/key-value-store.ts";
+import type { EntryStore } from "./key-values/entry-store.ts";
 import { appendHeld, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
 import type { MessageStore } from "./messages/message-store.ts";
 import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./messages/producers.ts";
@@ -11,7 +11,7 @@ import { recordKind, snapshotChunkCount } from "./records.ts";
  * The small state, at the start of each segment: topics, groups, the ends of queues, lanes, waiting delays, producers, the
  * version of the key-values. What it says of topics and groups is told by the very records that declared them.
  */
-export function writeSnapshot(journal: Journal, messages: MessageStore, keyValues: KeyValueStore): void {
+export function writeSnapshot(journal: Journal, messages: MessageStore, stores: readonly EntryStore[]): void {
   const { catalogue } = messages;
   appendNumbers(journal, catalogue);
   for (const topic of catalogue.topics.values()) appendTopic(journal, topic, topic.queues.length);
@@ -38,7 +38,7 @@ export function writeSnapshot(journal: Journal, messages: MessageStore, keyValue
     producerSnapshotBytes,
     writeProducerSnapshot,
   );
-  appendVersion(journal, keyValues.version);
+  for (const store of stores) store.snapshot(journal);
 }
 
 /** One record per so many entries, or per so many bytes, whichever is less. */
@@ -69,7 +69,7 @@ export function replaySnapshot(
   kind: number,
   payload: Buffer,
   messages: MessageStore,
-  keyValues: KeyValueStore,
+  stores: readonly EntryStore[],
 ): boolean {
   const reader = new Reader(payload);
   switch (kind) {
@@ -92,10 +92,7 @@ export function replaySnapshot(
     case recordKind.snapshotProducers:
       while (!reader.done) replayProducerSnapshot(reader, messages.producers);
       return true;
-    case recordKind.snapshotVersion:
-      keyValues.restoreVersion(Math.max(keyValues.version, reader.f64()));
-      return true;
     default:
-      return false;
+      return stores.some((store) => store.replaySnapshot(kind, reader));
   }
 }

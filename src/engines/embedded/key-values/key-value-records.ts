@@ -33,7 +33,7 @@ const commitHeaderBytes = 8 + 1 + 4;
 /** Values up to this size stay in memory; larger ones are read from the journal when asked for. */
 export const inlineBytesMax = 1_024;
 /** Values up to this size are repeated in the footer's index. */
-const footerBytesMax = 64;
+export const footerBytesMax = 64;
 
 export function effectsBytes(effects: readonly Effect[]): number {
   let bytes = commitHeaderBytes;
@@ -110,28 +110,37 @@ export function readEffects(reader: Reader): ReplayedCommit {
 const footerFlag = { present: 1, inline: 2 } as const;
 
 /** The footer's section of key-values: the last state of every key that its segment touched, deletes included. */
-export function encodeFooterEntries(touched: ReadonlyMap<string, StoredEntry | undefined>): Buffer {
+export function encodeFooterEntries(
+  touched: ReadonlyMap<string, StoredEntry | undefined>,
+  inlineMax = footerBytesMax,
+): Buffer {
   let bytes = 8;
-  for (const [key, entry] of touched) bytes += footerEntryBytes(key, entry);
+  for (const [key, entry] of touched) bytes += footerEntryBytes(key, entry, inlineMax);
   const buffer = Buffer.allocUnsafe(bytes);
   const offset = buffer.writeUInt32LE(bytes, 0);
   let at = buffer.writeUInt32LE(touched.size, offset);
-  for (const [key, entry] of touched) at = writeFooterEntry(buffer, at, key, entry);
+  for (const [key, entry] of touched) at = writeFooterEntry(buffer, at, key, entry, inlineMax);
   return buffer;
 }
 
-function inFooter(entry: StoredEntry): boolean {
-  return entry.value !== undefined && entry.valueBytes <= footerBytesMax;
+function inFooter(entry: StoredEntry, inlineMax: number): boolean {
+  return entry.value !== undefined && entry.valueBytes <= inlineMax;
 }
 
-function footerEntryBytes(key: string, entry: StoredEntry | undefined): number {
+function footerEntryBytes(key: string, entry: StoredEntry | undefined, inlineMax: number): number {
   if (entry === undefined) return 1 + stringBytes(key);
-  return 1 + stringBytes(key) + 8 + 8 + 8 + 4 + 4 + (inFooter(entry) ? entry.valueBytes : 0);
+  return 1 + stringBytes(key) + 8 + 8 + 8 + 4 + 4 + (inFooter(entry, inlineMax) ? entry.valueBytes : 0);
 }
 
-function writeFooterEntry(buffer: Buffer, start: number, key: string, entry: StoredEntry | undefined): number {
+function writeFooterEntry(
+  buffer: Buffer,
+  start: number,
+  key: string,
+  entry: StoredEntry | undefined,
+  inlineMax: number,
+): number {
   const length = utf8Length(key);
-  const inline = entry !== undefined && inFooter(entry);
+  const inline = entry !== undefined && inFooter(entry, inlineMax);
   const flags = entry === undefined ? 0 : footerFlag.present | (inline ? footerFlag.inline : 0);
   let at = buffer.writeUInt8(flags, start);
   at = buffer.writeUInt16LE(length, at);

@@ -11,54 +11,45 @@ import type {
 } from "../../../contracts/key-value.ts";
 import type { Clock } from "../../../world/world.ts";
 import type { Core } from "../core.ts";
-import { Reader, utf8Length, Writer } from "../cursor.ts";
-import { type Journal, segmentOf } from "../journal/journal.ts";
+import { utf8Length } from "../cursor.ts";
 import { recordKind } from "../records.ts";
-import { Expiry } from "./expiry.ts";
-import {
-  decodeFooterEntries,
-  type Effect,
-  effectsBytes,
-  encodeFooterEntries,
-  inlineBytesMax,
-  publicEntry,
-  readEffects,
-  type StoredEntry,
-  writeEffects,
-} from "./key-value-records.ts";
+import { EntryStore } from "./entry-store.ts";
+import { type Effect, footerBytesMax, inlineBytesMax, type StoredEntry } from "./key-value-records.ts";
 import { SortedKeys } from "./sorted-keys.ts";
 import { type KeyChange, Watch } from "./watches.ts";
 
 /** A commit may hold this much; a record's limit less what surrounds it. */
 const commitBytesMax = 15 * 1024 * 1024;
-/** After so much copying forward, others get a turn. */
-const movedAtOnceBytes = 1024 * 1024;
-/** Expired keys of this length, in UTF-16 code units, are deleted by one record at most; far below a record's limit. */
-const expiryLengthMax = 1024 * 1024;
 
 /** The key-values: a map in memory, whose large values lie in the journal. */
 export class KeyValueStore implements KeyValueEngine {
   readonly capabilities: KeyValueCapabilities;
   readonly #core: Core;
   readonly #clock: Clock;
-  readonly #entries = new Map<string, StoredEntry>();
+  /** The entries as the journal keeps them. */
+  readonly entries: EntryStore;
   readonly #keys = new SortedKeys();
-  readonly #expiry: Expiry;
-  /** The keys that the active segment touched, for its footer. */
-  readonly #touched = new Set<string>();
-  /** How many entries, and how many of their bytes, each segment holds. */
-  readonly #live = new Map<number, { count: number; bytes: number }>();
   readonly #watches = new Set<Watch>();
   /** What watchers will hear when the batch is durable. */
   readonly #changes: { readonly batch: number; readonly change: KeyChange }[] = [];
-  #version = 0;
-  /** The journal's batch of the last delete: before it is durable no key may be said to be absent. */
-  #deletedBatch = 0;
 
   constructor(core: Core, survives: KeyValueCapabilities["survives"]) {
     this.#core = core;
     this.#clock = core.world.clock;
-    this.#expiry = new Expiry(core.world, (keys) => this.#expire(keys));
+    this.entries = new EntryStore({
+      core,
+      kinds: { commit: recordKind.keyValues, version: recordKind.snapshotVersion },
+      inlineBytesMax,
+      footerBytesMax,
+      expiry: "recorded",
+      listener: {
+        added: (key) => this.#keys.add(key),
+        removed: (key) => this.#keys.delete(key),
+        changed: (batch, change) => {
+          if (this.#watches.size > 0) this.#changes.push({ batch, change });
+        },
+      },
+    });
     this.capabilities = {
       survives,
       multipleKeys: true,
@@ -76,7 +67,7 @@ export class KeyValueStore implements KeyValueEngine {
       const now = this.#clock.now();
       const found = keys.map((key) => this.#present(key, now));
       await this.#durable(found);
-      const loaded = await Promise.all(found.map((entry) => entry && this.#load(entry)));
+      const loaded = await Promise.all(found.map((entry) => entry && this.entries.load(entry)));
       if (!loaded.includes("superseded")) return loaded as (KeyValueEntry | undefined)[];
     }
   }
@@ -93,16 +84,16 @@ export class KeyValueStore implements KeyValueEngine {
       const failure = this.#evaluate(change, current, now, effects, counters);
       if (failure === undefined) continue;
       await this.#core.journal.durable();
-      let entry = current && (await this.#load(current));
+      let entry = current && (await this.entries.load(current));
       // What it met is gone for good; what came after it is what a caller can go on from.
       if (entry === "superseded") [entry] = await this.get([change.key]);
       return { committed: false, failed: index, reason: failure, current: entry };
     }
     if (effects.length > 0) {
       if (effects.some((effect) => effect.type === "put")) this.#core.throwIfFull("the commit");
-      this.#write(this.#version + 1, false, effects);
+      this.entries.commit(effects);
     }
-    const version = BigInt(this.#version);
+    const version = BigInt(this.entries.version);
     await this.#core.journal.durable();
     return { committed: true, version, counters };
   }
@@ -116,17 +107,17 @@ export class KeyValueStore implements KeyValueEngine {
       this.#core.throwIfClosed();
       const found = this.#range(prefix, options.after, limit);
       await this.#durable(found);
-      const loaded = await Promise.all(found.map((entry) => this.#load(entry)));
+      const loaded = await Promise.all(found.map((entry) => this.entries.load(entry)));
       if (!loaded.includes("superseded")) return loaded as KeyValueEntry[];
     }
   }
 
   async *watch(prefix: string, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<WatchEvent> {
     this.#core.throwIfClosed();
-    const watch = new Watch(prefix, this.#version);
+    const watch = new Watch(prefix, this.entries.version);
     this.#watches.add(watch);
     try {
-      yield* watch.events(this.#state(prefix), (entry) => this.#load(entry), options.signal);
+      yield* watch.events(this.#state(prefix), (entry) => this.entries.load(entry), options.signal);
     } finally {
       this.#watches.delete(watch);
     }
@@ -151,34 +142,14 @@ export class KeyValueStore implements KeyValueEngine {
   }
 
   #present(key: string, now: number): StoredEntry | undefined {
-    const entry = this.#entries.get(key);
+    const entry = this.entries.get(key);
     return entry !== undefined && entry.expiresAt > now ? entry : undefined;
   }
 
   async #durable(entries: readonly (StoredEntry | undefined)[]): Promise<void> {
     const durable = this.#core.journal.durableBatch;
     const pending = entries.some((entry) => entry !== undefined && entry.batch > durable);
-    if (pending || this.#deletedBatch > durable) await this.#core.journal.durable();
-  }
-
-  /** `superseded`: the key was overwritten or deleted since, and where its value stood was cleaned away. */
-  async #load(entry: StoredEntry): Promise<KeyValueEntry | "superseded"> {
-    if (entry.value !== undefined) return publicEntry(entry, entry.value);
-    // The entry may have moved since it was found; its newer copy holds the same value while its version is the same.
-    for (let from = entry; ; ) {
-      try {
-        const payload = await this.#core.journal.read(from.position);
-        return publicEntry(entry, payload.subarray(from.at, from.at + from.valueBytes));
-      } catch (error) {
-        const newer = this.#entries.get(entry.key);
-        if (newer?.version !== entry.version) {
-          if (error instanceof TenonError && error.code === "not-found") return "superseded";
-          throw error;
-        }
-        if (newer.position === from.position) throw error;
-        from = newer;
-      }
-    }
+    if (pending || this.entries.deletedBatch > durable) await this.#core.journal.durable();
   }
 
   #validate(changes: readonly KeyValueChange[]): void {
@@ -250,76 +221,6 @@ export class KeyValueStore implements KeyValueEngine {
     return undefined;
   }
 
-  /** Writes the record and applies it. */
-  #write(version: number, moved: boolean, effects: readonly Effect[]): void {
-    const journal = this.#core.journal;
-    const start = journal.append(recordKind.keyValues, effectsBytes(effects));
-    const starts = writeEffects(new Writer(journal.buffer, start), version, moved, effects);
-    this.#apply(version, moved, effects, starts, journal.position, journal.batch);
-  }
-
-  /** The values are the caller's or the journal's, so what is kept of them is copied. */
-  #apply(
-    version: number,
-    moved: boolean,
-    effects: readonly Effect[],
-    starts: readonly number[],
-    position: number,
-    batch: number,
-  ): void {
-    if (!moved) this.#version = version;
-    for (let i = 0; i < effects.length; i++) {
-      const effect = effects[i]!;
-      if (effect.type === "delete") {
-        this.#remove(effect.key);
-        this.#deletedBatch = batch;
-        this.#notify(batch, { type: "delete", key: effect.key, version: BigInt(version) });
-        continue;
-      }
-      const { key, value, expiresAt } = effect;
-      const valueBytes = value.length;
-      const kept = valueBytes <= inlineBytesMax ? new Uint8Array(value) : undefined;
-      const entry = { key, value: kept, valueBytes, version, expiresAt, position, at: starts[i]!, batch };
-      this.#put(entry);
-      if (!moved) this.#notify(batch, { type: "put", key, entry });
-    }
-  }
-
-  #put(entry: StoredEntry): void {
-    const old = this.#entries.get(entry.key);
-    if (old === undefined) this.#keys.add(entry.key);
-    else this.#count(old, -1);
-    this.#entries.set(entry.key, entry);
-    this.#count(entry, 1);
-    this.#touched.add(entry.key);
-    this.#expiry.add(entry.key, entry.expiresAt, old?.expiresAt);
-  }
-
-  #remove(key: string): void {
-    const old = this.#entries.get(key);
-    if (old === undefined) return;
-    this.#count(old, -1);
-    this.#entries.delete(key);
-    this.#keys.delete(key);
-    this.#touched.add(key);
-  }
-
-  #count(entry: StoredEntry, by: 1 | -1): void {
-    const segment = segmentOf(entry.position);
-    let live = this.#live.get(segment);
-    if (live === undefined) {
-      live = { count: 0, bytes: 0 };
-      this.#live.set(segment, live);
-    }
-    live.count += by;
-    live.bytes += by * (entry.valueBytes + entry.key.length + 32);
-    if (live.count === 0) this.#live.delete(segment);
-  }
-
-  #notify(batch: number, change: KeyChange): void {
-    if (this.#watches.size > 0) this.#changes.push({ batch, change });
-  }
-
   /** Tells the watchers what has become durable. */
   durable(batch: number): void {
     let done = 0;
@@ -331,106 +232,15 @@ export class KeyValueStore implements KeyValueEngine {
     this.#changes.splice(0, done);
   }
 
-  #expire(keys: Iterable<string>): void {
-    if (this.#core.closed) return;
-    const now = this.#clock.now();
-    let effects: Effect[] = [];
-    let length = 0;
-    for (const key of keys) {
-      const entry = this.#entries.get(key);
-      if (entry === undefined) continue;
-      if (entry.expiresAt > now) {
-        this.#expiry.add(key, entry.expiresAt);
-        continue;
-      }
-      effects.push({ type: "delete", key });
-      length += key.length;
-      if (length < expiryLengthMax) continue;
-      this.#write(this.#version + 1, false, effects);
-      effects = [];
-      length = 0;
-    }
-    if (effects.length > 0) this.#write(this.#version + 1, false, effects);
-    this.#core.flush();
-  }
-
   /** Everything is replayed. */
   start(): void {
-    this.#expiry.start();
-  }
-
-  get version(): number {
-    return this.#version;
-  }
-
-  restoreVersion(version: number): void {
-    this.#version = version;
-  }
-
-  replay(payload: Buffer, position: number): void {
-    const { version, moved, effects, starts } = readEffects(new Reader(payload));
-    this.#apply(version, moved, effects, starts, position, 0);
-  }
-
-  /** The footer's section for the active segment, which has just been sealed. */
-  footer(): Buffer {
-    const touched = new Map<string, StoredEntry | undefined>();
-    for (const key of this.#touched) touched.set(key, this.#entries.get(key));
-    this.#touched.clear();
-    return encodeFooterEntries(touched);
-  }
-
-  loadFooter(reader: Reader): void {
-    decodeFooterEntries(reader, (key, entry) => {
-      if (entry === undefined) this.#remove(key);
-      else {
-        this.#put(entry);
-        this.#version = Math.max(this.#version, entry.version);
-      }
-    });
-    this.#touched.clear();
-  }
-
-  /** How much of a segment is still the last word on some key. */
-  liveBytes(segment: number): number {
-    return this.#live.get(segment)?.bytes ?? 0;
-  }
-
-  /** Writes the entries among `keys` that lie in the segment anew; some at a time. */
-  async move(segment: number, keys: readonly string[]): Promise<void> {
-    let copiedBytes = 0;
-    for (const key of keys) {
-      const entry = this.#entries.get(key);
-      if (entry === undefined || segmentOf(entry.position) !== segment) continue;
-      const loaded = await this.#load(entry);
-      if (this.#core.closed) return;
-      if (loaded === "superseded" || this.#entries.get(key) !== entry) continue;
-      this.#write(entry.version, true, [{ type: "put", key, value: loaded.value, expiresAt: entry.expiresAt }]);
-      copiedBytes += entry.valueBytes + key.length;
-      if (copiedBytes < movedAtOnceBytes) continue;
-      copiedBytes = 0;
-      await this.#core.journal.durable();
-    }
-  }
-
-  /** The keys whose entries lie in a segment. */
-  keysIn(segment: number): string[] {
-    if (!this.#live.has(segment)) return [];
-    const keys: string[] = [];
-    for (const entry of this.#entries.values()) if (segmentOf(entry.position) === segment) keys.push(entry.key);
-    return keys;
+    this.entries.start();
   }
 
   close(reason: TenonError): void {
-    this.#expiry.close();
+    this.entries.close();
     for (const watch of this.#watches) watch.fail(reason);
   }
-}
-
-/** A snapshot of the version alone; the entries stand in the footers. */
-export function appendVersion(journal: Journal, version: number): void {
-  const at = journal.append(recordKind.snapshotVersion, 8);
-  journal.buffer.writeDoubleLE(version, at);
 }
 
 function validValueBytes(value: Uint8Array, valueBytesMax: number): number {
