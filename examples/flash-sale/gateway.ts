@@ -1,5 +1,5 @@
 import type { Consumer, Topic } from "tenon/messaging";
-import type { TokenBucket } from "tenon/traffic";
+import type { LocalLimiter } from "tenon/traffic";
 import type { World } from "tenon/world";
 import type { Answer, AnswerBatch, PurchaseRequest, QueuedRequest, Verdict } from "./model.ts";
 import { groups } from "./topics.ts";
@@ -19,12 +19,12 @@ const answerTimeoutMs = 12_000;
 export class QueueingGateway implements Gateway {
   readonly #id: string;
   readonly #world: World;
-  readonly #bucket: TokenBucket;
+  readonly #bucket: LocalLimiter;
   readonly #requests: Topic<QueuedRequest>;
   readonly #waitingRoom: WaitingRoom;
   #answers: Consumer | undefined;
 
-  private constructor(id: string, world: World, bucket: TokenBucket, requests: Topic<QueuedRequest>) {
+  private constructor(id: string, world: World, bucket: LocalLimiter, requests: Topic<QueuedRequest>) {
     this.#id = id;
     this.#world = world;
     this.#bucket = bucket;
@@ -35,7 +35,7 @@ export class QueueingGateway implements Gateway {
   static async open(
     id: string,
     world: World,
-    bucket: TokenBucket,
+    bucket: LocalLimiter,
     requests: Topic<QueuedRequest>,
     answers: Topic<AnswerBatch>,
   ): Promise<QueueingGateway> {
@@ -66,10 +66,10 @@ export class QueueingGateway implements Gateway {
 
 /** Asks the stock service at once; the token bucket is what keeps the crowd from it. */
 export class DirectGateway implements Gateway {
-  readonly #bucket: TokenBucket;
+  readonly #bucket: LocalLimiter;
   readonly #decide: (request: PurchaseRequest) => Promise<Verdict>;
 
-  constructor(bucket: TokenBucket, decide: (request: PurchaseRequest) => Promise<Verdict>) {
+  constructor(bucket: LocalLimiter, decide: (request: PurchaseRequest) => Promise<Verdict>) {
     this.#bucket = bucket;
     this.#decide = decide;
   }

@@ -6,7 +6,7 @@ import { type EmbeddedEngine, embedded } from "tenon/embedded";
 import { type Snowflake, snowflake } from "tenon/ids";
 import type { Consumer } from "tenon/messaging";
 import { sqlite } from "tenon/sqlite";
-import { tokenBucket } from "tenon/traffic";
+import { localLimiter } from "tenon/traffic";
 import { DirectSale } from "./direct-sale.ts";
 import { DirectGateway, type Gateway, QueueingGateway } from "./gateway.ts";
 import { type HttpServer, serveHttp } from "./http-server.ts";
@@ -88,7 +88,7 @@ export async function startSale({ directory, options, ports }: SaleStart): Promi
   for (const [index, id] of gatewayIds.entries()) {
     const { ratePerSecond, burst } = admission[options.flow];
     const share = { ratePerSecond: ratePerSecond / gatewayIds.length, burst: burst / gatewayIds.length };
-    const bucket = tokenBucket({ ...share, world: engine.world });
+    const bucket = localLimiter({ type: "tokenBucket", ...share }, { world: engine.world });
     const gateway =
       direct === undefined
         ? await QueueingGateway.open(id, engine.world, bucket, topics.requests, topics.answers.get(id)!)
