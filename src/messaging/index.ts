@@ -29,11 +29,11 @@ export type { Interceptor, OutgoingMessage } from "./interceptors.ts";
 export type { Loss, LossDetection } from "./loss-detector.ts";
 export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
+export type { PublishEntry } from "./publisher.ts";
 export type { RetryOptions } from "./retry-policy.ts";
 export {
   type Lag,
   type MessagingEngine,
-  type PublishEntry,
   type Topic,
   type TopicOptions,
   type TopicSettings,

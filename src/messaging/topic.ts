@@ -1,34 +1,26 @@
 import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
-import type { MessageEngine, NewMessage, SeekTarget, TopicDescription } from "../contracts/messages.ts";
+import type { MessageEngine, SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { type BatchHandler, BatchRuns, batchLimits, type ConsumeBatchOptions } from "./batch-runs.ts";
 import { type ConsumeOptions, type Consumer, type GroupConsumer, startConsumer } from "./consumer.ts";
 import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
 import { type Handler, HandlerRuns } from "./handler-runs.ts";
-import { partitionOf } from "./hash.ts";
 import {
   checkInterceptors,
   type Interceptor,
   interceptedBatchHandler,
   interceptedHandler,
-  type PublishChain,
   publishChain,
 } from "./interceptors.ts";
 import { type Detection, type LossDetection, lossDetection } from "./loss-detector.ts";
 import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
 import type { Receipt } from "./partition-queue.ts";
-import { Producer, type Sending } from "./producer.ts";
-import {
-  dueAtOf,
-  type MessageOptions,
-  measure,
-  messageBytes,
-  type PublishOptions,
-  storedHeaders,
-} from "./publication.ts";
+import { Producer } from "./producer.ts";
+import { messageBytes, type PublishOptions } from "./publication.ts";
 import { topicClosed } from "./publish-errors.ts";
+import { type PublishEntry, Publisher } from "./publisher.ts";
 import type { RunHost, Runs } from "./runs.ts";
 
 /** What a topic needs below it: every engine that carries messages has both. */
@@ -69,10 +61,6 @@ export type TopicOptions<T> = TopicSettings & {
     | { readonly codec: Codec<T>; readonly schema?: undefined }
     | { readonly schema: StandardSchemaV1<unknown, T>; readonly codec?: undefined }
   );
-
-export interface PublishEntry<T> extends MessageOptions {
-  readonly value: T;
-}
 
 /** What is not settled by a group. */
 export interface Lag {
@@ -128,8 +116,8 @@ class EngineTopic<T> implements Topic<T> {
   readonly #partitions: number;
   readonly #settings: TopicSettings;
   readonly #producer: Producer;
+  readonly #publisher: Publisher<T>;
   readonly #interceptors: readonly Interceptor<T>[];
-  readonly #publishChain: PublishChain<T> | undefined;
   readonly #lossDetection: Detection | undefined;
   readonly #consumers = new Set<GroupConsumer>();
   #declared: Promise<void> | undefined;
@@ -151,7 +139,6 @@ class EngineTopic<T> implements Topic<T> {
     checkProducer(options.producer);
     this.#interceptors = options.interceptors ?? [];
     checkInterceptors(name, this.#interceptors);
-    this.#publishChain = publishChain(this.#interceptors);
     this.#lossDetection = lossDetection(options.lossDetection);
     this.#producer = new Producer({
       engine: this.#engine,
@@ -172,6 +159,15 @@ class EngineTopic<T> implements Topic<T> {
       batchCountMax: countOption("batchCountMax", options.batchCountMax, 4_096),
       numbered: this.#lossDetection !== undefined,
     });
+    this.#publisher = new Publisher({
+      topic: name,
+      partitions: this.#partitions,
+      limits: this.#engine.capabilities,
+      world: this.#world,
+      codec: this.#codec,
+      producer: this.#producer,
+      chain: publishChain(this.#interceptors),
+    });
   }
 
   async declare(): Promise<void> {
@@ -179,69 +175,16 @@ class EngineTopic<T> implements Topic<T> {
     await this.#declare();
   }
 
-  // Not an async function: that would add a promise, and two turns of the microtask queue, to every message.
+  // Not async functions: that would add a promise, and two turns of the microtask queue, to every message.
   publish(value: T, options?: PublishOptions): Promise<Receipt> {
-    try {
-      const body = this.#encode(value);
-      const sizeBytes = measure(this.name, this.#engine.capabilities, body, options);
-      const message = this.#message(body, options);
-      const partition = this.#partitionOf(options);
-      const sending = options && this.#sending(options);
-      if (this.#publishChain !== undefined) return this.#sendThrough(value, options ?? {}, message, partition, sending);
-      return this.#producer.send(partition, message, sizeBytes, sending);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    return this.#publisher.publish(value, options);
   }
 
-  async publishMany(
+  publishMany(
     entries: readonly PublishEntry<T>[],
-    options: Pick<PublishOptions, "signal" | "timeoutMs"> = {},
+    options?: Pick<PublishOptions, "signal" | "timeoutMs">,
   ): Promise<readonly Receipt[]> {
-    const sending = this.#sending(options);
-    // All are checked before the first is sent: an entry that is not valid leaves nothing half done.
-    const prepared = entries.map((entry) => {
-      const body = this.#encode(entry.value);
-      const sizeBytes = measure(this.name, this.#engine.capabilities, body, entry);
-      return { message: this.#message(body, entry), sizeBytes, partition: this.#partitionOf(entry) };
-    });
-    const sent = prepared.map(({ message, sizeBytes, partition }, index) => {
-      if (this.#publishChain === undefined) return this.#producer.send(partition, message, sizeBytes, sending);
-      const entry = entries[index]!;
-      return this.#sendThrough(entry.value, entry, message, partition, sending);
-    });
-    const results = await Promise.allSettled(sent);
-    const receipts: Receipt[] = [];
-    let failure: { readonly reason: unknown } | undefined;
-    let unknown = false;
-    for (const result of results) {
-      if (result.status === "fulfilled") receipts.push(result.value);
-      else {
-        failure ??= result;
-        unknown ||= result.reason instanceof TenonError && result.reason.outcome === "unknown";
-      }
-    }
-    if (failure !== undefined) throw this.#partlyStored(failure.reason, receipts.length, entries.length, unknown);
-    return receipts;
-  }
-
-  /** Through the interceptors, who see the partition and may change the headers. */
-  #sendThrough(
-    value: T,
-    options: MessageOptions,
-    message: NewMessage,
-    given: number | undefined,
-    sending: Sending | undefined,
-  ): Promise<Receipt> {
-    const partition = given ?? this.#producer.keylessPartition();
-    const { key, id, dueAt } = message;
-    const headers = { ...options.headers };
-    const outgoing = { topic: this.name, partition, value, key, id, tag: options.tag, dueAt, headers };
-    return this.#publishChain!(outgoing, () => {
-      const changed = { ...options, headers };
-      const sizeBytes = measure(this.name, this.#engine.capabilities, message.body, changed);
-      return this.#producer.send(partition, { ...message, headers: storedHeaders(changed) }, sizeBytes, sending);
-    });
+    return this.#publisher.publishMany(entries, options);
   }
 
   async consume(group: string, handler: Handler<T>, options: ConsumeOptions = {}): Promise<Consumer> {
@@ -388,63 +331,6 @@ class EngineTopic<T> implements Topic<T> {
       if (error instanceof TenonError && error.code === "not-found") return undefined;
       throw error;
     }
-  }
-
-  #encode(value: T): Uint8Array {
-    try {
-      return this.#codec.encode(value);
-    } catch (error) {
-      const ours = error instanceof TenonError;
-      throw new TenonError(
-        ours ? error.code : "invalid",
-        `A value for topic "${this.name}" cannot be encoded as ${this.#codec.contentType}${ours ? `. ${error.message}` : "; see the cause."}`,
-        { fields: { ...(ours && error.fields), topic: this.name }, cause: error },
-      );
-    }
-  }
-
-  /** Always the same members in the same order, so that engines meet one shape of object. */
-  #message(body: Uint8Array, options: MessageOptions | undefined): NewMessage {
-    if (options === undefined) return { body, key: undefined, headers: undefined, id: undefined, dueAt: undefined };
-    const { key, id } = options;
-    const headers = storedHeaders(options);
-    const delayed = options.delayMs !== undefined || options.dueAt !== undefined;
-    const dueAt = delayed ? dueAtOf(this.name, this.#engine.capabilities, options, this.#world.clock.now()) : undefined;
-    return { body, key, headers, id, dueAt };
-  }
-
-  #partitionOf(options: MessageOptions | undefined): number | undefined {
-    if (options === undefined) return undefined;
-    const { partition, key } = options;
-    if (partition === undefined) {
-      // A message that is published again under its id must meet the first one, so the id stands in for a key.
-      const routed = key ?? options.id;
-      return routed === undefined ? undefined : partitionOf(routed, this.#partitions);
-    }
-    if (Number.isSafeInteger(partition) && partition >= 0 && partition < this.#partitions) return partition;
-    throw new TenonError(
-      "invalid",
-      `Partition ${partition} of topic "${this.name}" does not exist; there are ${this.#partitions}, from 0.`,
-      { fields: { topic: this.name, partition, partitions: this.#partitions } },
-    );
-  }
-
-  #sending<Options extends Pick<PublishOptions, "signal" | "timeoutMs">>(options: Options): Options {
-    if (options.timeoutMs !== undefined) durationOption("timeoutMs", options.timeoutMs, options.timeoutMs);
-    return options;
-  }
-
-  #partlyStored(reason: unknown, stored: number, count: number, unknown: boolean): unknown {
-    if (!(reason instanceof TenonError) || count === 1) return reason;
-    return new TenonError(
-      reason.code,
-      `${stored} of ${count} messages were stored. The first failure: ${reason.message}`,
-      {
-        outcome: unknown || stored > 0 ? "unknown" : reason.outcome,
-        fields: { ...reason.fields, stored, count },
-        cause: reason,
-      },
-    );
   }
 
   #refuseWhenClosed(): void {
