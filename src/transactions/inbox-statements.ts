@@ -10,10 +10,10 @@ export interface InboxStatements {
 }
 
 export function inboxStatements(dialect: SqlEngine["dialect"], table: string): InboxStatements {
-  if (dialect !== "sqlite") {
+  if (dialect === "mysql") {
     throw new TenonError(
       "unsupported",
-      `The inbox does not speak ${dialect} yet. Use SQLite, or record message ids under a unique key of your own.`,
+      `The inbox does not speak ${dialect} yet. Use SQLite or PostgreSQL, or record message ids under a unique key of your own.`,
       {
         fields: { dialect },
       },
@@ -21,12 +21,13 @@ export function inboxStatements(dialect: SqlEngine["dialect"], table: string): I
   }
   return {
     create: [
+      ...creationOrder[dialect],
       `CREATE TABLE IF NOT EXISTS ${table} (
         consumer TEXT NOT NULL,
         message TEXT NOT NULL,
-        recorded_at INTEGER NOT NULL,
+        recorded_at BIGINT NOT NULL,
         PRIMARY KEY (consumer, message)
-      ) WITHOUT ROWID`,
+      )${dialect === "sqlite" ? " WITHOUT ROWID" : ""}`,
       `CREATE INDEX IF NOT EXISTS ${table}_by_age ON ${table} (consumer, recorded_at)`,
     ],
     record: `INSERT INTO ${table} (consumer, message, recorded_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -35,3 +36,6 @@ export function inboxStatements(dialect: SqlEngine["dialect"], table: string): I
       )`,
   };
 }
+
+/** In PostgreSQL two `CREATE … IF NOT EXISTS` at the same time can collide; a lock until the commit lets one wait. The number is any. */
+const creationOrder = { sqlite: [], postgres: ["SELECT pg_advisory_xact_lock(8351420711)"] } as const;

@@ -178,7 +178,7 @@ test("wrong options and identities are invalid, and other dialects unsupported",
   assert.throws(() => inbox(sql, { consumer: "" }), { code: "invalid" });
   assert.throws(() => inbox(sql, { consumer: "a", table: "x; DROP TABLE orders" }), { code: "invalid" });
   assert.throws(() => inbox(sql, { consumer: "a", keepMs: 0 }), { code: "invalid" });
-  const postgres: SqlEngine = { dialect: "postgres", transaction: sql.transaction };
+  const postgres: SqlEngine = { dialect: "mysql", transaction: sql.transaction };
   assert.throws(() => inbox(postgres, { consumer: "a" }), { code: "unsupported" });
   const box = inbox(sql, { consumer: "a" });
   for (const id of ["", "x".repeat(513)]) {

@@ -1,0 +1,28 @@
+/** What is used of a `Pool` of the package pg. */
+export interface PostgresPool {
+  /** Whether `end` was called. */
+  readonly ended: boolean;
+  connect(): Promise<PostgresConnection>;
+}
+
+/** What is used of a connection that the pool lends. */
+export interface PostgresConnection {
+  query(query: PostgresQuery): Promise<PostgresResult>;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  removeListener(event: "error", listener: (error: Error) => void): unknown;
+  /** With `true` the connection is closed instead of being kept. */
+  release(destroy?: boolean): void;
+}
+
+export interface PostgresQuery {
+  readonly text: string;
+  values: unknown[];
+  types: { getTypeParser(oid: number, format?: "text" | "binary"): (value: string) => unknown };
+}
+
+export interface PostgresResult {
+  /** The command's tag, such as `COMMIT`. */
+  readonly command: string;
+  readonly rowCount: number | null;
+  readonly rows: unknown[];
+}
