@@ -94,6 +94,32 @@ export async function closedLoop(
   return rate;
 }
 
+export function limiterKeys(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => `caller-${index}`);
+}
+
+const DECISIONS_PER_LOOK = 10_000;
+
+/** Decisions per second after a warm-up. `decide` makes those from a number up to another one. */
+export async function decisionLoop(
+  durationMs: number,
+  decide: (from: number, to: number) => void | Promise<void>,
+): Promise<number> {
+  let decisions = 0;
+  const run = async (forMs: number): Promise<number> => {
+    const [start, before] = [performance.now(), decisions];
+    let elapsedMs = 0;
+    while (elapsedMs < forMs) {
+      await decide(decisions, decisions + DECISIONS_PER_LOOK);
+      decisions += DECISIONS_PER_LOOK;
+      elapsedMs = performance.now() - start;
+    }
+    return ((decisions - before) / elapsedMs) * 1_000;
+  };
+  await run(WARM_UP_MS);
+  return run(durationMs);
+}
+
 /** Completes `count` operations with `inFlight` at once, as fast as they go. */
 export async function complete(count: number, inFlight: number, operation: (sequence: number) => Promise<unknown>) {
   let sequence = 0;

@@ -2,6 +2,7 @@
 import { backlog } from "./backlog.ts";
 import { flashSale } from "./flash-sale.ts";
 import { journal } from "./journal.ts";
+import { limiters } from "./limiters.ts";
 import { messaging } from "./messaging.ts";
 import { type BenchmarkName, type BenchmarkOptions, parseOptions, USAGE, UsageError } from "./options.ts";
 import { topics } from "./topics.ts";
@@ -12,6 +13,7 @@ const benchmarks: Record<BenchmarkName, (options: BenchmarkOptions) => Promise<n
   "flash-sale": flashSale,
   backlog,
   topics,
+  limiters,
 };
 
 process.exitCode = await main(process.argv.slice(2));

@@ -36,6 +36,7 @@ async function serve(request: PeerRequest): Promise<number | Latency | undefined
 async function measure(running: Peer, call: PeerCall): Promise<number | Latency> {
   switch (call.method) {
     case "publish":
+      if (running.publish === undefined) throw new Error("this peer does not publish");
       return running.publish(call.inFlight, call.durationMs);
     case "consume":
       if (running.consume === undefined) throw new Error("this peer does not consume");
@@ -43,5 +44,8 @@ async function measure(running: Peer, call: PeerCall): Promise<number | Latency>
     case "latency":
       if (running.latency === undefined) throw new Error("this peer has no latency");
       return running.latency(call.offered, call.durationMs);
+    case "decide":
+      if (running.decide === undefined) throw new Error("this peer decides nothing");
+      return running.decide(call.keys, call.durationMs);
   }
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import type { RateRule } from "tenon/traffic";
 import { endWithThisProcess } from "./children.ts";
 import type { Latency, Offered } from "./load.ts";
 
@@ -20,6 +21,7 @@ export interface PeerOptions {
   readonly encoding?: "bytes" | "json" | undefined;
   /** Publishes with a key per message. */
   readonly keyed?: boolean | undefined;
+  readonly limiter?: RateRule["type"] | undefined;
   /** Messages in the backlog that `consume` works off. */
   readonly backlog: number;
 }
@@ -27,10 +29,12 @@ export interface PeerOptions {
 /** One contestant. Every method leaves the peer as it found it: empty. */
 export interface Peer {
   /** Messages stored per second with so many publish calls unanswered. */
-  publish(inFlight: number, durationMs: number): Promise<number>;
+  publish?(inFlight: number, durationMs: number): Promise<number>;
   /** Messages handled and settled per second, from the first of a backlog until nothing is unsettled. */
   consume?(): Promise<number>;
   latency?(offered: Offered, durationMs: number): Promise<Latency>;
+  /** Decisions of a limiter per second, over so many keys in turn. */
+  decide?(keys: number, durationMs: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -48,7 +52,8 @@ export interface PeerSpecification {
 export type PeerCall =
   | { readonly method: "publish"; readonly inFlight: number; readonly durationMs: number }
   | { readonly method: "consume" }
-  | { readonly method: "latency"; readonly offered: Offered; readonly durationMs: number };
+  | { readonly method: "latency"; readonly offered: Offered; readonly durationMs: number }
+  | { readonly method: "decide"; readonly keys: number; readonly durationMs: number };
 
 export type PeerRequest =
   | { readonly start: PeerSpecification }
