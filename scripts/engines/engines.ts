@@ -1,14 +1,22 @@
 /** Starts and stops engines, and remembers what it started. */
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type EngineName, readAddresses, urlsAt, writeAddresses } from "./addresses.ts";
+import {
+  type EngineAddress,
+  type EngineName,
+  primaryNameDefault,
+  readAddresses,
+  urlsAt,
+  writeAddresses,
+} from "./addresses.ts";
 import type { Engine } from "./engine.ts";
 import { isRunning, type OwnedProcess } from "./ownership.ts";
 import { extendPath, install } from "./packages.ts";
 import { choosePort, isPortFree } from "./ports.ts";
+import { probe } from "./probes.ts";
 import { Site } from "./site.ts";
 import type { EngineRecord, State } from "./state.ts";
 import { systemUser } from "./system-users.ts";
@@ -69,6 +77,7 @@ export async function down(
     unpublish(engine.name, directory);
     if (options.clean) {
       rmSync(record.directory, { recursive: true, force: true });
+      removeIfEmpty(dirname(record.directory));
       state.set(engine.name, undefined);
     }
     if (running.length > 0) say(`${engine.name} is down`);
@@ -78,23 +87,29 @@ export async function down(
 export interface EngineStatus {
   readonly name: EngineName;
   readonly version: string;
-  readonly state: "up" | "down" | "partly up";
+  /** `"failing"`: some of its processes have ended, or it does not answer. */
+  readonly state: "up" | "down" | "failing";
   readonly urls: readonly string[];
   readonly processes: readonly number[];
 }
 
-export function statusOf(engine: Engine, state: State): EngineStatus {
-  const record = state.get(engine.name);
-  const all = Object.values(record?.processes ?? {});
+export async function statusOf(engine: Engine, state: State): Promise<EngineStatus> {
+  const all = Object.values(state.get(engine.name)?.processes ?? {});
   const processes = all.filter((owned) => isRunning(owned)).map((owned) => owned.pid);
-  const isUp = all.length > 0 && processes.length === all.length;
-  return {
-    name: engine.name,
-    version: engine.version,
-    state: isUp ? "up" : processes.length > 0 ? "partly up" : "down",
-    urls: processes.length > 0 ? urlsOf(engine, state) : [],
-    processes,
-  };
+  const { name, version } = engine;
+  if (processes.length === 0) return { name, version, state: "down", urls: [], processes };
+  const urls = urlsOf(engine, state);
+  const serves = processes.length === all.length && (await answers({ name, url: urls[0]!, urls }));
+  return { name, version, state: serves ? "up" : "failing", urls, processes };
+}
+
+async function answers(address: Pick<EngineAddress, "name" | "url" | "urls">): Promise<boolean> {
+  try {
+    await probe({ ...address, primaryName: primaryNameDefault, source: "state" });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function prepare(engine: Engine, directory: string, state: State): Promise<Site> {
@@ -138,6 +153,10 @@ function isReachable(directory: string): boolean {
     if ((statSync(path).mode & 0o001) === 0) return false;
     if (path === dirname(path)) return true;
   }
+}
+
+function removeIfEmpty(directory: string): void {
+  if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory);
 }
 
 async function stop(owned: OwnedProcess, signal: NodeJS.Signals): Promise<void> {

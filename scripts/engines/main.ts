@@ -32,7 +32,7 @@ async function main(parameters: readonly string[]): Promise<void> {
   const directory = enginesDirectory();
   if (command === "status") {
     const state = new State(directory);
-    const all = engines.map((engine) => statusOf(engine, state));
+    const all = await Promise.all(engines.map((engine) => statusOf(engine, state)));
     return console.log(values.json === true ? JSON.stringify(all, undefined, 2) : tableOf(all));
   }
   if (command !== "up" && command !== "down") throw new UsageError(usage);
