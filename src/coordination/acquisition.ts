@@ -1,0 +1,90 @@
+import type { TenonError } from "../contracts/errors.ts";
+import type { Lease } from "../contracts/leases.ts";
+import type { LeasingEngine } from "./api.ts";
+import { backoffMs } from "./backoff.ts";
+import { Deadline } from "./deadline.ts";
+import { asTenonError, passes, unanswered } from "./failures.ts";
+import { releaseLease } from "./giving-up.ts";
+
+export interface Wanted {
+  /** For errors: `the mutex "a"`. */
+  readonly what: string;
+  readonly name: string;
+  readonly weight: number;
+  readonly capacity: number;
+  readonly ttlMs: number;
+  readonly waitMs: number;
+  /** How long after `waitMs` a failing engine is asked again. */
+  readonly timeoutMs: number;
+  readonly data: string | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Acquires under a holder's name that was never used before. A request whose reply is lost is repeated under the same one, which the engine
+ * answers with the same grant. Whatever may have been granted to a caller who is gone is released in the background.
+ */
+export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promise<Lease | undefined> {
+  const { clock, random, timers } = engine.world;
+  const { what, waitMs, timeoutMs } = wanted;
+  const holder = random.uuid();
+  let lastError: TenonError | undefined;
+  let uncertain = false;
+  using deadline = new Deadline(
+    engine.world,
+    waitMs + timeoutMs,
+    () => unanswered(what, waitMs + timeoutMs, lastError),
+    { signal: wanted.signal, keepsAlive: waitMs > 0 },
+  );
+  const startedAt = clock.monotonic();
+  for (let failures = 0; ; failures++) {
+    const leftMs = failures === 0 ? waitMs : Math.max(0, Math.ceil(waitMs - (clock.monotonic() - startedAt)));
+    const asked = ask(engine, wanted, holder, leftMs, deadline.signal);
+    try {
+      const lease = await deadline.race(asked);
+      if (lease === undefined && uncertain) void releaseLease(engine, wanted.name, holder, wanted.ttlMs);
+      return lease;
+    } catch (error) {
+      if (deadline.ended) {
+        abandon(engine, wanted, holder, asked);
+        throw deadline.signal.reason;
+      }
+      lastError = asTenonError(error, `Acquiring ${what}`);
+      uncertain ||= lastError.outcome !== "not-applied";
+      if (!passes(lastError)) {
+        if (uncertain) abandon(engine, wanted, holder, asked);
+        throw lastError;
+      }
+    }
+    try {
+      await timers.sleep(backoffMs(failures, random.float()), { signal: deadline.signal });
+    } catch {
+      if (uncertain) abandon(engine, wanted, holder, asked);
+      throw deadline.signal.reason;
+    }
+  }
+}
+
+async function ask(
+  { leases }: LeasingEngine,
+  { name, weight, capacity, ttlMs, data }: Wanted,
+  holder: string,
+  waitMs: number,
+  signal: AbortSignal,
+): Promise<Lease | undefined> {
+  return leases.acquire(name, { holder, ttlMs, waitMs, weight, capacity, data }, { signal });
+}
+
+/** The caller has gone; the request may have been granted, or may be granted yet. */
+function abandon(
+  engine: LeasingEngine,
+  { name, ttlMs }: Wanted,
+  holder: string,
+  asked: Promise<Lease | undefined>,
+): void {
+  void releaseLease(engine, name, holder, ttlMs);
+  const again = (lease: Lease | undefined): void => {
+    if (lease !== undefined) void releaseLease(engine, name, holder, ttlMs);
+  };
+  asked.then(again, () => {});
+}

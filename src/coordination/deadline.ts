@@ -1,0 +1,87 @@
+import type { World } from "../world/index.ts";
+
+export interface DeadlineOptions {
+  /** Ends the wait with its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** `false` where a request is under way, which keeps the process alive itself; `true` when left out. */
+  readonly keepsAlive?: boolean | undefined;
+}
+
+/**
+ * Ends a wait: when the caller's signal aborts, with its reason, or when the time has passed, with `late()`. The timer and the
+ * caller's signal are let go by `Symbol.dispose`.
+ */
+export class Deadline implements Disposable {
+  readonly #signal: AbortSignal | undefined;
+  readonly #stop: () => void;
+  /** Those who race against it. */
+  readonly #racing = new Set<(reason: unknown) => void>();
+  /** Made when somebody asks for it. */
+  #controller: AbortController | undefined;
+  #ended: { readonly reason: unknown } | undefined;
+
+  /** `afterMs` may be infinite. Throws the signal's reason when it has aborted already. */
+  constructor(world: World, afterMs: number, late: () => Error, options: DeadlineOptions = {}) {
+    const { signal, keepsAlive = true } = options;
+    signal?.throwIfAborted();
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#abort, { once: true });
+    const end = (): void => this.#end(late());
+    if (afterMs === Number.POSITIVE_INFINITY) this.#stop = () => {};
+    else this.#stop = keepsAlive ? sleepUntil(world, afterMs, end) : world.timers.schedule(afterMs, end);
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#ended !== undefined) this.#controller.abort(this.#ended.reason);
+    return this.#controller.signal;
+  }
+
+  throwIfEnded(): void {
+    if (this.#ended !== undefined) throw this.#ended.reason;
+  }
+
+  /** The promise's outcome, or the reason for which the wait has ended; what comes after that is heard by nobody. */
+  race<Result>(promise: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) reject(this.#ended.reason);
+      this.#racing.add(reject);
+      promise.then(
+        (result) => {
+          this.#racing.delete(reject);
+          resolve(result);
+        },
+        (error: unknown) => {
+          this.#racing.delete(reject);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+    this.#signal?.removeEventListener("abort", this.#abort);
+  }
+
+  readonly #abort = (): void => this.#end(this.#signal?.reason);
+
+  #end(reason: unknown): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = { reason };
+    this.#controller?.abort(reason);
+    for (const reject of this.#racing) reject(reason);
+  }
+}
+
+/** Calls `end` after the time, and keeps the process alive until then. The answer withdraws it. */
+function sleepUntil(world: World, ms: number, end: () => void): () => void {
+  const timer = new AbortController();
+  world.timers.sleep(ms, { signal: timer.signal }).then(end, () => {});
+  // A reason of its own spares the stack trace of an AbortError.
+  return () => timer.abort("no longer waited for");
+}

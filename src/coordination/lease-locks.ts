@@ -1,0 +1,87 @@
+import type { LeaseDescription } from "../contracts/leases.ts";
+import { acquireLease } from "./acquisition.ts";
+import type { AcquireOptions, LeasingEngine, Lock, LockOptions, NamedLockable } from "./api.ts";
+import { notAcquired } from "./failures.ts";
+import { HeldLease } from "./held-lease.ts";
+import { lockHandle } from "./lock-handle.ts";
+import { type Kind, leaseName } from "./names.ts";
+import { type Settings, settingsOf } from "./settings.ts";
+import { useHold } from "./use.ts";
+
+/** How much an acquisition takes, of how much there is. */
+export interface Share {
+  readonly weight: number;
+  readonly capacity: number;
+}
+
+/** Locks of one name, as leases. `shareOf` says what an acquisition takes, and refuses options that are wrong. */
+export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable<Options> {
+  readonly name: string;
+  readonly #engine: LeasingEngine;
+  readonly #what: string;
+  readonly #leaseName: string;
+  readonly #options: LockOptions;
+  readonly #shareOf: (options: Options | undefined) => Share;
+
+  constructor(
+    engine: LeasingEngine,
+    kind: Kind,
+    name: string,
+    options: LockOptions,
+    shareOf: (options: Options | undefined) => Share,
+  ) {
+    const { capabilities } = engine.leases;
+    this.name = name;
+    this.#engine = engine;
+    this.#leaseName = leaseName(kind, name, capabilities.nameBytesMax);
+    this.#what = `the ${kind} "${name}"`;
+    this.#options = options;
+    this.#shareOf = shareOf;
+    // Wrong options are found when the lock is made, not when it is first wanted.
+    settingsOf(this.#what, capabilities, options);
+  }
+
+  async acquire(options?: Options): Promise<Lock> {
+    const settings = this.#settings(options);
+    const lock = await this.#request(settings, options);
+    if (lock === undefined) throw notAcquired(this.#what, settings.waitMs);
+    return lock;
+  }
+
+  async tryAcquire(options?: Options): Promise<Lock | undefined> {
+    return this.#request(this.#settings({ ...options, waitMs: options?.waitMs ?? 0 }), options);
+  }
+
+  use<Result>(work: (lock: Lock) => Promise<Result> | Result, options?: Options): Promise<Result> {
+    return useHold(this.#what, () => this.acquire(options), work);
+  }
+
+  async describe(): Promise<LeaseDescription> {
+    return { ...(await this.#engine.leases.describe(this.#leaseName)), name: this.name };
+  }
+
+  #settings(options: AcquireOptions | undefined): Settings {
+    return settingsOf(this.#what, this.#engine.leases.capabilities, this.#options, options);
+  }
+
+  async #request(settings: Settings, options: Options | undefined): Promise<Lock | undefined> {
+    const { weight, capacity } = this.#shareOf(options);
+    const what = this.#what;
+    const lease = await acquireLease(this.#engine, {
+      ...settings,
+      what,
+      name: this.#leaseName,
+      weight,
+      capacity,
+      signal: options?.signal,
+    });
+    if (lease === undefined) return undefined;
+    const held = new HeldLease(this.#engine, lease, { ...settings, what });
+    if (held.over !== undefined) {
+      // The answer came later than the lease lasts.
+      await held.release();
+      throw held.over;
+    }
+    return lockHandle(what, this.name, weight, held);
+  }
+}
