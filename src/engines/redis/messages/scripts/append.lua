@@ -2,6 +2,11 @@
 -- KEYS: the topics' settings (T); everything else is derived under their hash tag, see the parts.
 -- ARGV: how many batches, then the batches as append.part.lua says.
 -- Answers one item per batch, as append.part.lua says.
+
+-- include: partition.part.lua
+-- include: lane.part.lua
+-- include: append.part.lua
+
 local now = clock()
 local answers = {}
 local at = 2

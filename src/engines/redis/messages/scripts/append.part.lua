@@ -78,7 +78,8 @@ local function rememberBatch(batch, answer, now)
   local remembered = ''
   if tonumber(stored[1]) == batch.epoch then
     remembered = stored[3] or ''
-  elseif stored[1] then
+  elseif stored[1] and tonumber(call('HGET', key, 'e')) ~= batch.epoch then
+    -- A new epoch; another partition's batch in the same commit may have begun it already.
     call('DEL', key)
     stored[2] = false
   end
@@ -161,35 +162,31 @@ local function keptOf(topic, partitions)
   return total + delayed, delayed, sizes
 end
 
--- Settles the oldest messages of the fullest partition for every group until there is room.
+-- Settles the oldest messages for every group until there is room: the fullest partitions are brought down to one level.
 local function evict(topic, partitions, excess, now)
   local _, _, sizes = keptOf(topic, partitions)
-  local changed = {}
-  while excess > 0 do
-    local fullest, second = 0, 0
-    for number = 1, partitions - 1 do
-      if sizes[number].size > sizes[fullest].size then
-        second = sizes[fullest].size
-        fullest = number
-      elseif sizes[number].size > second then
-        second = sizes[number].size
-      end
-    end
-    local partition = sizes[fullest]
-    local count = math.min(excess, math.max(1, partition.size - second), partition.size)
-    if count == 0 then
-      break
-    end
-    partition.low = partition.low + count
-    partition.size = partition.size - count
-    excess = excess - count
-    changed[fullest] = partition.low
+  local fullest = {}
+  for number = 0, partitions - 1 do
+    fullest[#fullest + 1] = { number = number, low = sizes[number].low, size = sizes[number].size }
   end
-  for number, low in pairs(changed) do
-    for _, group in ipairs(call('HVALS', topic .. ':g')) do
-      settleAllBelow(topic, group, number, low)
+  table.sort(fullest, function(one, other)
+    return one.size > other.size or (one.size == other.size and one.number < other.number)
+  end)
+  local count, sum = 0, 0
+  while count < partitions and not (count > 0 and sum - count * fullest[count + 1].size >= excess) do
+    count = count + 1
+    sum = sum + fullest[count].size
+  end
+  local level = math.floor((sum - excess) / count)
+  for i = 1, count do
+    local evicted = math.min(excess, fullest[i].size - level)
+    if evicted > 0 then
+      excess = excess - evicted
+      for _, group in ipairs(call('HVALS', topic .. ':g')) do
+        settleAllBelow(topic, group, fullest[i].number, fullest[i].low + evicted)
+      end
+      trim(partitionOf(topic, tostring(fullest[i].number)), now)
     end
-    trim(partitionOf(topic, number), now)
   end
 end
 

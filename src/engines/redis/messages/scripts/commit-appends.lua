@@ -4,6 +4,12 @@
 -- ARGV: the change as commit.part.lua says, how many batches, and the batches as append.part.lua says.
 -- Answers {'lost'}, {'position', the next position}, {'batch', its number from 0, why it is refused, …}, or the lowest
 -- unsettled position.
+
+-- include: partition.part.lua
+-- include: lane.part.lua
+-- include: append.part.lua
+-- include: commit.part.lua
+
 local change, at = readChange(KEYS[1])
 local refusal = checkChange(KEYS[1], change)
 if refusal then

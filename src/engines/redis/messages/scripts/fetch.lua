@@ -1,8 +1,12 @@
+#!lua flags=allow-oom
 -- The next runs of a lane, from its owner's cursor on.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- ARGV: group number · partition · fence · cursor · how many messages · windowMax · how many bytes, about
 -- Answers {'lost'} when another grant, or none, holds the lane; else: the lowest unsettled position · the next position ·
 -- in how many ms the next delayed message is due, -1 when none is · runs as (id, instant of publishing, packed messages).
+
+-- include: partition.part.lua
+
 local topic, group, number, fence = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local cursor, limit, windowMax, bytesMax = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local key = topic .. ':g' .. group .. ':' .. number
@@ -60,7 +64,7 @@ if from > cursor then
   if from > (tonumber(fields[3]) or 0) then
     call('HSET', key, 'c', text(from))
   end
-elseif not partition.waiting then
+elseif cursor >= partition.next and not partition.waiting then
   call('HSET', partition.key, 'w', 1)
 end
 return answer

@@ -109,10 +109,14 @@ local function settleAllBelow(topic, group, number, position)
   end
 end
 
--- Puts a lane to a position, as if everything below and nothing above were settled.
+-- Puts a lane to a position, as if everything below and nothing above were settled; `nil`: it stays where it is. What was held
+-- is forgotten.
 local function moveLane(topic, group, number, position)
   local key = topic .. ':g' .. group .. ':' .. number
-  call('DEL', key .. ':b', key .. ':h')
-  call('HDEL', key, 'b', 'c', 's', 'x')
-  call('HSET', key, 'l', text(position))
+  call('UNLINK', key .. ':h')
+  if position then
+    call('UNLINK', key .. ':b')
+    call('HDEL', key, 'b')
+    call('HSET', key, 'l', text(position))
+  end
 end

@@ -199,3 +199,12 @@ local function trimWhenDue(partition, now)
     trim(partition, now)
   end
 end
+
+-- Each partition, with what is due in it appended.
+local function eachPartition(topic, now, visit)
+  for number = 0, tonumber(call('HGET', topic, 'n')) - 1 do
+    local partition = partitionOf(topic, tostring(number))
+    releaseDue(partition, now)
+    visit(partition)
+  end
+end

@@ -1,0 +1,300 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Held, Lane, LaneCommit, Stored } from "../../../contracts/messages.ts";
+import type { World } from "../../../world/world.ts";
+import type { Argument } from "../connection.ts";
+import { type CommitPath, type CommittingLane, LaneCommits } from "./lane-commits.ts";
+import { Run } from "./message-format.ts";
+import { numberOf, type Reply, refusalOf } from "./replies.ts";
+import * as scripts from "./scripts/scripts.ts";
+import { SettledBits } from "./settled-bits.ts";
+import type { Topic } from "./topics.ts";
+
+/** A waiting lane looks again at least this often, lest a notice was lost. */
+const pollMs = 1_000;
+/** About so much is fetched with one script. */
+const fetchBytesMax = 512 * 1024;
+
+/** What a lane asks of the membership that it was granted to. */
+export interface LaneHost extends CommitPath {
+  readonly world: World;
+  readonly windowMax: number;
+  /** Ends lanes whose session has surely ended, although nobody said so yet. */
+  checkSession(): void;
+  /** The owner has given the lane back, and everything it committed is decided. */
+  release(lane: LaneOwner): Promise<void>;
+  /** Redis says that the grant is superseded: there may be news for the member. */
+  superseded(lane: LaneOwner): void;
+}
+
+export interface Grant {
+  readonly place: Topic;
+  readonly group: string;
+  readonly groupNumber: number;
+  readonly partition: number;
+  readonly fence: number;
+}
+
+/** A lane under one grant. */
+export class LaneOwner implements Lane, CommittingLane {
+  readonly topic: string;
+  readonly group: string;
+  readonly partition: number;
+  readonly fence: bigint;
+  readonly held: readonly Held[];
+  readonly suspectBelow: bigint;
+
+  readonly place: Topic;
+  readonly grant: readonly Argument[];
+  readonly heldPositions: Set<number>;
+  low: number;
+  /** Released or lost. */
+  ended = false;
+
+  readonly #host: LaneHost;
+  readonly #revoked = new AbortController();
+  readonly #lost = new AbortController();
+  readonly #commits: LaneCommits;
+  readonly #before: SettledBits;
+  /** Positions at or beyond what was handed out that were settled under this grant all the same. */
+  readonly #settledAhead = new Set<number>();
+  readonly #runs: Run[] = [];
+  /** What is fetched from Redis next. */
+  #cursor: number;
+  /** Below it everything unsettled was handed out. */
+  #handedOut: number;
+  #fetching = false;
+  #filling: Promise<void> | undefined;
+  #nextDueMs = -1;
+  #wake: (() => void) | undefined;
+  /** How many times something happened that a waiting fetch may wait for. */
+  #news = 0;
+  #released: Promise<void> | undefined;
+
+  /** `opened`: what `open-lane.lua` answered. */
+  constructor(grant: Grant, opened: Reply, host: LaneHost) {
+    this.#host = host;
+    this.place = grant.place;
+    this.topic = grant.place.name;
+    this.group = grant.group;
+    this.partition = grant.partition;
+    this.fence = BigInt(grant.fence);
+    this.grant = [grant.groupNumber, grant.partition, grant.fence];
+    this.low = numberOf(opened[0]);
+    this.suspectBelow = BigInt(numberOf(opened[1]));
+    this.#before = new SettledBits(numberOf(opened[2]), opened[3] as Buffer);
+    this.held = readHeld(opened.slice(4));
+    this.heldPositions = new Set(this.held.map(({ position }) => Number(position)));
+    this.#cursor = this.low;
+    this.#handedOut = this.low;
+    this.#commits = new LaneCommits(this, host);
+  }
+
+  get revoked(): AbortSignal {
+    return this.#revoked.signal;
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  get name(): string {
+    return `lane ${this.topic}/${this.partition} of group ${this.group}`;
+  }
+
+  /** Something that a waiting fetch may wait for has happened. */
+  wake(): void {
+    this.#news += 1;
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  revoke(): void {
+    if (this.ended) return;
+    this.#revoked.abort(new TenonError("lost", `${this.name} was asked back; finish, commit and release it`));
+    this.wake();
+  }
+
+  /** Ends the grant from outside; `reason` is what everything under it gets from now on. */
+  lose(reason: TenonError): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.#runs.length = 0;
+    this.#lost.abort(reason);
+    this.wake();
+  }
+
+  superseded(): TenonError {
+    const reason = new TenonError(
+      "lost",
+      `${this.name} has passed on: fence ${this.fence} is superseded; ask for the next lane`,
+    );
+    this.lose(reason);
+    this.#host.superseded(this);
+    return reason;
+  }
+
+  async fetch(limit: number, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly Stored[]> {
+    const { signal } = options;
+    if (!(Number.isInteger(limit) && limit > 0)) {
+      throw new TenonError("invalid", `fetch needs a limit of at least 1, not ${limit}`);
+    }
+    if (this.#fetching)
+      throw new TenonError("conflict", `${this.name} is being fetched from; wait for that call first`);
+    this.#fetching = true;
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        this.#throwIfEnded();
+        const messages = this.#take(limit);
+        if (messages.length > 0) return messages;
+        const news = this.#news;
+        const full = this.#cursor >= this.low + this.#host.windowMax;
+        if (!full) await this.#unlessAborted(this.#fill(limit), signal);
+        this.#throwIfEnded();
+        if (this.#runs.length === 0 || full) await this.#change(news, signal);
+      }
+    } finally {
+      this.#fetching = false;
+    }
+  }
+
+  commit(change: LaneCommit): Promise<void> {
+    try {
+      this.#throwIfEnded();
+      return this.#commits.add(change);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  settled(positions: readonly number[], low: number): void {
+    for (const position of positions) if (position >= this.#handedOut) this.#settledAhead.add(position);
+    if (low <= this.low) return;
+    this.low = low;
+    this.wake();
+  }
+
+  release(): Promise<void> {
+    this.#released ??= this.#giveBack();
+    return this.#released;
+  }
+
+  /** Takes nothing more on; resolves when what was committed is decided. */
+  async stop(): Promise<void> {
+    this.ended = true;
+    this.wake();
+    await this.#commits.idle();
+  }
+
+  async #giveBack(): Promise<void> {
+    if (this.ended) return;
+    await this.stop();
+    await this.#host.release(this);
+  }
+
+  #throwIfEnded(): void {
+    if (!this.ended) this.#host.checkSession();
+    if (!this.ended) return;
+    if (this.#lost.signal.aborted) throw this.#lost.signal.reason;
+    throw new TenonError("lost", `${this.name} was released; ask the membership for the next lane`);
+  }
+
+  /** The next unsettled messages from what was fetched from Redis, within the window. */
+  #take(limit: number): Stored[] {
+    const messages: Stored[] = [];
+    const end = this.low + this.#host.windowMax;
+    for (let run = this.#runs[0]; run !== undefined && messages.length < limit; run = this.#runs[0]) {
+      const stop = Math.min(run.end, end);
+      while (run.position < stop && messages.length < limit) {
+        if (this.#isNews(run.position)) messages.push(run.read());
+        else run.skip();
+      }
+      this.#handedOut = Math.max(this.#handedOut, run.position);
+      if (run.position < run.end) break;
+      this.#runs.shift();
+    }
+    return messages;
+  }
+
+  #isNews(position: number): boolean {
+    if (position < this.low || position < this.#handedOut || this.#before.has(position)) return false;
+    return this.#settledAhead.size === 0 || !this.#settledAhead.delete(position);
+  }
+
+  /** Fetches from Redis. An aborted call leaves what comes to the next one. */
+  #fill(limit: number): Promise<void> {
+    this.#filling ??= this.#runFetch(limit).finally(() => {
+      this.#filling = undefined;
+    });
+    return this.#filling;
+  }
+
+  async #runFetch(limit: number): Promise<void> {
+    const { connection, windowMax } = this.#host;
+    this.#cursor = Math.max(this.#cursor, this.low);
+    const args = [...this.grant, this.#cursor, limit, windowMax, fetchBytesMax];
+    const reply = (await connection.run(scripts.fetch, [this.place.key], args)) as Reply;
+    if (this.ended) return;
+    if (refusalOf(reply) === "lost") {
+      this.superseded();
+      return;
+    }
+    this.low = Math.max(this.low, numberOf(reply[0]));
+    this.#nextDueMs = numberOf(reply[2]);
+    for (let i = 3; i < reply.length; i += 3) {
+      const run = new Run(reply[i] as Buffer, reply[i + 1] as Buffer, reply[i + 2] as Buffer);
+      this.#runs.push(run);
+      this.#cursor = run.end;
+    }
+  }
+
+  /** Waits for the promise, though not beyond an abort. */
+  async #unlessAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+    if (signal === undefined) return promise;
+    let abort: (() => void) | undefined;
+    const aborted = new Promise<void>((_, reject) => {
+      abort = () => reject(signal.reason);
+      signal.addEventListener("abort", abort, { once: true });
+    });
+    try {
+      await Promise.race([promise, aborted]);
+    } finally {
+      signal.removeEventListener("abort", abort!);
+    }
+  }
+
+  /** Waits for news, for a delayed message's instant, or for a while. */
+  #change(news: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.ended || this.#news !== news || signal?.aborted) {
+        resolve();
+        return;
+      }
+      const waitMs = this.#nextDueMs >= 0 ? Math.min(this.#nextDueMs, pollMs) : pollMs;
+      const cancel = this.#host.world.timers.schedule(waitMs, () => this.wake());
+      const wake = () => {
+        cancel();
+        signal?.removeEventListener("abort", wake);
+        if (this.#wake === wake) this.#wake = undefined;
+        resolve();
+      };
+      this.#wake = wake;
+      signal?.addEventListener("abort", wake, { once: true });
+    });
+  }
+}
+
+function readHeld(items: Reply): Held[] {
+  const held: Held[] = [];
+  for (let i = 0; i < items.length; i += 2) {
+    const [failures, deliveries, dueAt] = (items[i + 1] as Buffer).toString("latin1").split(" ").map(Number);
+    held.push({
+      position: BigInt((items[i] as Buffer).toString("latin1")),
+      failures: failures!,
+      deliveries: deliveries!,
+      dueAt: dueAt!,
+    });
+  }
+  return held.sort((a, b) => (a.position < b.position ? -1 : 1));
+}

@@ -1,0 +1,161 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type { MessageHeaders, NewMessage, Stored } from "../../../contracts/messages.ts";
+
+/**
+ * How a message is packed within a run; little endian:
+ *
+ *     flags u8 · [key length u16] · [id length u8] · [headers length u32] · body length u32 · key · id · headers · body
+ *
+ * Headers are JSON text.
+ */
+const flag = { key: 1, id: 2, headers: 4 } as const;
+
+/** How many bytes the string takes in UTF-8. Short ASCII strings, the usual keys, are counted without a native call. */
+export function utf8Length(text: string): number {
+  if (text.length > 64) return Buffer.byteLength(text);
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return Buffer.byteLength(text);
+  return text.length;
+}
+
+export function packHeaders(headers: MessageHeaders): Buffer {
+  return Buffer.from(JSON.stringify(headers));
+}
+
+/** What a message takes when its headers take `headersBytes` (-1: it has none). */
+export function packedBytes(message: NewMessage, headersBytes: number): number {
+  let bytes = 5 + message.body.length;
+  if (message.key !== undefined) bytes += 2 + utf8Length(message.key);
+  if (message.id !== undefined) bytes += 1 + utf8Length(message.id);
+  if (headersBytes >= 0) bytes += 4 + headersBytes;
+  return bytes;
+}
+
+/** Packs a message at `start` and answers the position behind it. */
+export function packMessage(buffer: Buffer, start: number, message: NewMessage, headers: Buffer | undefined): number {
+  const { key, id, body } = message;
+  let at = start + 1;
+  let flags = 0;
+  let keyLength = 0;
+  let idLength = 0;
+  if (key !== undefined) {
+    flags |= flag.key;
+    keyLength = utf8Length(key);
+    at = buffer.writeUInt16LE(keyLength, at);
+  }
+  if (id !== undefined) {
+    flags |= flag.id;
+    idLength = utf8Length(id);
+    at = buffer.writeUInt8(idLength, at);
+  }
+  if (headers !== undefined) {
+    flags |= flag.headers;
+    at = buffer.writeUInt32LE(headers.length, at);
+  }
+  at = buffer.writeUInt32LE(body.length, at);
+  buffer[start] = flags;
+  if (key !== undefined) at = writeText(buffer, at, key, keyLength);
+  if (id !== undefined) at = writeText(buffer, at, id, idLength);
+  if (headers !== undefined) {
+    buffer.set(headers, at);
+    at += headers.length;
+  }
+  buffer.set(body, at);
+  return at + body.length;
+}
+
+function writeText(buffer: Buffer, at: number, text: string, length: number): number {
+  if (length === text.length && length <= 32) {
+    for (let i = 0; i < length; i++) buffer[at + i] = text.charCodeAt(i);
+  } else buffer.write(text, at, length, "utf8");
+  return at + length;
+}
+
+/** A run as it came from Redis, and how far it was read. Bodies are parts of its bytes. */
+export class Run {
+  /** The position behind its last message. */
+  readonly end: number;
+  /** The position of the message that is read next. */
+  position: number;
+  readonly #publishedAt: number;
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(id: Buffer, publishedAt: Buffer, bytes: Buffer) {
+    const [end, count] = id.toString("latin1").split("-");
+    this.end = Number(end);
+    this.position = this.end - Number(count);
+    this.#publishedAt = Number(publishedAt.toString("latin1"));
+    this.#bytes = bytes;
+  }
+
+  /** Goes past one message without making anything of it. */
+  skip(): void {
+    const bytes = this.#bytes;
+    const flags = this.#flags();
+    let at = this.#at + 1;
+    let length = 0;
+    if (flags & flag.key) {
+      length += bytes.readUInt16LE(at);
+      at += 2;
+    }
+    if (flags & flag.id) {
+      length += bytes.readUInt8(at);
+      at += 1;
+    }
+    if (flags & flag.headers) {
+      length += bytes.readUInt32LE(at);
+      at += 4;
+    }
+    length += bytes.readUInt32LE(at);
+    this.#goTo(at + 4 + length);
+  }
+
+  read(): Stored {
+    const bytes = this.#bytes;
+    const flags = this.#flags();
+    let at = this.#at + 1;
+    let keyLength = 0;
+    let idLength = 0;
+    let headersLength = 0;
+    if (flags & flag.key) {
+      keyLength = bytes.readUInt16LE(at);
+      at += 2;
+    }
+    if (flags & flag.id) {
+      idLength = bytes.readUInt8(at);
+      at += 1;
+    }
+    if (flags & flag.headers) {
+      headersLength = bytes.readUInt32LE(at);
+      at += 4;
+    }
+    const bodyLength = bytes.readUInt32LE(at);
+    at += 4;
+    const position = BigInt(this.position);
+    const key = flags & flag.key ? bytes.toString("utf8", at, (at += keyLength)) : undefined;
+    const id = flags & flag.id ? bytes.toString("utf8", at, (at += idLength)) : undefined;
+    const headers =
+      flags & flag.headers
+        ? (JSON.parse(bytes.toString("utf8", at, (at += headersLength))) as MessageHeaders)
+        : undefined;
+    const end = at + bodyLength;
+    this.#goTo(end);
+    return { position, key, body: bytes.subarray(at, end), headers, id, publishedAt: this.#publishedAt };
+  }
+
+  #flags(): number {
+    if (this.#at + 5 > this.#bytes.length) throw unreadable(this.position);
+    return this.#bytes[this.#at]!;
+  }
+
+  #goTo(at: number): void {
+    if (at > this.#bytes.length) throw unreadable(this.position);
+    this.#at = at;
+    this.position += 1;
+  }
+}
+
+function unreadable(position: number): TenonError {
+  const text = `the message at position ${position} is not what was written; something else writes under this engine's prefix, or Redis lost data`;
+  return new TenonError("corrupt", text, { fields: { position } });
+}

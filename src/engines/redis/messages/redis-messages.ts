@@ -1,0 +1,178 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type {
+  Batch,
+  JoinOptions,
+  Membership,
+  MessageCapabilities,
+  MessageEngine,
+  SeekTarget,
+  TopicDeclaration,
+  TopicDescription,
+} from "../../../contracts/messages.ts";
+import type { World } from "../../../world/world.ts";
+import type { Connection } from "../connection.ts";
+import { Appends } from "./appends.ts";
+import { Member } from "./membership.ts";
+import { checkName } from "./names.ts";
+import { engineClosed, groupNotFound, type Reply, refusalOf } from "./replies.ts";
+import * as scripts from "./scripts/scripts.ts";
+import { targetArguments } from "./targets.ts";
+import { partitionsMax, type Topic, Topics } from "./topics.ts";
+
+export interface MessageSettings {
+  /** What the keys begin with. */
+  readonly prefix: string;
+  readonly world: World;
+  readonly survives: MessageCapabilities["survives"];
+}
+
+const agreementBytesMax = 1_024;
+/** How long closing may take to give lanes back when Redis does not answer. */
+const closeMs = 2_000;
+
+/** The `messages` contract on Redis. */
+export class RedisMessages implements MessageEngine {
+  readonly capabilities: MessageCapabilities;
+  readonly #connection: Connection;
+  readonly #world: World;
+  readonly #topics: Topics;
+  readonly #appends: Appends;
+  readonly #members = new Set<Member>();
+  #closing: Promise<void> | undefined;
+
+  constructor(connection: Connection, { prefix, world, survives }: MessageSettings) {
+    this.#connection = connection;
+    this.#world = world;
+    this.capabilities = {
+      survives,
+      deduplicate: "id",
+      delay: true,
+      delayLatenessMs: 1_000,
+      replay: true,
+      fence: true,
+      orderAfterCrash: true,
+      // Topics of several families lie in several slots of a cluster.
+      atomic: !connection.isCluster,
+      messageBytesMax: 4 * 1024 * 1024,
+      keyBytesMax: 65_535,
+      partitionsMax,
+      batchBytesMax: 8 * 1024 * 1024,
+    };
+    this.#topics = new Topics(connection, prefix);
+    this.#appends = new Appends(connection, this.#topics, this.capabilities);
+  }
+
+  async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
+    this.#throwIfClosed("declaring a topic");
+    await this.#topics.declare(topic, declaration);
+  }
+
+  async topics(): Promise<readonly string[]> {
+    this.#throwIfClosed("listing the topics");
+    return this.#topics.names();
+  }
+
+  async remove(topic: string): Promise<void> {
+    this.#throwIfClosed("removing a topic");
+    await this.#topics.remove(topic);
+  }
+
+  async removeGroup(topic: string, group: string): Promise<void> {
+    this.#throwIfClosed("removing a group");
+    await this.#topics.removeGroup(topic, group);
+  }
+
+  async describe(topic: string): Promise<TopicDescription> {
+    this.#throwIfClosed("describing a topic");
+    return this.#topics.describe(topic);
+  }
+
+  append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    if (this.#closing !== undefined) return Promise.reject(engineClosed("appending"));
+    return this.#appends.append(batch);
+  }
+
+  async join(name: string, group: string, options: JoinOptions): Promise<Membership> {
+    this.#throwIfClosed("joining a group");
+    checkName("group", group);
+    checkJoin(options);
+    const target = targetArguments(name, options.from ?? "now");
+    const join = async (topic: Topic) => {
+      const member = new Member(this.#path(), topic, {
+        group,
+        options,
+        target,
+        left: (left) => this.#members.delete(left),
+      });
+      this.#members.add(member);
+      try {
+        const reply = await member.join();
+        if (refusalOf(reply) === "gone") this.#members.delete(member);
+        else if (this.#closing !== undefined) await member.close(engineClosed("joining a group"));
+        return { member, reply };
+      } catch (error) {
+        this.#members.delete(member);
+        throw error;
+      }
+    };
+    let joined: Member | undefined;
+    await this.#topics.during(name, async (topic) => {
+      const { member, reply } = await join(topic);
+      joined = member;
+      return reply;
+    });
+    this.#throwIfClosed("joining a group");
+    return joined!;
+  }
+
+  async seek(name: string, group: string, to: SeekTarget): Promise<void> {
+    this.#throwIfClosed("seeking");
+    const target = targetArguments(name, to);
+    const reply = await this.#topics.during(name, ({ key, family }) => {
+      return this.#connection.run(scripts.seek, [key, family.counters], [group, ...target]) as Promise<Reply>;
+    });
+    if (refusalOf(reply) === "group") throw groupNotFound(name, group);
+  }
+
+  /** Gives every lane back, as far as Redis answers soon. The connection stays open. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const reason = engineClosed("this");
+    const closed = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
+    const done = new AbortController();
+    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
+    await Promise.race([closed, overdue]);
+    done.abort();
+  }
+
+  #path() {
+    return {
+      connection: this.#connection,
+      topics: this.#topics,
+      appends: this.#appends,
+      capabilities: this.capabilities,
+      world: this.#world,
+    };
+  }
+
+  #throwIfClosed(what: string): void {
+    if (this.#closing !== undefined) throw engineClosed(what);
+  }
+}
+
+function checkJoin({ sessionMs, revokeMs, windowMax, agreement = "" }: JoinOptions): void {
+  if (!(sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1)) {
+    throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
+  }
+  const bytes = Buffer.byteLength(agreement);
+  if (bytes > agreementBytesMax) {
+    throw new TenonError(
+      "invalid",
+      `what the members of a group agree on may take ${agreementBytesMax} bytes, not ${bytes}`,
+    );
+  }
+}
