@@ -17,10 +17,10 @@ export const joinDefaults: JoinOptions = { sessionMs: 10_000, revokeMs: 10_000, 
 /** A topic of one partition with one group, `group`, unless said otherwise. */
 export async function declared(
   engine: MessagesEngine,
-  options: { topic?: string; partitions?: number; groups?: readonly string[] } = {},
+  options: { topic?: string; partitions?: number; groups?: readonly string[]; retentionMs?: number } = {},
 ): Promise<string> {
-  const { topic = "orders", partitions = 1, groups = ["group"] } = options;
-  await engine.messages.declare(topic, { partitions, groups });
+  const { topic = "orders", partitions = 1, groups = ["group"], retentionMs } = options;
+  await engine.messages.declare(topic, { partitions, groups, retentionMs });
   return topic;
 }
 

@@ -63,7 +63,7 @@ export const positionCases: readonly MessageCase[] = [
     needs: needsReplay,
     async run({ engine }) {
       const { messages, world } = engine;
-      await declared(engine);
+      await declared(engine, { retentionMs: 3_600_000 });
       const positions = (await append(engine, "orders", ...numbered(4))) as bigint[];
       const first = await soleLane(engine, "orders");
       await fetched(world, first.lane, 4);

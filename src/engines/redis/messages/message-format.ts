@@ -132,15 +132,15 @@ export class Run {
     const bodyLength = bytes.readUInt32LE(at);
     at += 4;
     const position = BigInt(this.position);
-    const key = flags & flag.key ? bytes.toString("utf8", at, (at += keyLength)) : undefined;
-    const id = flags & flag.id ? bytes.toString("utf8", at, (at += idLength)) : undefined;
-    const headers =
-      flags & flag.headers
-        ? (JSON.parse(bytes.toString("utf8", at, (at += headersLength))) as MessageHeaders)
-        : undefined;
-    const end = at + bodyLength;
+    const idAt = at + keyLength;
+    const headersAt = idAt + idLength;
+    const bodyAt = headersAt + headersLength;
+    const end = bodyAt + bodyLength;
+    const key = flags & flag.key ? bytes.toString("utf8", at, idAt) : undefined;
+    const id = flags & flag.id ? bytes.toString("utf8", idAt, headersAt) : undefined;
+    const headers = flags & flag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), this.position) : undefined;
     this.#goTo(end);
-    return { position, key, body: bytes.subarray(at, end), headers, id, publishedAt: this.#publishedAt };
+    return { position, key, body: bytes.subarray(bodyAt, end), headers, id, publishedAt: this.#publishedAt };
   }
 
   #flags(): number {
@@ -152,6 +152,14 @@ export class Run {
     if (at > this.#bytes.length) throw unreadable(this.position);
     this.#at = at;
     this.position += 1;
+  }
+}
+
+function readHeaders(bytes: Buffer, position: number): MessageHeaders {
+  try {
+    return JSON.parse(bytes.toString("utf8")) as MessageHeaders;
+  } catch {
+    throw unreadable(position);
   }
 }
 

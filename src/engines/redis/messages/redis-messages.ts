@@ -164,15 +164,13 @@ export class RedisMessages implements MessageEngine {
   }
 }
 
-function checkJoin({ sessionMs, revokeMs, windowMax, agreement = "" }: JoinOptions): void {
+function checkJoin({ sessionMs, revokeMs, windowMax, ephemeral, from, agreement = "" }: JoinOptions): void {
   if (!(sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1)) {
     throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
   }
-  const bytes = Buffer.byteLength(agreement);
-  if (bytes > agreementBytesMax) {
-    throw new TenonError(
-      "invalid",
-      `what the members of a group agree on may take ${agreementBytesMax} bytes, not ${bytes}`,
-    );
+  if (ephemeral === true && from !== undefined && from !== "now") {
+    throw new TenonError("invalid", 'an ephemeral group starts "now"; leave `from` out');
   }
+  if (typeof agreement === "string" && Buffer.byteLength(agreement) <= agreementBytesMax) return;
+  throw new TenonError("invalid", `an agreement of a group's members is text of at most ${agreementBytesMax} bytes`);
 }
