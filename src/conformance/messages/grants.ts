@@ -159,7 +159,7 @@ export const grantCases: readonly MessageCase[] = [
       await declared(engine, { partitions: 2 });
       await declared(engine, { topic: "invoices" });
       for (const partition of [0, 1]) await engine.messages.append(batch("orders", ["a", "b"], { partition }));
-      const zombie = await join(engine, "orders", "group", { revokeMs: 50 });
+      const zombie = await join(engine, "orders", "group", { revokeMs: 500 });
       const before = await lanes(world, zombie, 2);
       const positions = new Map<Lane, readonly bigint[]>();
       for (const lane of before) {
