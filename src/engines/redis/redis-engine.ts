@@ -1,0 +1,88 @@
+import { TenonError } from "../../contracts/errors.ts";
+import type { KeyValueEngine } from "../../contracts/key-value.ts";
+import type { MessageEngine } from "../../contracts/messages.ts";
+import type { World } from "../../world/world.ts";
+import type { RedisClient } from "./clients.ts";
+import { RedisKeyValues } from "./key-values/redis-key-values.ts";
+import { RedisMessages } from "./messages/redis-messages.ts";
+import { RedisConnection } from "./redis-connection.ts";
+import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
+
+/** Redis as an engine; see docs/redis.md. */
+export interface RedisEngine extends AsyncDisposable {
+  readonly name: "redis";
+  readonly world: World;
+  readonly messages: MessageEngine;
+  readonly keyValue: KeyValueEngine;
+  /** What the server's settings mean, as they were when the engine connected. */
+  readonly requirements: readonly Requirement[];
+  /** Aborts when the engine was closed. An outage does not end it. */
+  readonly ended: AbortSignal;
+  /** Gives every lane back and closes the connections; takes a few seconds at most, also when the server does not answer. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface EngineSettings {
+  readonly world: World;
+  readonly connect: () => RedisClient;
+  readonly prefix: string;
+  readonly keyValueTag: string;
+  readonly survives: Survives | undefined;
+  readonly commandTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+}
+
+export class ConnectedEngine implements RedisEngine {
+  readonly name = "redis";
+  readonly world: World;
+  readonly messages: RedisMessages;
+  readonly keyValue: RedisKeyValues;
+  readonly requirements: readonly Requirement[];
+  readonly #connection: RedisConnection;
+  readonly #ended = new AbortController();
+  #closing: Promise<void> | undefined;
+
+  static async open(settings: EngineSettings): Promise<ConnectedEngine> {
+    const connection = await RedisConnection.open(settings);
+    try {
+      return new ConnectedEngine(settings, connection, await readRequirements(connection, settings.survives));
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  private constructor(settings: EngineSettings, connection: RedisConnection, state: ServerState) {
+    const { world, prefix, keyValueTag } = settings;
+    const { survives, requirements } = state;
+    this.world = world;
+    this.requirements = requirements;
+    this.#connection = connection;
+    this.messages = new RedisMessages(connection, { world, prefix, survives });
+    this.keyValue = new RedisKeyValues(connection, { world, prefix, tag: keyValueTag, survives });
+    for (const { setting, value, ok, meaning } of requirements) {
+      world.log.log(ok ? "debug" : "info", `Redis: ${setting} is ${value ?? "not to be read"}`, { meaning });
+    }
+  }
+
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const reason = new TenonError("closed", "the Redis engine was closed");
+    this.keyValue.close(reason);
+    await this.messages.close();
+    this.#ended.abort(reason);
+    await this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
