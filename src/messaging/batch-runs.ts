@@ -4,6 +4,7 @@ import type { Cancel } from "../world/world.ts";
 import type { ConsumeOptions } from "./consumer.ts";
 import { type BatchContext, type BatchMessage, DeliveredBatch, DeliveredMessage } from "./context.ts";
 import type { Delivery } from "./delivery.ts";
+import { isExpired } from "./expiry.ts";
 import type { LaneWorker } from "./lane-worker.ts";
 import { countOption, durationOption } from "./options.ts";
 import { Ring } from "./ring.ts";
@@ -151,13 +152,18 @@ export class BatchRuns<T> implements Runs {
     this.#timer?.();
     this.#timer = undefined;
     const batch = new Batch<T>(this.#host);
+    let expired = false;
     for (const first of gathered) {
       if (!first.owner.isActive) continue;
       if (first.owner.isPaused) first.owner.park(first);
-      else this.#join(batch, first);
+      else if (isExpired(first)) {
+        expired = true;
+        this.#host.outcomes.expired(first);
+      } else this.#join(batch, first);
     }
     const firsts = batch.entries.length;
-    if (firsts === 0) return false;
+    // What stood behind one that expired may be ready now.
+    if (firsts === 0) return expired;
     for (let index = 0; index < firsts; index += 1) this.#joinFollowers(batch, batch.entries[index]!.delivery);
     if (batch.entries.length > firsts) batch.entries.sort(inStoredOrder);
     this.#host.takeSlot();
@@ -317,6 +323,7 @@ function mayFollow(delivery: Delivery | undefined): delivery is Delivery {
     delivery.failures === 0 &&
     delivery.dueAt === 0 &&
     !delivery.suspect &&
+    !isExpired(delivery) &&
     !delivery.owner.isForOthers(delivery.stored)
   );
 }

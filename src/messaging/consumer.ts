@@ -9,6 +9,7 @@ import { LaneWorker } from "./lane-worker.ts";
 import { type Detection, LaneLosses } from "./loss-detector.ts";
 import { deadTopicOf, redriveGroup, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
+import type { GivenUpHandler, WhenExpired } from "./outcomes.ts";
 import { type RetryOptions, retryPolicy } from "./retry-policy.ts";
 import type { RunHost, Runs } from "./runs.ts";
 
@@ -60,7 +61,7 @@ export interface Consumer extends AsyncDisposable {
   resume(partitions?: readonly number[]): void;
   /** Delivers nothing more, lets running handlers end, commits what they settled, and leaves the group. Idempotent. */
   close(): Promise<void>;
-  /** Resolves when it was closed; rejects when it ended because the engine closed. */
+  /** Resolves when it was closed; rejects when it ended because the engine closed, or its topic or group was removed (`not-found`). */
   readonly closed: Promise<void>;
 }
 
@@ -76,7 +77,10 @@ export interface ConsumerParts {
   /** How the handler is called. */
   readonly runs: (host: RunHost) => Runs;
   readonly lossDetection: Detection | undefined;
+  readonly whenExpired: WhenExpired;
   readonly options: ConsumeOptions;
+  /** The group is this member's alone and ends with it: it has no retry topic and no dead letters. */
+  readonly givenUp?: GivenUpHandler | undefined;
 }
 
 /** A revoked lane is given back after `drainTimeoutMs`; the engine waits so much longer for the last commit. */
@@ -86,6 +90,36 @@ const centuryMs = 100 * 365 * 24 * 3_600_000;
 /** Declares what the group needs, joins it, and starts to deliver. */
 export async function startConsumer(parts: ConsumerParts): Promise<GroupConsumer> {
   const { engine, topic, group, partitions, options } = parts;
+  const { consumer, join } = prepared(parts);
+  // Both before the first message is seen, so that whoever fails has somewhere to go and every member finds it.
+  await engine.declare(deadTopicOf(topic, group), { partitions: 1, groups: [redriveGroup] });
+  await engine.declare(retryTopicOf(topic, group), { partitions, groups: [group] });
+  options.signal?.throwIfAborted();
+  consumer.take(await engine.join(topic, group, join));
+  try {
+    const { sessionMs, revokeMs, windowMax } = join;
+    if (engine.capabilities.delay) {
+      consumer.take(await engine.join(retryTopicOf(topic, group), group, { sessionMs, revokeMs, windowMax }));
+    }
+    options.signal?.throwIfAborted();
+  } catch (error) {
+    await consumer.close();
+    throw error;
+  }
+  return consumer;
+}
+
+/** Makes a group that ends with its only member, and starts to deliver. */
+export async function startEphemeralConsumer(parts: ConsumerParts): Promise<GroupConsumer> {
+  const { consumer, join } = prepared(parts);
+  consumer.take(await parts.engine.join(parts.topic, parts.group, { ...join, ephemeral: true }));
+  if (!parts.options.signal?.aborted) return consumer;
+  await consumer.close();
+  throw parts.options.signal.reason;
+}
+
+function prepared(parts: ConsumerParts): { readonly consumer: GroupConsumer; readonly join: JoinOptions } {
+  const { options } = parts;
   const concurrency = countOption("concurrency", options.concurrency, 64);
   const windowMax = countOption("windowMax", options.windowMax, 10_000);
   const drainTimeoutMs = durationOption("drainTimeoutMs", options.drainTimeoutMs, 30_000);
@@ -103,21 +137,10 @@ export async function startConsumer(parts: ConsumerParts): Promise<GroupConsumer
     sessionMs: durationOption("sessionMs", options.sessionMs, 10_000),
     revokeMs: drainTimeoutMs + revokeMarginMs,
     windowMax,
+    from: options.from,
+    agreement: filter?.fingerprint,
   };
-  // Both before the first message is seen, so that whoever fails has somewhere to go and every member finds it.
-  await engine.declare(deadTopicOf(topic, group), { partitions: 1, groups: [redriveGroup] });
-  await engine.declare(retryTopicOf(topic, group), { partitions, groups: [group] });
-  options.signal?.throwIfAborted();
-  const { from } = options;
-  consumer.take(await engine.join(topic, group, { ...join, from, agreement: filter?.fingerprint }));
-  try {
-    if (engine.capabilities.delay) consumer.take(await engine.join(retryTopicOf(topic, group), group, join));
-    options.signal?.throwIfAborted();
-  } catch (error) {
-    await consumer.close();
-    throw error;
-  }
-  return consumer;
+  return { consumer, join };
 }
 
 type Settings = Pick<
@@ -146,6 +169,7 @@ export class GroupConsumer implements Consumer {
 
   constructor(parts: ConsumerParts, settings: Settings) {
     const { engine, world, topic, group, contentType, runs, partitions, lossDetection: detection } = parts;
+    const { whenExpired, givenUp } = parts;
     this.topic = topic;
     this.group = group;
     this.#partitionCount = partitions;
@@ -164,7 +188,9 @@ export class GroupConsumer implements Consumer {
       group,
       contentType,
       runs,
-      delay: engine.capabilities.delay,
+      delay: engine.capabilities.delay && givenUp === undefined,
+      whenExpired,
+      givenUp,
       engineClosed: (error) => this.#fail(error),
       losses: (lane) =>
         detection && lane.topic === topic
@@ -241,6 +267,7 @@ export class GroupConsumer implements Consumer {
         if (this.#stopped.signal.aborted) return;
         const failure = asTenonError(error, "Waiting for a partition failed.");
         if (failure.code === "closed") return this.#fail(failure);
+        if (failure.code === "not-found") return this.#removed(failure);
         this.#log("warn", "waiting for a partition failed; it is repeated", failure);
         const pauseMs = engineBackoffMs(failures, this.#world.random.float());
         await this.#world.timers.sleep(pauseMs, options).catch(() => {});
@@ -274,20 +301,39 @@ export class GroupConsumer implements Consumer {
 
   /** The engine has closed: nothing can be committed any more. */
   #fail(error: TenonError): void {
-    if (this.#failed || (this.#stopped.signal.aborted && this.#workers.size === 0)) return;
-    this.#failed = true;
-    this.#stopped.abort();
-    this.#over.abort();
-    this.#dispatcher.stop();
     const { topic, group } = this;
     const failure = new TenonError(
       "closed",
       `The consumer of topic "${topic}", group "${group}" ended because the engine closed. What it had not settled is delivered again by the next one.`,
       { fields: { topic, group }, cause: error },
     );
+    this.#endWith(failure, "the consumer ended because the engine closed");
+  }
+
+  /** Nobody can go on where this consumer stops: its progress is gone with its group. */
+  #removed(error: TenonError): void {
+    const { topic, group } = this;
+    const failure = new TenonError(
+      "not-found",
+      `The consumer of topic "${topic}", group "${group}" ended because the group is gone: it or its topic was removed, or it was this session's own and the session ended. Consume anew.`,
+      { fields: { topic, group }, cause: error },
+    );
+    if (!this.#endWith(failure, "the consumer ended because its group is gone")) return;
+    for (const membership of this.#memberships) {
+      membership.leave().catch((leaving: unknown) => this.#log("warn", "leaving the group failed", leaving));
+    }
+  }
+
+  #endWith(failure: TenonError, message: string): boolean {
+    if (this.#failed || (this.#stopped.signal.aborted && this.#workers.size === 0)) return false;
+    this.#failed = true;
+    this.#stopped.abort();
+    this.#over.abort();
+    this.#dispatcher.stop();
     for (const worker of [...this.#workers]) worker.end(failure);
-    this.#log("error", "the consumer ended because the engine closed", error);
+    this.#log("error", message, failure.cause);
     this.#rejectClosed(failure);
+    return true;
   }
 
   #log(level: "warn" | "error", message: string, error: unknown): void {

@@ -1,6 +1,6 @@
 import type { MessageHeaders } from "../contracts/messages.ts";
 import type { Delivery } from "./delivery.ts";
-import { idHeader, publishedHeaders, tagHeader } from "./headers.ts";
+import { expiresAtHeader, idHeader, publishedHeaders, tagHeader } from "./headers.ts";
 
 /** What a handler learns of its message beside the value. */
 export interface MessageContext {
@@ -18,6 +18,8 @@ export interface MessageContext {
   readonly position: bigint;
   /** ms since the epoch by the engine's clock. */
   readonly publishedAt: number;
+  /** When it stops being worth delivering, ms since the epoch. */
+  readonly expiresAt: number | undefined;
   /** 1 + the recorded failures of this message's handler in this group. */
   readonly attempt: number;
   /**
@@ -112,6 +114,11 @@ export class DeliveryContext extends Abortable implements MessageContext {
 
   get publishedAt(): number {
     return this.#delivery.origin.publishedAt;
+  }
+
+  get expiresAt(): number | undefined {
+    const expiresAt = this.#delivery.stored.headers?.[expiresAtHeader];
+    return expiresAt === undefined ? undefined : Number(expiresAt);
   }
 
   get fence(): bigint {

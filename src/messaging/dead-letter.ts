@@ -4,6 +4,7 @@ import type { Delivery } from "./delivery.ts";
 import {
   copiedHeaders,
   deadAtHeader,
+  expiresAtHeader,
   failuresHeader,
   idHeader,
   originPartitionHeader,
@@ -80,5 +81,7 @@ function headersOf(delivery: Delivery): Record<string, string> {
   };
   const id = stored.id ?? stored.headers?.[idHeader];
   if (id !== undefined) headers[idHeader] = id;
+  const expiresAt = stored.headers?.[expiresAtHeader];
+  if (expiresAt !== undefined) headers[expiresAtHeader] = expiresAt;
   return headers;
 }

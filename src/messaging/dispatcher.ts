@@ -2,10 +2,11 @@ import type { TenonError } from "../contracts/errors.ts";
 import type { Lane } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import type { Delivery } from "./delivery.ts";
+import { isExpired } from "./expiry.ts";
 import type { HeaderPredicate } from "./filter.ts";
 import type { LaneHost, LaneWorker } from "./lane-worker.ts";
 import type { LaneLosses } from "./loss-detector.ts";
-import { Outcomes } from "./outcomes.ts";
+import { type GivenUpHandler, Outcomes, type WhenExpired } from "./outcomes.ts";
 import type { RetryPolicy } from "./retry-policy.ts";
 import { RetrySchedule } from "./retry-schedule.ts";
 import { Ring } from "./ring.ts";
@@ -24,8 +25,12 @@ export interface DispatcherOptions {
   readonly abandonAfterMs: number;
   readonly drainTimeoutMs: number;
   readonly retry: RetryPolicy;
-  /** Whether the engine can delay messages, so that keyless ones may wait elsewhere. */
+  /** Whether keyless messages may wait elsewhere, which needs an engine that can delay messages. */
   readonly delay: boolean;
+  /** What becomes of messages that expired before they were delivered. */
+  readonly whenExpired: WhenExpired;
+  /** Instead of the dead letters, where the group has none. */
+  readonly givenUp: GivenUpHandler | undefined;
   readonly engineClosed: (error: TenonError) => void;
   readonly laneEnded: (worker: LaneWorker) => void;
   readonly passes: HeaderPredicate | undefined;
@@ -88,13 +93,21 @@ export class Dispatcher implements LaneHost, RunHost {
   recorded(delivery: Delivery): void {
     const { owner } = delivery;
     if (owner.isActive && !owner.isPaused) {
-      this.#runs.run(delivery);
+      if (isExpired(delivery)) this.#endUnmade(delivery);
+      else this.#runs.run(delivery);
       return;
     }
     delivery.state = "returning";
     this.freeSlot(delivery);
     owner.handlerEnded();
     owner.takeBack(delivery);
+  }
+
+  /** It expired while its delivery was recorded. */
+  #endUnmade(delivery: Delivery): void {
+    this.freeSlot(delivery);
+    delivery.owner.handlerEnded();
+    this.outcomes.expired(delivery);
   }
 
   turnCame(delivery: Delivery): void {
@@ -166,7 +179,10 @@ export class Dispatcher implements LaneHost, RunHost {
 
   #begin(delivery: Delivery): void {
     if (delivery.owner.isPaused) delivery.owner.park(delivery);
-    else if (delivery.suspect) this.#startSuspect(delivery);
+    else if (isExpired(delivery)) {
+      if (this.#alone === delivery) this.#alone = undefined;
+      this.outcomes.expired(delivery);
+    } else if (delivery.suspect) this.#startSuspect(delivery);
     else this.#runs.take(delivery);
   }
 

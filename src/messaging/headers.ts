@@ -19,6 +19,8 @@ export const groupHeader = "tenon-group";
 export const idHeader = "tenon-id";
 /** What the publisher called its kind. */
 export const tagHeader = "tenon-tag";
+/** The instant from which on it is not delivered, ms since the epoch. */
+export const expiresAtHeader = "tenon-expires-at";
 /** Producer and number of a message within its partition, for the loss detector. Copies carry none. */
 export const numberHeader = "tenon-number";
 

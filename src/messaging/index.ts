@@ -18,15 +18,20 @@ export type {
   SeekTarget,
   TopicDescription,
 } from "../contracts/messages.ts";
+export { type CreateOptions, type TopicAdministration, topicAdministration } from "./administration.ts";
 export type { BatchHandler, ConsumeBatchOptions } from "./batch-runs.ts";
+export type { BroadcastOptions, GivenUpMessage } from "./broadcast.ts";
 export type { ConsumeOptions, Consumer } from "./consumer.ts";
 export type { BatchContext, BatchMessage, MessageContext } from "./context.ts";
+export type { TopicCreation } from "./creation.ts";
 export { DeadLetter } from "./dead-letter.ts";
 export type { DeadLetterEntry, DeadLetters } from "./dead-letters.ts";
+export type { Expiry } from "./expiry.ts";
 export type { HeaderTest, MessageFilter } from "./filter.ts";
 export type { Handler } from "./handler-runs.ts";
 export type { Interceptor, OutgoingMessage } from "./interceptors.ts";
 export type { Loss, LossDetection } from "./loss-detector.ts";
+export type { WhenExpired } from "./outcomes.ts";
 export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
 export type { PublishEntry } from "./publisher.ts";

@@ -33,4 +33,14 @@ export function retryTopicOf(topic: string, group: string): string {
   return `${topic}..${group}..retry`;
 }
 
+/** Topics that Tenon keeps for itself. */
+export function isInternal(topic: string): boolean {
+  return topic.includes("..");
+}
+
+/** How the names of all internal topics begin that belong to a topic, or to one of its groups. */
+export function internalPrefix(topic: string, group?: string): string {
+  return group === undefined ? `${topic}..` : `${topic}..${group}..`;
+}
+
 export const redriveGroup = "redrive";

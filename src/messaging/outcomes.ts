@@ -10,9 +10,17 @@ export interface OutcomesOptions {
   readonly group: string;
   readonly contentType: string;
   readonly retry: RetryPolicy;
-  /** Whether the engine can delay messages, so that keyless ones may wait elsewhere. */
+  /** Whether keyless messages may wait elsewhere, which needs an engine that can delay messages. */
   readonly delay: boolean;
+  readonly whenExpired: WhenExpired;
+  readonly givenUp: GivenUpHandler | undefined;
 }
+
+/** What becomes of a message that expired before it was delivered. */
+export type WhenExpired = "deadLetter" | "drop";
+
+/** Takes a message that no retry will help, before it is settled. */
+export type GivenUpHandler = (delivery: Delivery, reason: string) => void;
 
 /** A keyless message that waits longer than this waits in the retry topic, where it holds nothing back. */
 const retryInLaneMsMax = 60_000;
@@ -48,7 +56,20 @@ export class Outcomes {
     else this.bury(delivery, undecodableReason(this.#options.contentType, error));
   }
 
+  /** It will not be delivered any more. */
+  expired(delivery: Delivery): void {
+    if (this.#options.whenExpired === "deadLetter") this.bury(delivery, "expired");
+    else delivery.owner.settle(delivery);
+  }
+
   bury(delivery: Delivery, reason: string): void {
+    const { givenUp } = this.#options;
+    if (givenUp !== undefined) {
+      this.#log("error", "a message was given up", delivery, reason);
+      givenUp(delivery, reason);
+      delivery.owner.settle(delivery);
+      return;
+    }
     this.#log("error", "a message became a dead letter", delivery, reason);
     delivery.owner.move(delivery, "dead", deadLetterOf(delivery, reason, this.#options.world.clock.now()));
   }

@@ -1,6 +1,7 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageCapabilities, MessageHeaders, NewMessage } from "../contracts/messages.ts";
-import { reservedPrefix, tagHeader } from "./headers.ts";
+import type { Expiry } from "./expiry.ts";
+import { expiresAtHeader, reservedPrefix, tagHeader } from "./headers.ts";
 
 /** How one message is published. */
 export interface PublishOptions extends MessageOptions {
@@ -10,7 +11,7 @@ export interface PublishOptions extends MessageOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-export interface MessageOptions {
+export interface MessageOptions extends Expiry {
   /** Messages with equal keys are handled in order, one at a time. The empty string is a key. */
   readonly key?: string | undefined;
   /** Stored once within 2 minutes, where the engine deduplicates by id. At most 255 bytes of UTF-8. */
@@ -172,6 +173,13 @@ export function dueAtOf(
 }
 
 /** What is stored with the message: the publisher's headers, and what Tenon keeps among them. */
-export function storedHeaders({ headers, tag }: MessageOptions): MessageHeaders | undefined {
-  return tag === undefined ? headers : { ...headers, [tagHeader]: tag };
+export function storedHeaders(
+  { headers, tag }: MessageOptions,
+  expiresAt: string | undefined,
+): MessageHeaders | undefined {
+  if (tag === undefined && expiresAt === undefined) return headers;
+  const stored: Record<string, string> = { ...headers };
+  if (tag !== undefined) stored[tagHeader] = tag;
+  if (expiresAt !== undefined) stored[expiresAtHeader] = expiresAt;
+  return stored;
 }

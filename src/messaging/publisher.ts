@@ -2,7 +2,9 @@ import type { Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageCapabilities, NewMessage } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
+import { expiresAtOf } from "./expiry.ts";
 import { partitionOf } from "./hash.ts";
+import { expiresAtHeader } from "./headers.ts";
 import type { PublishChain } from "./interceptors.ts";
 import { durationOption } from "./options.ts";
 import type { Receipt } from "./partition-queue.ts";
@@ -105,7 +107,8 @@ export class Publisher<T> {
     return this.#chain!(outgoing, () => {
       const changed = { ...options, headers };
       const sizeBytes = measure(this.#topic, this.#limits, message.body, changed);
-      return this.#producer.send(partition, { ...message, headers: storedHeaders(changed) }, sizeBytes, sending);
+      const stored = storedHeaders(changed, message.headers?.[expiresAtHeader]);
+      return this.#producer.send(partition, { ...message, headers: stored }, sizeBytes, sending);
     });
   }
 
@@ -126,9 +129,11 @@ export class Publisher<T> {
   #message(body: Uint8Array, options: MessageOptions | undefined): NewMessage {
     if (options === undefined) return { body, key: undefined, headers: undefined, id: undefined, dueAt: undefined };
     const { key, id } = options;
-    const headers = storedHeaders(options);
     const delayed = options.delayMs !== undefined || options.dueAt !== undefined;
     const dueAt = delayed ? dueAtOf(this.#topic, this.#limits, options, this.#world.clock.now()) : undefined;
+    const expires = options.expiresAt !== undefined || options.ttlMs !== undefined;
+    const expiresAt = expires ? expiresAtOf(this.#topic, options, dueAt, this.#world.clock.now()) : undefined;
+    const headers = storedHeaders(options, expiresAt === undefined ? undefined : String(expiresAt));
     return { body, key, headers, id, dueAt };
   }
 

@@ -2,8 +2,17 @@ import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.t
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
+import { partitionsDefault } from "./administration.ts";
 import { type BatchHandler, BatchRuns, batchLimits, type ConsumeBatchOptions } from "./batch-runs.ts";
-import { type ConsumeOptions, type Consumer, type GroupConsumer, startConsumer } from "./consumer.ts";
+import { type BroadcastOptions, broadcastRetry, givenUpHandler } from "./broadcast.ts";
+import {
+  type ConsumeOptions,
+  type Consumer,
+  type GroupConsumer,
+  startConsumer,
+  startEphemeralConsumer,
+} from "./consumer.ts";
+import { checkCreation, ensureTopic, type TopicCreation } from "./creation.ts";
 import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
 import { type Handler, HandlerRuns } from "./handler-runs.ts";
 import {
@@ -16,6 +25,7 @@ import {
 import { type Detection, type LossDetection, lossDetection } from "./loss-detector.ts";
 import { checkName, retryTopicOf } from "./names.ts";
 import { countOption, durationOption } from "./options.ts";
+import type { GivenUpHandler, WhenExpired } from "./outcomes.ts";
 import type { Receipt } from "./partition-queue.ts";
 import { Producer } from "./producer.ts";
 import { messageBytes, type PublishOptions } from "./publication.ts";
@@ -27,6 +37,8 @@ import type { RunHost, Runs } from "./runs.ts";
 export interface MessagingEngine {
   readonly messages: MessageEngine;
   readonly world: World;
+  /** What `create` is for topics that do not say; `"ifMissing"` when left out. */
+  readonly topicCreation?: TopicCreation | undefined;
 }
 
 export interface TopicSettings {
@@ -36,6 +48,20 @@ export interface TopicSettings {
   readonly groups?: readonly string[] | undefined;
   /** How long a message is kept after every group has settled it; the engine's default when left out. */
   readonly retentionMs?: number | undefined;
+  /**
+   * Whether using the topic makes it. With `"never"` it must have been created by `topicAdministration`, whose settings count, and using it
+   * before is refused (`not-found`). The engine's `topicCreation` when left out, and `"ifMissing"` when that says nothing.
+   */
+  readonly create?: TopicCreation | undefined;
+  /** How many unsettled messages the topic keeps, delayed ones included; no limit when left out. */
+  readonly countMax?: number | undefined;
+  /**
+   * What happens to a batch that would exceed `countMax`: it is refused (`overloaded`; when left out), or the oldest messages of the fullest
+   * partition are settled for every group, unhandled.
+   */
+  readonly whenFull?: "refuse" | "evict" | undefined;
+  /** What becomes of a message that expires before it is delivered to a consumer made here: a dead letter (when left out), or nothing. */
+  readonly whenExpired?: WhenExpired | undefined;
   /**
    * A name that stays across restarts, with an epoch that grows: a process with a lower epoch can publish no more.
    * Left out, every topic object is a producer of its own.
@@ -75,7 +101,10 @@ export interface Lag {
 
 export interface Topic<T> extends AsyncDisposable {
   readonly name: string;
-  /** Makes the topic and its groups; the first `publish` or `consume` does it too. `conflict` for another partition count. */
+  /**
+   * Makes the topic and its groups, or with `create: "never"` sees that they are there; the first `publish` or `consume` does it too.
+   * `conflict` for another partition count.
+   */
   declare(): Promise<void>;
   /** Resolves when the message is as durable as `engine.messages.capabilities.survives` says. */
   publish(value: T, options?: PublishOptions): Promise<Receipt>;
@@ -91,6 +120,12 @@ export interface Topic<T> extends AsyncDisposable {
   consume(group: string, handler: Handler<T>, options?: ConsumeOptions): Promise<Consumer>;
   /** The same with a handler that gets up to `batchCountMax` messages at a time, and answers for each of them. */
   consumeBatch(group: string, handler: BatchHandler<T>, options?: ConsumeBatchOptions): Promise<Consumer>;
+  /**
+   * The handler gets every message that is published from now on, whatever others get: this member is a group of its own, which ends with it, or with
+   * its session (then `closed` rejects with `not-found`, and what came meanwhile is missed). Nothing of it stays behind: a message that its
+   * handler fails for good is logged, given to `onGivenUp`, and forgotten.
+   */
+  broadcast(handler: Handler<T>, options?: BroadcastOptions<T>): Promise<Consumer>;
   describe(): Promise<TopicDescription>;
   /** `not-found` when the group was never declared. */
   lag(group: string): Promise<Lag>;
@@ -106,8 +141,6 @@ export function topic<T>(engine: MessagingEngine, name: string, options: TopicOp
   return new EngineTopic(engine, name, options);
 }
 
-const defaultPartitions = 8;
-
 class EngineTopic<T> implements Topic<T> {
   readonly name: string;
   readonly #engine: MessageEngine;
@@ -115,6 +148,8 @@ class EngineTopic<T> implements Topic<T> {
   readonly #codec: Codec<T>;
   readonly #partitions: number;
   readonly #settings: TopicSettings;
+  readonly #creation: TopicCreation;
+  readonly #whenExpired: WhenExpired;
   readonly #producer: Producer;
   readonly #publisher: Publisher<T>;
   readonly #interceptors: readonly Interceptor<T>[];
@@ -130,8 +165,10 @@ class EngineTopic<T> implements Topic<T> {
     this.#engine = engine.messages;
     this.#world = engine.world;
     this.#settings = options;
+    this.#creation = checkCreation(options.create ?? engine.topicCreation ?? "ifMissing");
+    this.#whenExpired = checkWhenExpired(options.whenExpired ?? "deadLetter");
     this.#codec = codecOf(name, options);
-    this.#partitions = countOption("partitions", options.partitions, defaultPartitions);
+    this.#partitions = countOption("partitions", options.partitions, partitionsDefault);
     const { partitionsMax } = this.#engine.capabilities;
     if (this.#partitions > partitionsMax) {
       throw new TenonError("invalid", `partitions is ${this.#partitions}; the engine allows at most ${partitionsMax}.`);
@@ -156,7 +193,11 @@ class EngineTopic<T> implements Topic<T> {
         1,
         this.#engine.capabilities.batchBytesMax,
       ),
-      batchCountMax: countOption("batchCountMax", options.batchCountMax, 4_096),
+      // A batch is taken whole or refused whole: a larger one would never fit.
+      batchCountMax: Math.min(
+        countOption("batchCountMax", options.batchCountMax, 4_096),
+        countOption("countMax", options.countMax, Number.MAX_SAFE_INTEGER),
+      ),
       numbered: this.#lossDetection !== undefined,
     });
     this.#publisher = new Publisher({
@@ -205,17 +246,33 @@ class EngineTopic<T> implements Topic<T> {
     );
   }
 
+  async broadcast(handler: Handler<T>, options: BroadcastOptions<T> = {}): Promise<Consumer> {
+    checkHandler(handler);
+    const { onGivenUp, ...consuming } = options;
+    const givenUp = givenUpHandler(onGivenUp, this.#codec, this.#world);
+    const whole = interceptedHandler(this.#interceptors, handler);
+    return await this.#consume(
+      `broadcast-${this.#world.random.uuid()}`,
+      { ...consuming, retry: broadcastRetry(options.retry) },
+      1,
+      (host) => new HandlerRuns(host, this.#codec, whole),
+      givenUp,
+    );
+  }
+
   async #consume(
     group: string,
     options: ConsumeOptions,
     batchCountMax: number,
     runs: (host: RunHost) => Runs,
+    givenUp?: GivenUpHandler,
   ): Promise<Consumer> {
     checkName("group", group);
     this.#refuseWhenClosed();
     options.signal?.throwIfAborted();
     await this.#declare();
-    const consumer = await startConsumer({
+    const start = givenUp === undefined ? startConsumer : startEphemeralConsumer;
+    const consumer = await start({
       engine: this.#engine,
       world: this.#world,
       topic: this.name,
@@ -225,6 +282,8 @@ class EngineTopic<T> implements Topic<T> {
       batchCountMax,
       runs,
       lossDetection: this.#lossDetection,
+      whenExpired: this.#whenExpired,
+      givenUp,
       options,
     });
     if (this.#closing !== undefined) {
@@ -315,9 +374,10 @@ class EngineTopic<T> implements Topic<T> {
   }
 
   async #declareOnce(): Promise<void> {
-    const { groups, retentionMs } = this.#settings;
+    const { groups, retentionMs, countMax, whenFull } = this.#settings;
+    const declaration = { partitions: this.#partitions, groups, retentionMs, countMax, whenFull };
     try {
-      await this.#engine.declare(this.name, { partitions: this.#partitions, groups, retentionMs });
+      await ensureTopic(this.#engine, this.name, this.#creation, declaration);
     } catch (error) {
       this.#declared = undefined;
       throw error;
@@ -349,6 +409,11 @@ function codecOf<T>(name: string, options: TopicOptions<T>): Codec<T> {
 
 function checkHandler(handler: unknown): void {
   if (typeof handler !== "function") throw new TenonError("invalid", "The handler must be a function.");
+}
+
+function checkWhenExpired(whenExpired: WhenExpired): WhenExpired {
+  if (whenExpired === "deadLetter" || whenExpired === "drop") return whenExpired;
+  throw new TenonError("invalid", `whenExpired is "deadLetter" or "drop", not ${JSON.stringify(whenExpired)}.`);
 }
 
 function checkProducer(producer: TopicSettings["producer"]): void {
