@@ -25,6 +25,8 @@ export interface EmbeddedEngine extends AsyncDisposable {
   readonly name: "embedded" | "memory";
   readonly world: World;
   readonly messages: MessageEngine;
+  /** Whether using a topic creates it, for topics that do not say. */
+  readonly topicCreation: "ifMissing" | "never";
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
   /** Aborts when the engine has ended, by `close` or by a failing disk; the reason says which. */
@@ -42,6 +44,7 @@ export interface EngineSettings {
   readonly durability: "sync" | "async";
   readonly survives: "nothing" | "process" | "machine";
   readonly retentionMs: number;
+  readonly topicCreation: EmbeddedEngine["topicCreation"];
   readonly sizeBytesMax: number;
   readonly segmentBytes: number | undefined;
   readonly reserveBytes: number | undefined;
@@ -51,6 +54,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   readonly name: EmbeddedEngine["name"];
   readonly world: World;
   readonly messages: EmbeddedMessages;
+  readonly topicCreation: EmbeddedEngine["topicCreation"];
   readonly keyValue: KeyValueStore;
   readonly leases: EmbeddedLeases;
   readonly cleaner: Cleaner;
@@ -83,6 +87,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   private constructor(settings: EngineSettings, lock: DiskLock) {
     this.name = settings.name;
     this.world = settings.world;
+    this.topicCreation = settings.topicCreation;
     this.#lock = lock;
     this.#core = new Core(settings.world, settings.directory, settings.sizeBytesMax);
     this.#store = new MessageStore(this.#core);

@@ -16,6 +16,11 @@ export interface EmbeddedOptions {
   readonly durability?: "sync" | "async" | undefined;
   /** How long messages are kept after every group has settled them, where their topic does not say; 1 hour if left out. */
   readonly retentionMs?: number | undefined;
+  /**
+   * Whether using a topic creates it, where the topic does not say: `"ifMissing"` if left out. `"never"` is for production: there a misspelt name is
+   * an error (`not-found`), and topics are made by `topicAdministration`.
+   */
+  readonly topicCreation?: "ifMissing" | "never" | undefined;
   /** The journal's size from which on growth is refused with `overloaded`; no limit but the disk's if left out. */
   readonly sizeBytesMax?: number | undefined;
   /** The size at which a segment of the journal is sealed; 64 MiB if left out. */
@@ -68,6 +73,12 @@ function open(
       new TenonError("invalid", `durability is "sync" or "async", not ${JSON.stringify(durability)}`),
     );
   }
+  const { topicCreation = "ifMissing" } = options;
+  if (topicCreation !== "ifMissing" && topicCreation !== "never") {
+    return Promise.reject(
+      new TenonError("invalid", `topicCreation is "ifMissing" or "never", not ${JSON.stringify(topicCreation)}`),
+    );
+  }
   const survives = name === "memory" ? "nothing" : durability === "sync" ? "machine" : "process";
   const { segmentBytes, reserveBytes } = options;
   return JournaledEngine.open({
@@ -77,6 +88,7 @@ function open(
     durability,
     survives,
     retentionMs,
+    topicCreation,
     sizeBytesMax,
     segmentBytes,
     reserveBytes,
