@@ -15,7 +15,8 @@ export interface LeaseEngine {
    *
    * A holder that already owns the name gets the same grant again, with the same token and its full time to live: so an acquisition
    * whose reply was lost (`outcome: "unknown"`) is repeated, or released, under the same holder. `conflict` when it owns it with
-   * another weight or capacity.
+   * another weight or capacity. A request that is repeated while it waits shares its place in the queue; so it may be asked by several, each with
+   * its own `waitMs` and `signal`.
    *
    * Granted when what is held and the request's weight fit into the request's capacity. Where `capabilities.fifo`, those who wait are granted in the
    * order of their requests: nobody overtakes, a lighter request neither. One that stops waiting (`waitMs`, `signal`, or its
@@ -34,14 +35,17 @@ export interface LeaseEngine {
    */
   renew(lease: Lease, ttlMs?: number): Promise<Lease>;
 
-  /** Gives up what the holder owns of the name, and wakes those who wait. No error when it owns nothing any more. Durable when it resolves. */
+  /**
+   * Gives up what the holder owns of the name, or its place among those who wait for it, and wakes those who wait. No error when it
+   * has nothing any more. Durable when it resolves.
+   */
   release(name: string, holder: string): Promise<void>;
 
   /** As of one instant; a name that nobody ever asked for has no holders and nobody waiting. */
   describe(name: string): Promise<LeaseDescription>;
 
   /**
-   * First the present state, then the state after each change of its holders. Changes may be merged; the last state is never left out. The end of a
+   * First the present state, then the state after each change of its holders; a renewal alone is none. Changes may be merged; the last state is never left out. The end of a
    * time to live shows at most `capabilities.expiryLatenessMs` late. Ends when the signal aborts; throws `closed` when the engine closes.
    */
   watch(name: string, options?: { readonly signal?: AbortSignal | undefined }): AsyncIterable<LeaseDescription>;

@@ -2,7 +2,8 @@
  * What an engine must do to carry rates: decisions about how often something may happen, atomic over all processes that ask, by the engine's clock.
  *
  * A decision reads and changes the state of one key in one step, and that state goes by itself when the key is as good as unused. Keys of
- * different rules share nothing. Every failure is a `TenonError`; engines do not retry, and one that fails with
+ * different types of rules share nothing. When a key's rule gets another `limit`, `queueMax` or `burst`, what was counted stays; with other figures it
+ * may be forgotten. When the engine's clock is set back, what was counted stays for as long as if it had just happened. Every failure is a `TenonError`; engines do not retry, and one that fails with
  * `outcome: "unknown"` may have been counted.
  */
 export interface RateEngine {
@@ -10,7 +11,8 @@ export interface RateEngine {
 
   /**
    * Takes `count` units of the key if the rule allows. A refusal takes nothing, unless the rule counts refusals.
-   * `invalid` for a rule with figures that make no sense, or a count that the rule could never allow.
+   * `invalid` for a rule with figures that make no sense (limits, lengths in milliseconds, `cells` and `queueMax` are whole numbers), or a count that the
+   * rule could never allow: it is a whole number of at least 1; of a token bucket, any number above 0.
    */
   decide(key: string, rule: RateRule, count: number): Promise<RateDecision>;
 
@@ -36,7 +38,11 @@ export interface RateCapabilities {
   readonly logLimitMax: number;
 }
 
-/** `countRefusals`: a refused request counts like an allowed one, so that who keeps hammering stays out. Left out: it does not. */
+/**
+ * A unit taken at `t` is counted up to `t + windowMs`, that instant excluded.
+ *
+ * `countRefusals`: a refused request counts like an allowed one, so that who keeps hammering stays out. Left out: it does not.
+ */
 export type RateRule =
   /** At most `limit` in each window of `windowMs` since the epoch. Around an edge, twice that within one `windowMs`. */
   | {
@@ -64,7 +70,10 @@ export type RateRule =
       readonly windowMs: number;
       readonly countRefusals?: boolean | undefined;
     }
-  /** A queue that is left at `ratePerSecond`, evenly: `delayMs` says when. At most `queueMax` units wait; more are refused. */
+  /**
+   * A queue that is left at `ratePerSecond`, evenly: `delayMs` says when. At most `queueMax` units wait, beside the one that may go on at once; more are
+   * refused. A request of several units goes on when the last of them leaves.
+   */
   | { readonly type: "leakyBucket"; readonly ratePerSecond: number; readonly queueMax: number }
   /** At most `burst` + `ratePerSecond` × t in any t seconds. A new key has the full burst. */
   | { readonly type: "tokenBucket"; readonly ratePerSecond: number; readonly burst: number };

@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
+import type { RateEngine } from "../../contracts/rates.ts";
 import type { DiskLock, World } from "../../world/world.ts";
 import { Cleaner } from "./cleaner.ts";
 import { Core } from "./core.ts";
@@ -17,6 +18,7 @@ import { replayGrant, replayLaneCommit, replaySeek } from "./messages/lanes.ts";
 import { EmbeddedMessages } from "./messages/message-engine.ts";
 import { MessageStore } from "./messages/message-store.ts";
 import { replayGroup, replaySettings, replayTopic } from "./messages/topic-records.ts";
+import { EmbeddedRates } from "./rates/rate-engine.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot, writeSnapshot } from "./snapshot.ts";
 
@@ -29,6 +31,7 @@ export interface EmbeddedEngine extends AsyncDisposable {
   readonly topicCreation: "ifMissing" | "never";
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
+  readonly rates: RateEngine;
   /** Aborts when the engine has ended, by `close` or by a failing disk; the reason says which. */
   readonly ended: AbortSignal;
   /** How many bytes the journal takes on the disk. */
@@ -57,6 +60,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   readonly topicCreation: EmbeddedEngine["topicCreation"];
   readonly keyValue: KeyValueStore;
   readonly leases: EmbeddedLeases;
+  readonly rates: EmbeddedRates;
   readonly cleaner: Cleaner;
   readonly #store: MessageStore;
   /** What leases and rates keep. */
@@ -99,10 +103,11 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
       inlineBytesMax: Number.POSITIVE_INFINITY,
       footerBytesMax: Number.POSITIVE_INFINITY,
       expiry: "forgotten",
-      listener: {},
+      listener: { removed: (key) => this.rates.removed(key) },
     });
     this.#stores = [this.keyValue.entries, this.#states];
     this.leases = new EmbeddedLeases(this.#core, this.#states, settings.survives);
+    this.rates = new EmbeddedRates(this.#core, this.#states, settings.survives);
     this.cleaner = new Cleaner(this.#core, this.#store, this.#stores, settings.sizeBytesMax);
   }
 
@@ -112,6 +117,11 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
 
   get sizeBytes(): number {
     return this.#core.journal.sizeBytes;
+  }
+
+  /** How many entries leases and rates keep. */
+  get stateCount(): number {
+    return this.#states.size;
   }
 
   async #check(): Promise<void> {
@@ -128,6 +138,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.keyValue.start();
     this.#states.start();
     this.leases.start();
+    this.rates.start();
     this.cleaner.start();
   }
 

@@ -78,6 +78,10 @@ export class EntryStore {
     return this.#entries.get(key);
   }
 
+  get size(): number {
+    return this.#entries.size;
+  }
+
   all(): IterableIterator<StoredEntry> {
     return this.#entries.values();
   }

@@ -1,0 +1,83 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type { ConcurrencyRule, RateCapabilities, RateRule } from "../../../contracts/rates.ts";
+import { utf8Length } from "../cursor.ts";
+
+/** Refuses a rule whose figures make no sense, and a count that it could never allow. */
+export function checkRule(rule: RateRule, count: number, capabilities: RateCapabilities): void {
+  const type = rule?.type;
+  switch (type) {
+    case "fixedWindow":
+      checkWindow(rule);
+      break;
+    case "slidingWindow":
+      checkWindow(rule);
+      checkWhole(type, "cells", rule.cells, 2, 1_000);
+      break;
+    case "slidingLog":
+      checkWindow(rule);
+      checkWhole(type, "limit", rule.limit, 1, capabilities.logLimitMax);
+      break;
+    case "leakyBucket":
+      checkRate(type, rule.ratePerSecond);
+      checkWhole(type, "queueMax", rule.queueMax, 0);
+      break;
+    case "tokenBucket":
+      checkRate(type, rule.ratePerSecond);
+      if (!(rule.burst >= 1 && rule.burst <= Number.MAX_SAFE_INTEGER)) {
+        throw wrong(type, "burst", rule.burst, "a finite number of at least 1");
+      }
+      break;
+    default:
+      throw new TenonError("invalid", `there is no rate rule of the type ${JSON.stringify(type)}`);
+  }
+  const whole = type !== "tokenBucket";
+  const countMax = countMaxOf(rule);
+  if (count > 0 && count <= countMax && (!whole || Number.isInteger(count))) return;
+  const wanted = `${whole ? "a whole number from 1" : "more than 0"}, and at most ${countMax}`;
+  throw new TenonError("invalid", `a ${type} rule can never allow ${count} units; ask for ${wanted}`, {
+    fields: { type, countMax },
+  });
+}
+
+export function checkConcurrency(rule: ConcurrencyRule, capabilities: RateCapabilities): void {
+  if (rule?.type !== "concurrency") {
+    throw new TenonError("invalid", `permits need a rule of the type "concurrency", not ${JSON.stringify(rule?.type)}`);
+  }
+  checkWhole(rule.type, "limit", rule.limit, 1, capabilities.logLimitMax);
+  checkWhole(rule.type, "holdMs", rule.holdMs, 1);
+}
+
+/** Keys and permits: text that UTF-8 can give back, within its limit. */
+export function checkKey(what: "key" | "permit", text: string, bytesMax: number): void {
+  if (typeof text !== "string")
+    throw new TenonError("invalid", `a ${what} must be a string, not of type ${typeof text}`);
+  const bytes = utf8Length(text);
+  if (bytes === 0 || bytes > bytesMax) {
+    throw new TenonError("invalid", `a ${what} of ${bytes} bytes is not within 1 to ${bytesMax}`);
+  }
+  if (!text.isWellFormed()) throw new TenonError("invalid", `a ${what} is not well-formed Unicode; encode it first`);
+}
+
+function countMaxOf(rule: RateRule): number {
+  if (rule.type === "tokenBucket") return rule.burst;
+  return rule.type === "leakyBucket" ? rule.queueMax + 1 : rule.limit;
+}
+
+function checkWindow({ type, limit, windowMs }: Extract<RateRule, { readonly windowMs: number }>): void {
+  checkWhole(type, "limit", limit, 1);
+  checkWhole(type, "windowMs", windowMs, 1);
+}
+
+function checkRate(type: string, ratePerSecond: number): void {
+  if (ratePerSecond > 0 && ratePerSecond < Number.POSITIVE_INFINITY) return;
+  throw wrong(type, "ratePerSecond", ratePerSecond, "a finite number above 0");
+}
+
+function checkWhole(type: string, figure: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): void {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return;
+  throw wrong(type, figure, value, `a whole number from ${min} to ${max}`);
+}
+
+function wrong(type: string, figure: string, value: number, wanted: string): TenonError {
+  return new TenonError("invalid", `${figure} of a ${type} rule must be ${wanted}, not ${value}`, { fields: { type } });
+}
