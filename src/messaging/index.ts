@@ -31,6 +31,7 @@ export type { HeaderTest, MessageFilter } from "./filter.ts";
 export type { Handler } from "./handler-runs.ts";
 export type { Interceptor, OutgoingMessage } from "./interceptors.ts";
 export type { Loss, LossDetection } from "./loss-detector.ts";
+export type { LostMessage, OneWayCounts } from "./one-way.ts";
 export type { WhenExpired } from "./outcomes.ts";
 export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";

@@ -40,7 +40,7 @@ interface Waiter {
 }
 
 /** Memory that a buffered message costs beyond its bytes; counted so that tiny messages are bounded too. */
-const overheadBytes = 128;
+export const overheadBytes = 128;
 /** Expired publishers are looked for at most this often. */
 const sweepGapMs = 10;
 

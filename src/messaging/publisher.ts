@@ -6,9 +6,10 @@ import { expiresAtOf } from "./expiry.ts";
 import { partitionOf } from "./hash.ts";
 import { expiresAtHeader } from "./headers.ts";
 import type { PublishChain } from "./interceptors.ts";
+import type { OneWay } from "./one-way.ts";
 import { durationOption } from "./options.ts";
 import type { Receipt } from "./partition-queue.ts";
-import type { Producer, Sending } from "./producer.ts";
+import { overheadBytes, type Producer, type Sending } from "./producer.ts";
 import { dueAtOf, type MessageOptions, measure, type PublishOptions, storedHeaders } from "./publication.ts";
 
 export interface PublishEntry<T> extends MessageOptions {
@@ -59,6 +60,18 @@ export class Publisher<T> {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** Throws for what is wrong with the message itself; whatever becomes of it later is the one-way's. */
+  publishOneWay(oneWay: OneWay<T>, value: T, options: MessageOptions | undefined): boolean {
+    const body = this.#encode(value);
+    const sizeBytes = measure(this.#topic, this.#limits, body, options);
+    const message = this.#message(body, options);
+    const partition = this.#partitionOf(options);
+    return oneWay.publish(value, sizeBytes + overheadBytes, () => {
+      if (this.#chain !== undefined) return this.#sendThrough(value, options ?? {}, message, partition, undefined);
+      return this.#producer.send(partition, message, sizeBytes);
+    });
   }
 
   async publishMany(

@@ -24,11 +24,12 @@ import {
 } from "./interceptors.ts";
 import { type Detection, type LossDetection, lossDetection } from "./loss-detector.ts";
 import { checkName, retryTopicOf } from "./names.ts";
+import { type LostMessage, OneWay, type OneWayCounts } from "./one-way.ts";
 import { countOption, durationOption } from "./options.ts";
 import type { GivenUpHandler, WhenExpired } from "./outcomes.ts";
 import type { Receipt } from "./partition-queue.ts";
 import { Producer } from "./producer.ts";
-import { messageBytes, type PublishOptions } from "./publication.ts";
+import { type MessageOptions, messageBytes, type PublishOptions } from "./publication.ts";
 import { topicClosed } from "./publish-errors.ts";
 import { type PublishEntry, Publisher } from "./publisher.ts";
 import type { RunHost, Runs } from "./runs.ts";
@@ -71,6 +72,8 @@ export interface TopicSettings {
   readonly publishTimeoutMs?: number | undefined;
   /** What may wait for the engine before `publish` waits for room; 32 MiB when left out. */
   readonly bufferBytesMax?: number | undefined;
+  /** What `publishOneWay` may have waiting for the engine; `bufferBytesMax` when left out. */
+  readonly oneWayBytesMax?: number | undefined;
   /** 1 MiB when left out, the engine's `batchBytesMax` at most; a larger message is a batch of its own. */
   readonly batchBytesMax?: number | undefined;
   /** 4,096 when left out. */
@@ -83,6 +86,8 @@ export interface TopicSettings {
 export type TopicOptions<T> = TopicSettings & {
   /** Stand around publishing and around handlers; the first is the outermost. */
   readonly interceptors?: readonly Interceptor<T>[] | undefined;
+  /** Told of each message of `publishOneWay` that was refused, or is not known to be stored. */
+  readonly onLost?: ((lost: LostMessage<T>) => void) | undefined;
 } & (
     | { readonly codec: Codec<T>; readonly schema?: undefined }
     | { readonly schema: StandardSchemaV1<unknown, T>; readonly codec?: undefined }
@@ -116,6 +121,13 @@ export interface Topic<T> extends AsyncDisposable {
     entries: readonly PublishEntry<T>[],
     options?: Pick<PublishOptions, "signal" | "timeoutMs">,
   ): Promise<readonly Receipt[]>;
+  /**
+   * Publishes and returns at once; nobody learns of the message but `oneWay`, `onLost` and the log. `false` when it was refused: too much waits for
+   * the engine (`oneWayBytesMax`), or the topic is closed. Throws for what is wrong with the message itself, as `publish` rejects.
+   */
+  publishOneWay(value: T, options?: MessageOptions): boolean;
+  /** What became of everything that was published one way. */
+  readonly oneWay: OneWayCounts;
   /** Becomes a member of the group; the handler gets every message of the group at least once. */
   consume(group: string, handler: Handler<T>, options?: ConsumeOptions): Promise<Consumer>;
   /** The same with a handler that gets up to `batchCountMax` messages at a time, and answers for each of them. */
@@ -152,6 +164,7 @@ class EngineTopic<T> implements Topic<T> {
   readonly #whenExpired: WhenExpired;
   readonly #producer: Producer;
   readonly #publisher: Publisher<T>;
+  readonly #oneWay: OneWay<T>;
   readonly #interceptors: readonly Interceptor<T>[];
   readonly #lossDetection: Detection | undefined;
   readonly #consumers = new Set<GroupConsumer>();
@@ -177,6 +190,7 @@ class EngineTopic<T> implements Topic<T> {
     this.#interceptors = options.interceptors ?? [];
     checkInterceptors(name, this.#interceptors);
     this.#lossDetection = lossDetection(options.lossDetection);
+    const bufferBytesMax = countOption("bufferBytesMax", options.bufferBytesMax, 32 * 1024 * 1024);
     this.#producer = new Producer({
       engine: this.#engine,
       world: this.#world,
@@ -185,7 +199,7 @@ class EngineTopic<T> implements Topic<T> {
       declare: () => this.#declare(),
       identity: options.producer,
       publishTimeoutMs: durationOption("publishTimeoutMs", options.publishTimeoutMs, 10_000),
-      bufferBytesMax: countOption("bufferBytesMax", options.bufferBytesMax, 32 * 1024 * 1024),
+      bufferBytesMax,
       batchBytesMax: countOption(
         "batchBytesMax",
         options.batchBytesMax,
@@ -209,6 +223,8 @@ class EngineTopic<T> implements Topic<T> {
       producer: this.#producer,
       chain: publishChain(this.#interceptors),
     });
+    const oneWayBytesMax = countOption("oneWayBytesMax", options.oneWayBytesMax, bufferBytesMax);
+    this.#oneWay = new OneWay(this.#world, name, oneWayBytesMax, options.onLost);
   }
 
   async declare(): Promise<void> {
@@ -226,6 +242,14 @@ class EngineTopic<T> implements Topic<T> {
     options?: Pick<PublishOptions, "signal" | "timeoutMs">,
   ): Promise<readonly Receipt[]> {
     return this.#publisher.publishMany(entries, options);
+  }
+
+  publishOneWay(value: T, options?: MessageOptions): boolean {
+    return this.#publisher.publishOneWay(this.#oneWay, value, options);
+  }
+
+  get oneWay(): OneWayCounts {
+    return this.#oneWay.counts;
   }
 
   async consume(group: string, handler: Handler<T>, options: ConsumeOptions = {}): Promise<Consumer> {
@@ -365,6 +389,7 @@ class EngineTopic<T> implements Topic<T> {
   async #close(): Promise<void> {
     // Handlers that still run may publish: consumers first.
     if (this.#consumers.size > 0) await Promise.all([...this.#consumers].map((consumer) => consumer.close()));
+    this.#oneWay.close();
     await this.#producer.close();
   }
 
