@@ -33,6 +33,7 @@ import { type MessageOptions, messageBytes, type PublishOptions } from "./public
 import { topicClosed } from "./publish-errors.ts";
 import { type PublishEntry, Publisher } from "./publisher.ts";
 import type { RunHost, Runs } from "./runs.ts";
+import { checkSeekTarget } from "./seek-target.ts";
 
 /** What a topic needs below it: every engine that carries messages has both. */
 export interface MessagingEngine {
@@ -142,7 +143,10 @@ export interface Topic<T> extends AsyncDisposable {
   /** `not-found` when the group was never declared. */
   lag(group: string): Promise<Lag>;
   deadLetters(group: string): DeadLetters<T>;
-  /** Moves the whole group, forth or back. Retries under way are forgotten. */
+  /**
+   * Moves the group, forth or back, while it is consumed or not; `positions` moves the named partitions alone. Running handlers lose their
+   * partitions. Retries under way are forgotten, but for those that wait in the group's retry topic.
+   */
   seek(group: string, to: SeekTarget): Promise<void>;
   /** Closes the consumers that were made here, sends what was accepted, and refuses everything after. Idempotent. */
   close(): Promise<void>;
@@ -292,6 +296,7 @@ class EngineTopic<T> implements Topic<T> {
     givenUp?: GivenUpHandler,
   ): Promise<Consumer> {
     checkName("group", group);
+    if (options.from !== undefined) checkSeekTarget(this.name, this.#partitions, options.from);
     this.#refuseWhenClosed();
     options.signal?.throwIfAborted();
     await this.#declare();
@@ -372,6 +377,7 @@ class EngineTopic<T> implements Topic<T> {
 
   async seek(group: string, to: SeekTarget): Promise<void> {
     checkName("group", group);
+    checkSeekTarget(this.name, this.#partitions, to);
     this.#refuseWhenClosed();
     await this.#declare();
     await this.#engine.seek(this.name, group, to);
