@@ -244,6 +244,36 @@ const faults: readonly Fault[] = [
     }),
   },
   {
+    fault: "lets ephemeral groups outlive their members, under the block",
+    caughtBy: "every member of a broadcast gets every message that is published from then on",
+    messages: (sound) => ({
+      join: (topic, group, options) => sound.join(topic, group, { ...options, ephemeral: false }),
+    }),
+  },
+  {
+    fault: "forgets Tenon's own headers, under the block",
+    caughtBy: "a message that expires before it is delivered becomes a dead letter, and its key goes on",
+    messages: (sound) => ({
+      append: (batch) =>
+        sound.append({ ...batch, messages: batch.messages.map((each) => ({ ...each, headers: undefined })) }),
+    }),
+  },
+  {
+    fault: "never tells members that their group was removed, under the block",
+    caughtBy: "a consumer whose topic or group is deleted ends and says so",
+    messages: (sound) => ({
+      async join(topic, group, options) {
+        const member = await sound.join(topic, group, options);
+        const never = new Promise<never>(() => undefined);
+        return {
+          leave: () => member.leave(),
+          nextLane: (waiting) =>
+            member.nextLane(waiting).catch((error) => (waiting?.signal?.aborted ? Promise.reject(error) : never)),
+        };
+      },
+    }),
+  },
+  {
     fault: "does not look at agreements",
     caughtBy: "members of one group bring the same agreement, and the next ones may bring another",
     messages: (sound) => ({

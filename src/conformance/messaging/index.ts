@@ -1,6 +1,9 @@
 import type { MessageCase } from "../conformance-case.ts";
+import { administrationCases } from "./administration.ts";
+import { broadcastCases } from "./broadcast.ts";
 import { consumingCases } from "./consuming.ts";
 import { messagingCrashCases } from "./crashes.ts";
+import { expiryCases } from "./expiry.ts";
 import { failureCases } from "./failures.ts";
 import { limitCases } from "./limits.ts";
 import { memberCases } from "./members.ts";
@@ -12,6 +15,9 @@ export const blockCases: readonly MessageCase[] = [
   ...consumingCases,
   ...failureCases,
   ...memberCases,
+  ...administrationCases,
+  ...broadcastCases,
+  ...expiryCases,
   ...messagingCrashCases,
   ...limitCases,
 ];
