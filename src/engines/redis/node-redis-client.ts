@@ -20,15 +20,34 @@ class NodeRedisSession implements Session {
   readonly #client: NodeRedisClient;
   readonly #events: SessionEvents;
   #state: "connecting" | "ready" | "lost" | "destroyed" = "connecting";
+  /** Its socket is not connected yet: destroying the client now would leave that one open for ever. */
+  #dialling = false;
 
   constructor(client: NodeRedisClient, events: SessionEvents) {
     this.#client = client;
     this.#events = events;
-    client.on("error", (error: unknown) => this.#failed(error));
+    client.on("reconnecting", () => this.#dial());
+    client.on("connect", () => this.#dialled());
+    client.on("error", (error: unknown) => {
+      this.#dialled();
+      this.#failed(error);
+    });
     client.on("end", () => this.#lost(new Error("the client has ended")));
     client.on("ready", () => this.#ready());
     if (client.isReady) queueMicrotask(() => this.#ready());
-    else if (!client.isOpen) client.connect().catch((error: unknown) => this.#lost(error));
+    else if (!client.isOpen) {
+      this.#dial();
+      client.connect().catch((error: unknown) => this.#lost(error));
+    }
+  }
+
+  #dial(): void {
+    this.#dialling = true;
+  }
+
+  #dialled(): void {
+    this.#dialling = false;
+    if (this.#state === "destroyed") destroy(this.#client);
   }
 
   send(_key: string | undefined, args: readonly Argument[]): Promise<unknown> | undefined {
@@ -50,7 +69,7 @@ class NodeRedisSession implements Session {
   destroy(): void {
     if (this.#state === "destroyed") return;
     this.#state = "destroyed";
-    destroy(this.#client);
+    if (!this.#dialling) destroy(this.#client);
   }
 
   #ready(): void {
@@ -91,7 +110,8 @@ class NodeRedisClusterSession implements Session {
     const opened = client.isOpen ? Promise.resolve() : client.connect();
     opened.then(
       () => {
-        if (this.#destroyed) return;
+        // One that was destroyed while it was connecting has connections again.
+        if (this.#destroyed) return destroy(client);
         this.#ready = true;
         events.ready();
       },
