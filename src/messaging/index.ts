@@ -36,6 +36,14 @@ export type { WhenExpired } from "./outcomes.ts";
 export type { Receipt } from "./partition-queue.ts";
 export type { MessageOptions, PublishOptions } from "./publication.ts";
 export type { PublishEntry } from "./publisher.ts";
+export { type Replier, type ReplierCounts, type ReplierOptions, type RequestHandler, replier } from "./replier.ts";
+export {
+  type RequestCounts,
+  type Requester,
+  type RequesterOptions,
+  type RequestOptions,
+  requester,
+} from "./requester.ts";
 export type { RetryOptions } from "./retry-policy.ts";
 export {
   type Lag,
