@@ -15,6 +15,12 @@ export {
   type RunningEngine,
   runCase,
 } from "./conformance-case.ts";
+export {
+  type CoordinatingEngine,
+  type CoordinationCase,
+  type CoordinationSubject,
+  coordinationCases,
+} from "./coordination/index.ts";
 export { keyValueCases } from "./key-value/index.ts";
 
 /** What messaging means on every engine: first the contract by itself, then the messaging block over the engine. */
