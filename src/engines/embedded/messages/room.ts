@@ -48,24 +48,25 @@ export class Room {
     }
   }
 
-  /** The fullest partitions are brought down to one level, which is found first, so that each is written at most once. */
+  /**
+   * As if one message after the other were taken from the partition that is the fullest then, the first of equals. The level to which the fullest
+   * ones come down is found first, so that each of them is written once.
+   */
   #evict(topic: Topic, excess: number): void {
     const fullest = [...topic.queues].sort((a, b) => b.kept - a.kept);
-    let level = 0;
     let count = 0;
     let sum = 0;
     for (; count < fullest.length; count++) {
-      // With these alone brought down to the next one's level, is it enough?
+      // When these alone come down to the level of the next one, is it enough?
       if (count > 0 && sum - count * fullest[count]!.kept >= excess) break;
       sum += fullest[count]!.kept;
     }
-    level = Math.floor((sum - excess) / count);
-    let left = excess;
-    for (const queue of fullest.slice(0, count)) {
-      const evicted = Math.min(left, queue.kept - level);
-      if (evicted <= 0) continue;
-      left -= evicted;
-      this.#store.evict(queue, queue.next - queue.kept + evicted);
+    const level = Math.floor((sum - excess) / count);
+    const oneMore = sum - excess - level * count;
+    const chosen = fullest.slice(0, count).sort((a, b) => a.partition - b.partition);
+    for (const [index, queue] of chosen.entries()) {
+      const kept = index < count - oneMore ? level : level + 1;
+      if (queue.kept > kept) this.#store.evict(queue, queue.next - kept);
     }
   }
 }
