@@ -1,5 +1,12 @@
 import { describe, test } from "node:test";
-import { type ConformanceCase, keyValueCases, messageCases, type runCase } from "tenon/conformance";
+import {
+  type ConformanceCase,
+  keyValueCases,
+  leaseCases,
+  messageCases,
+  rateCases,
+  type runCase,
+} from "tenon/conformance";
 import type { EmbeddedEngine } from "tenon/embedded";
 
 /** Every case as a test, `concurrency` of them at once; a skipped one says why. */
@@ -8,7 +15,12 @@ export function conformanceSuite(
   concurrency: number,
   run: (each: ConformanceCase<EmbeddedEngine>) => ReturnType<typeof runCase>,
 ): void {
-  const cases = [...messageCases, ...keyValueCases.map((each) => ({ ...each, name: `key-values: ${each.name}` }))];
+  const cases: readonly ConformanceCase<EmbeddedEngine>[] = [
+    ...messageCases,
+    ...named("key-values", keyValueCases),
+    ...named("leases", leaseCases),
+    ...named("rates", rateCases),
+  ];
   describe(name, { concurrency }, () => {
     for (const each of cases) {
       test(each.name, async (context) => {
@@ -17,4 +29,8 @@ export function conformanceSuite(
       });
     }
   });
+}
+
+function named<Engine>(contract: string, cases: readonly ConformanceCase<Engine>[]): ConformanceCase<Engine>[] {
+  return cases.map((each) => ({ ...each, name: `${contract}: ${each.name}` }));
 }

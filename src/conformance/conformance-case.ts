@@ -1,4 +1,4 @@
-import type { KeyValueEngine, MessageEngine } from "../contracts/index.ts";
+import type { KeyValueEngine, LeaseEngine, MessageEngine, RateEngine } from "../contracts/index.ts";
 import type { World } from "../world/world.ts";
 
 /** One obligation of a contract, as data: any test runner can host it with `runCase`. */
@@ -52,10 +52,26 @@ export interface KeyValuesEngine {
   close(): Promise<void>;
 }
 
+export interface LeasesEngine {
+  readonly leases: LeaseEngine;
+  readonly world: World;
+  close(): Promise<void>;
+}
+
+export interface RatesEngine {
+  readonly rates: RateEngine;
+  readonly world: World;
+  close(): Promise<void>;
+}
+
 export type MessageCase = ConformanceCase<MessagesEngine>;
 export type MessageSubject = RunningEngine<MessagesEngine>;
 export type KeyValueCase = ConformanceCase<KeyValuesEngine>;
 export type KeyValueSubject = RunningEngine<KeyValuesEngine>;
+export type LeaseCase = ConformanceCase<LeasesEngine>;
+export type LeaseSubject = RunningEngine<LeasesEngine>;
+export type RateCase = ConformanceCase<RatesEngine>;
+export type RateSubject = RunningEngine<RatesEngine>;
 
 export type CaseOutcome = { readonly outcome: "passed" } | { readonly outcome: "skipped"; readonly reason: string };
 

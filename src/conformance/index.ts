@@ -9,9 +9,15 @@ export {
   type KeyValueCase,
   type KeyValueSubject,
   type KeyValuesEngine,
+  type LeaseCase,
+  type LeaseSubject,
+  type LeasesEngine,
   type MessageCase,
   type MessageSubject,
   type MessagesEngine,
+  type RateCase,
+  type RateSubject,
+  type RatesEngine,
   type RunningEngine,
   runCase,
 } from "./conformance-case.ts";
@@ -22,6 +28,8 @@ export {
   coordinationCases,
 } from "./coordination/index.ts";
 export { keyValueCases } from "./key-value/index.ts";
+export { leaseCases } from "./leases/index.ts";
+export { rateCases } from "./rates/index.ts";
 
 /** What messaging means on every engine: first the contract by itself, then the messaging block over the engine. */
 export const messageCases: readonly MessageCase[] = [...contractCases, ...blockCases];
