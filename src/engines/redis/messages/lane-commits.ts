@@ -133,7 +133,9 @@ export class LaneCommits {
     const settled = taken.length === 1 ? taken[0]!.settled : taken.flatMap((each) => each.settled);
     const ranges = rangesOf(settled);
     const held = new Map<number, Held>();
-    for (const each of taken) for (const entry of each.held) held.set(Number(entry.position), entry);
+    for (const each of taken) {
+      for (const entry of each.held) if (entry.position >= low) held.set(Number(entry.position), entry);
+    }
     const forgotten = this.#forgotten(settled, held);
     const args: Argument[] = [
       ...this.#lane.grant,

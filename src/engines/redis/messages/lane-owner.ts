@@ -20,8 +20,8 @@ export interface LaneHost extends CommitPath {
   readonly windowMax: number;
   /** Ends lanes whose session has surely ended, although nobody said so yet. */
   checkSession(): void;
-  /** The owner has given the lane back, and everything it committed is decided. */
-  release(lane: LaneOwner): Promise<void>;
+  /** The owner has given the lane back, and everything it committed is decided. `orderly`: nothing that it fetched is suspect. */
+  release(lane: LaneOwner, orderly: boolean): Promise<void>;
   /** Redis says that the grant is superseded: there may be news for the member. */
   superseded(lane: LaneOwner): void;
 }
@@ -66,6 +66,8 @@ export class LaneOwner implements Lane, CommittingLane {
   #filling: Promise<void> | undefined;
   #nextDueMs = -1;
   #wake: (() => void) | undefined;
+  /** Ends the waiting for Redis' answer to a fetch. */
+  #endFilling: (() => void) | undefined;
   /** How many times something happened that a waiting fetch may wait for. */
   #news = 0;
   #released: Promise<void> | undefined;
@@ -121,6 +123,7 @@ export class LaneOwner implements Lane, CommittingLane {
     this.ended = true;
     this.#runs.length = 0;
     this.#lost.abort(reason);
+    this.#endFilling?.();
     this.wake();
   }
 
@@ -150,7 +153,8 @@ export class LaneOwner implements Lane, CommittingLane {
         if (messages.length > 0) return messages;
         const news = this.#news;
         const full = this.#cursor >= this.low + this.#host.windowMax;
-        if (!full) await this.#unlessAborted(this.#fill(limit), signal);
+        if (!full) await this.#unlessEnded(this.#fill(limit), signal);
+        signal?.throwIfAborted();
         this.#throwIfEnded();
         if (this.#runs.length === 0 || full) await this.#change(news, signal);
       }
@@ -183,6 +187,7 @@ export class LaneOwner implements Lane, CommittingLane {
   /** Takes nothing more on; resolves when what was committed is decided. */
   async stop(): Promise<void> {
     this.ended = true;
+    this.#endFilling?.();
     this.wake();
     await this.#commits.idle();
   }
@@ -190,7 +195,7 @@ export class LaneOwner implements Lane, CommittingLane {
   async #giveBack(): Promise<void> {
     if (this.ended) return;
     await this.stop();
-    await this.#host.release(this);
+    await this.#host.release(this, true);
   }
 
   #throwIfEnded(): void {
@@ -240,6 +245,10 @@ export class LaneOwner implements Lane, CommittingLane {
       this.superseded();
       return;
     }
+    if (numberOf(reply[1]) < this.#cursor) {
+      this.#goneBack(numberOf(reply[1]));
+      return;
+    }
     this.low = Math.max(this.low, numberOf(reply[0]));
     this.#nextDueMs = numberOf(reply[2]);
     for (let i = 3; i < reply.length; i += 3) {
@@ -249,18 +258,26 @@ export class LaneOwner implements Lane, CommittingLane {
     }
   }
 
-  /** Waits for the promise, though not beyond an abort. */
-  async #unlessAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-    if (signal === undefined) return promise;
-    let abort: (() => void) | undefined;
-    const aborted = new Promise<void>((_, reject) => {
-      abort = () => reject(signal.reason);
-      signal.addEventListener("abort", abort, { once: true });
+  /** Redis lost messages that were here already: the positions are given again, and this grant would pass them by. */
+  #goneBack(next: number): void {
+    const text = `Redis lost what it had answered: ${this.name} was at position ${this.#cursor}, and the next one is ${next} again; it is granted anew`;
+    this.lose(new TenonError("lost", text, { fields: { topic: this.topic, partition: this.partition, next } }));
+    this.#host.release(this, false).catch(() => this.#host.superseded(this));
+  }
+
+  /** Waits for the promise, though not beyond an abort or the end of the grant. */
+  async #unlessEnded(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+    let end: (() => void) | undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
     });
+    this.#endFilling = end;
+    signal?.addEventListener("abort", end!, { once: true });
     try {
-      await Promise.race([promise, aborted]);
+      await Promise.race([promise, ended]);
     } finally {
-      signal.removeEventListener("abort", abort!);
+      this.#endFilling = undefined;
+      signal?.removeEventListener("abort", end!);
     }
   }
 

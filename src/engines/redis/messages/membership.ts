@@ -191,10 +191,10 @@ export class Member implements Membership, LaneHost {
     if (this.#ended === undefined && this.#session.leftMs <= 0) this.#sessionOver();
   }
 
-  async release(lane: LaneOwner): Promise<void> {
+  async release(lane: LaneOwner, orderly: boolean): Promise<void> {
     this.#forget(lane);
     const keys = [this.place.key, this.place.family.counters];
-    await this.connection.run(scripts.release, keys, lane.grant);
+    await this.connection.run(scripts.release, keys, [...lane.grant, orderly ? 1 : 0]);
   }
 
   superseded(lane: LaneOwner): void {

@@ -4,6 +4,8 @@
 --   group number · partition · fence · origin · ranges: pairs of u32, distance from `origin` and length · held entries ·
 --   forgotten entries, then held × (position, entry), then forgotten × position
 
+local trimMs, trimCount = 200, 256
+
 local function readChange(topic)
   local lane = laneOf(topic, ARGV[1], ARGV[2])
   local change = { lane = lane, from = {}, to = {}, held = tonumber(ARGV[6]), forgotten = tonumber(ARGV[7]), at = 8 }
@@ -53,7 +55,13 @@ local function writeChange(change)
   for from = at, at + change.forgotten - 1, 1000 do
     call('HDEL', heldKey, unpack(ARGV, from, math.min(from + 999, at + change.forgotten - 1)))
   end
-  if lane.low > before and (lane.low - partition.first >= 256 or lane.low == partition.next) then
-    trim(partition, clock())
+  if lane.low > before then
+    local now = clock()
+    -- Not with every commit: it takes a look at every group.
+    local waited = now - partition.trimmedAt >= trimMs
+    local far = math.floor(lane.low / trimCount) > math.floor(before / trimCount)
+    if waited or far or lane.low == partition.next then
+      trim(partition, now)
+    end
   end
 end

@@ -6,7 +6,7 @@
 --
 -- Keys, all derived from the topic's (`T`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: `<opened> <closed> <position>`
@@ -27,7 +27,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -39,6 +39,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -188,8 +189,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 

@@ -3,7 +3,7 @@ import type { Script } from "../../script.ts";
 
 export const append: Script = {
   name: "messages/scripts/append",
-  sha: "8d0fa06a1c11d4f939f09fc0f10a3805fc0eb165",
+  sha: "b604c687a4dc038c41488f3e7f3d9a22f33d1275",
   source: `-- Appends batches, each as a whole or not at all, in the order given.
 -- KEYS: the topics' settings (T); everything else is derived under their hash tag, see the parts.
 -- ARGV: how many batches, then the batches as append.part.lua says.
@@ -17,7 +17,7 @@ export const append: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -38,7 +38,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -50,6 +50,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -199,8 +200,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -721,7 +724,7 @@ return answers
 
 export const commitAppends: Script = {
   name: "messages/scripts/commit-appends",
-  sha: "5154e5947d5c85db7909b89c85cc2c4b60cebef7",
+  sha: "bb56d84755a741a74e32dc5346f8d08a7ca84586",
   source: `-- Records a lane's progress and appends batches: all of it or nothing.
 -- KEYS[1]: the lane's topic's settings (T); further KEYS: those of the batches' topics. Everything else is derived under
 -- their hash tags, see the parts.
@@ -737,7 +740,7 @@ export const commitAppends: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -758,7 +761,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -770,6 +773,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -919,8 +923,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -1425,6 +1431,8 @@ end
 --   group number · partition · fence · origin · ranges: pairs of u32, distance from \`origin\` and length · held entries ·
 --   forgotten entries, then held × (position, entry), then forgotten × position
 
+local trimMs, trimCount = 200, 256
+
 local function readChange(topic)
   local lane = laneOf(topic, ARGV[1], ARGV[2])
   local change = { lane = lane, from = {}, to = {}, held = tonumber(ARGV[6]), forgotten = tonumber(ARGV[7]), at = 8 }
@@ -1474,8 +1482,14 @@ local function writeChange(change)
   for from = at, at + change.forgotten - 1, 1000 do
     call('HDEL', heldKey, unpack(ARGV, from, math.min(from + 999, at + change.forgotten - 1)))
   end
-  if lane.low > before and (lane.low - partition.first >= 256 or lane.low == partition.next) then
-    trim(partition, clock())
+  if lane.low > before then
+    local now = clock()
+    -- Not with every commit: it takes a look at every group.
+    local waited = now - partition.trimmedAt >= trimMs
+    local far = math.floor(lane.low / trimCount) > math.floor(before / trimCount)
+    if waited or far or lane.low == partition.next then
+      trim(partition, now)
+    end
   end
 end
 
@@ -1509,7 +1523,7 @@ return { change.lane.low }
 
 export const commit: Script = {
   name: "messages/scripts/commit",
-  sha: "923e6d512d87084f006af4f73ddc73c7f4c55d8e",
+  sha: "a14f40244a1bd1b8d5e7e2c9cf11a5caa01cec4c",
   source: `#!lua flags=allow-oom
 -- Records a lane's progress: all of it or nothing.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1524,7 +1538,7 @@ export const commit: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -1545,7 +1559,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -1557,6 +1571,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -1706,8 +1721,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -1854,6 +1871,8 @@ end
 --   group number · partition · fence · origin · ranges: pairs of u32, distance from \`origin\` and length · held entries ·
 --   forgotten entries, then held × (position, entry), then forgotten × position
 
+local trimMs, trimCount = 200, 256
+
 local function readChange(topic)
   local lane = laneOf(topic, ARGV[1], ARGV[2])
   local change = { lane = lane, from = {}, to = {}, held = tonumber(ARGV[6]), forgotten = tonumber(ARGV[7]), at = 8 }
@@ -1903,8 +1922,14 @@ local function writeChange(change)
   for from = at, at + change.forgotten - 1, 1000 do
     call('HDEL', heldKey, unpack(ARGV, from, math.min(from + 999, at + change.forgotten - 1)))
   end
-  if lane.low > before and (lane.low - partition.first >= 256 or lane.low == partition.next) then
-    trim(partition, clock())
+  if lane.low > before then
+    local now = clock()
+    -- Not with every commit: it takes a look at every group.
+    local waited = now - partition.trimmedAt >= trimMs
+    local far = math.floor(lane.low / trimCount) > math.floor(before / trimCount)
+    if waited or far or lane.low == partition.next then
+      trim(partition, now)
+    end
   end
 end
 
@@ -1920,7 +1945,7 @@ return { change.lane.low }
 
 export const declare: Script = {
   name: "messages/scripts/declare",
-  sha: "24c69e794b0466914b0082cb34adc9c770ce4613",
+  sha: "568ca54444a1ea80010833598277540f593f9b8c",
   source: `-- Makes a topic and its groups where they are not there, and changes the settings that are given.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2]: the family's counters, a hash · KEYS[3], where it is in reach:
 -- all topics, a hash from name to number.
@@ -1938,7 +1963,7 @@ export const declare: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -1959,7 +1984,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -1971,6 +1996,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -2120,8 +2146,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -2535,7 +2563,7 @@ return { tonumber(number) }
 
 export const describe: Script = {
   name: "messages/scripts/describe",
-  sha: "a2b82a71f4e2420efa44cb7fed54e2d11a9e2b7f",
+  sha: "914a065a0c955b3aa6ed555026ec2f3ad4631067",
   source: `#!lua flags=allow-oom
 -- Describes a topic, exactly.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -2551,7 +2579,7 @@ export const describe: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -2572,7 +2600,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -2584,6 +2612,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -2733,8 +2762,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -3149,7 +3180,7 @@ return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), ex
 
 export const fetch: Script = {
   name: "messages/scripts/fetch",
-  sha: "3e263b34ed5cbd18a8d5e313551cc8e606f9ebc5",
+  sha: "845e9838b0c73bd3343edbbf38c79a3b75739106",
   source: `#!lua flags=allow-oom
 -- The next runs of a lane, from its owner's cursor on.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -3165,7 +3196,7 @@ export const fetch: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -3186,7 +3217,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -3198,6 +3229,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -3347,8 +3379,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -3434,7 +3468,7 @@ return answer
 
 export const join: Script = {
   name: "messages/scripts/join",
-  sha: "4dc073f07001801ec82dea704450cd4adac4e685",
+  sha: "e5b642c3867db99c6432bed59917172b15d01729",
   source: `-- Makes a member of a group, and the group where it is not there. Idempotent for the same member.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
@@ -3452,7 +3486,7 @@ export const join: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -3473,7 +3507,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -3485,6 +3519,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -3634,8 +3669,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -4090,7 +4127,7 @@ return { tonumber(group), unpack(reportTo(id, byId, revoked, soonest, now)) }
 
 export const leave: Script = {
   name: "messages/scripts/leave",
-  sha: "213fd62d9a4b7c1c8aacbc097ecdd5b79d3c2121",
+  sha: "4918e22cc3e6e556d73ca01ea073164ee866c55a",
   source: `#!lua flags=allow-oom
 -- A member leaves its group, and its lanes pass on. Idempotent.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -4106,7 +4143,7 @@ export const leave: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -4127,7 +4164,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -4139,6 +4176,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -4288,8 +4326,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -4709,7 +4749,7 @@ return {}
 
 export const openLane: Script = {
   name: "messages/scripts/open-lane",
-  sha: "ef0c81b716db565852f5923971cf0dd4696aa494",
+  sha: "fbb5d138747a86ffec89a1529a362956789a92d6",
   source: `#!lua flags=allow-oom
 -- What a new owner has to know of its lane.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -4725,7 +4765,7 @@ export const openLane: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -4746,7 +4786,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -4758,6 +4798,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -4907,8 +4948,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -4948,12 +4991,12 @@ return answer
 
 export const release: Script = {
   name: "messages/scripts/release",
-  sha: "1a47eb9b97cc2357689d22371648707920f17923",
+  sha: "46815e60df135b53eb9445805924c7ee6656d24e",
   source: `#!lua flags=allow-oom
 -- An owner gives its lane back. Idempotent.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
--- ARGV: group number · partition · fence.
+-- ARGV: group number · partition · fence · 1 when all is in order, 0 when what was fetched is suspect.
 -- Answers {}.
 
 -- Partitions: their messages, what is delayed, what is trimmed. A part that other scripts begin with.
@@ -4964,7 +5007,7 @@ export const release: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -4985,7 +5028,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -4997,6 +5040,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -5146,8 +5190,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -5521,7 +5567,7 @@ end
 
 local topic, group, number = KEYS[1], ARGV[1], ARGV[2]
 if call('HGET', topic .. ':g' .. group .. ':' .. number, 'x') == ARGV[3] then
-  takeLane(topic, group, number, true)
+  takeLane(topic, group, number, ARGV[4] == '1')
   announce(topic, group)
   balance(topic, KEYS[2], group, clock())
 end
@@ -5531,7 +5577,7 @@ return {}
 
 export const removeGroup: Script = {
   name: "messages/scripts/remove-group",
-  sha: "8192df7c3ad229a9e8a4b906f4bd18c17d9d1310",
+  sha: "f4cbedc0ab58dc243e0153b75c74ab8bba36684f",
   source: `#!lua flags=allow-oom
 -- Deletes a group with its progress.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -5546,7 +5592,7 @@ export const removeGroup: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -5567,7 +5613,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -5579,6 +5625,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -5728,8 +5775,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -6117,7 +6166,7 @@ return {}
 
 export const remove: Script = {
   name: "messages/scripts/remove",
-  sha: "69aaba4c8c630ed6479bf2875aa44d88fc5498d0",
+  sha: "695bf5f996ceccc86c076145c620f11facfe9e35",
   source: `#!lua flags=allow-oom
 -- Deletes a topic. What producers were remembered by is out of reach from then on, and expires.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2], where it is in reach: all topics, a hash from name to number.
@@ -6132,7 +6181,7 @@ export const remove: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -6153,7 +6202,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -6165,6 +6214,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -6314,8 +6364,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -6712,7 +6764,7 @@ return { tonumber(number) }
 
 export const renew: Script = {
   name: "messages/scripts/renew",
-  sha: "998fde85af0011e77e0950e7394685e0db5f5872",
+  sha: "313803cf600d1b3cf3383a58bd150dc4b3161389",
   source: `#!lua flags=allow-oom
 -- Renews a member's session and brings its group's lanes to where they belong.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -6729,7 +6781,7 @@ export const renew: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -6750,7 +6802,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -6762,6 +6814,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -6911,8 +6964,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 
@@ -7309,7 +7364,7 @@ return reportTo(id, byId, revoked, soonest, now)
 
 export const seek: Script = {
   name: "messages/scripts/seek",
-  sha: "4c19dc80e8092b8c77f23a413950d7ed314cdc8f",
+  sha: "905eb9b3686eebce27e0d89aa326f6f4fc2c6395",
   source: `-- Sets a group's positions; every lane that is owned is lost to its owner and granted anew.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
@@ -7324,7 +7379,7 @@ export const seek: Script = {
 --
 -- Keys, all derived from the topic's (\`T\`, a hash of its settings) and so in its slot:
 --   T:<p>      hash    n next position · a last publishing instant · d first due instant · f first kept position
---                      · w a lane waits · t when retention frees something next · s number of delayed messages ever
+--                      · w a lane waits · t when retention frees something next · r when that was looked at last · s number of delayed messages ever
 --   T:<p>:m    stream  the runs
 --   T:<p>:d    zset    delayed messages by due instant: number (8 bytes), length of the id, id, packed message
 --   T:<p>:k    list    marks of retention: \`<opened> <closed> <position>\`
@@ -7345,7 +7400,7 @@ end
 
 local function partitionOf(topic, number)
   local key = topic .. ':' .. number
-  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't')
+  local fields = call('HMGET', key, 'n', 'a', 'd', 'f', 'w', 't', 'r')
   return {
     topic = topic,
     number = number,
@@ -7357,6 +7412,7 @@ local function partitionOf(topic, number)
     first = tonumber(fields[4]) or 0,
     waiting = fields[5],
     trimAt = tonumber(fields[6]),
+    trimmedAt = tonumber(fields[7]) or 0,
   }
 end
 
@@ -7506,8 +7562,10 @@ local function trim(partition, now)
   end
   if first > partition.first then
     partition.first = first
-    call('HSET', partition.key, 'f', text(first))
+    call('HSET', partition.key, 'r', text(now), 'f', text(first))
     call('XTRIM', partition.stream, 'MINID', '~', text(first + 1))
+  else
+    call('HSET', partition.key, 'r', text(now))
   end
 end
 

@@ -1,0 +1,331 @@
+/** What the Redis engine does beyond the contract, and what only a server can show: memory given back, outages, pauses, a full server. */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import type { JoinOptions, Lane, NewMessage } from "tenon/contracts";
+import { TenonError } from "tenon/contracts";
+import { engine } from "./engines.ts";
+import { ioredisFlavour, type Process, removeKeys, startProcess } from "./redis-messages-host.ts";
+import { redisServerMissing, startRedis } from "./redis-server.ts";
+
+const redis = await engine("redis");
+const keepAlive = setInterval(() => undefined, 60_000);
+after(() => clearInterval(keepAlive));
+
+const joining: JoinOptions = { sessionMs: 10_000, revokeMs: 10_000, windowMax: 10_000 };
+
+/** Processes of one prefix on a server, and a client to look at what they leave there. */
+class Bench {
+  readonly client: Redis;
+  readonly prefix = `tenon-test-${randomUUID()}`;
+  readonly #url: string;
+  readonly #processes: Process[] = [];
+
+  constructor(url: string) {
+    this.#url = url;
+    this.client = new Redis(url);
+    this.client.on("error", () => undefined);
+  }
+
+  async start(commandTimeoutMs?: number): Promise<Process> {
+    const process = await startProcess(ioredisFlavour(this.#url), this.prefix, commandTimeoutMs);
+    this.#processes.push(process);
+    return process;
+  }
+
+  async keys(): Promise<string[]> {
+    return (await this.client.keys(`${this.prefix}:*`)).sort();
+  }
+
+  async streamLength(partition = 0): Promise<number> {
+    const streams = (await this.keys()).filter((key) => key.endsWith(`:${partition}:m`) && !key.includes(":g"));
+    return streams.length === 0 ? 0 : this.client.xlen(streams[0]!);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const process of this.#processes) await process.close();
+    await removeKeys([this.client], this.prefix);
+    this.client.disconnect();
+  }
+}
+
+function append(process: Process, ...messages: (string | NewMessage)[]) {
+  const batch = messages.map((message) => (typeof message === "string" ? { body: Buffer.from(message) } : message));
+  return process.messages.append({ topic: "orders", partition: 0, messages: batch });
+}
+
+async function soleLane(process: Process, options: Partial<JoinOptions> = {}, group = "group") {
+  const member = await process.messages.join("orders", group, { ...joining, ...options });
+  return { member, lane: await member.nextLane() };
+}
+
+async function settleAll(lane: Lane, count: number): Promise<void> {
+  for (let settled = 0; settled < count; ) {
+    const messages = await lane.fetch(count - settled);
+    await lane.commit({ settled: messages.map(({ position }) => position) });
+    settled += messages.length;
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
+}
+
+/** Waits until it is true; the test's own timeout says when that is too late. */
+async function eventually(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await sleep(5);
+}
+
+const onRedis = { skip: redis.skip, timeout: 30_000 };
+const onOwnServer = { skip: redisServerMissing, timeout: 60_000 };
+
+test("without a retention, what every group has settled is given back", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group", "other"] });
+  for (let round = 0; round < 10; round++) {
+    await append(process, ...Array.from({ length: 100 }, () => ({ body: Buffer.alloc(1_000) })));
+  }
+  const first = await soleLane(process);
+  await settleAll(first.lane, 1_000);
+  const { partitions } = await process.messages.describe("orders");
+  assert.equal(partitions[0]!.first, 0n, "the other group has settled nothing");
+  const second = await soleLane(process, {}, "other");
+  await settleAll(second.lane, 1_000);
+  assert.equal((await process.messages.describe("orders")).partitions[0]!.first, 1_000n);
+  assert.equal(await bench.streamLength(), 0);
+});
+
+test("a retention keeps what is settled for that long, and no longer", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"], retentionMs: 400 });
+  await append(process, { body: Buffer.alloc(5_000) });
+  await append(process, "kept");
+  const { lane } = await soleLane(process);
+  const before = process.world.clock.now();
+  await settleAll(lane, 1);
+  assert.equal((await process.messages.describe("orders")).partitions[0]!.first, 0n);
+  await eventually(async () => (await process.messages.describe("orders")).partitions[0]!.first === 1n);
+  assert.ok(process.world.clock.now() >= before + 400);
+  assert.equal(await bench.streamLength(), 1);
+});
+
+test("going back within the retention keeps what is settled anew for as long again", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"], retentionMs: 600 });
+  await append(process, "a", "b");
+  const { lane, member } = await soleLane(process);
+  await settleAll(lane, 2);
+  await sleep(300);
+  await process.messages.seek("orders", "group", "earliest");
+  await settleAll(await member.nextLane(), 2);
+  const before = process.world.clock.now();
+  await eventually(async () => (await process.messages.describe("orders")).partitions[0]!.first === 2n);
+  assert.ok(process.world.clock.now() >= before + 590, "the first settlement does not count any more");
+});
+
+test("a topic without groups keeps nothing beyond its retention", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1 });
+  for (let round = 0; round < 20; round++) await append(process, { body: Buffer.alloc(5_000) });
+  const { partitions } = await process.messages.describe("orders");
+  assert.deepEqual([partitions[0]!.first, partitions[0]!.next], [20n, 20n]);
+  assert.equal(await bench.streamLength(), 0);
+});
+
+test("a removed topic leaves nothing but producers' marks, which expire", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 3, groups: ["a", "b"], retentionMs: 60_000 });
+  const producer = { id: "producer", epoch: 0, sequence: 0 };
+  const dueAt = process.world.clock.now() + 60_000;
+  const messages = [{ body: Buffer.from("m"), id: "one" }, { body: Buffer.from("n") }];
+  await process.messages.append({ topic: "orders", partition: 0, messages, producer });
+  await append(process, { body: Buffer.from("later"), dueAt });
+  const { lane } = await soleLane(process, {}, "a");
+  const positions = (await append(process, "x", "y", "z")) as bigint[];
+  const held = [{ position: positions[1]!, failures: 1, deliveries: 0, dueAt: 0 }];
+  await lane.commit({ settled: [positions[0]!, positions[2]!], held });
+  await process.messages.join("orders", "mine", { ...joining, ephemeral: true });
+  await process.messages.remove("orders");
+  const left = await bench.keys();
+  assert.equal(left.length, 2, left.join(", "));
+  assert.ok(left[0]!.endsWith(":q:producer") && left[1]!.endsWith(":counters"), left.join(", "));
+  assert.ok((await bench.client.pttl(left[0]!)) > 0);
+});
+
+test("the id of a delayed message leads to its position once it has one", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const message = { body: Buffer.from("m"), id: "one", dueAt: process.world.clock.now() + 100 };
+  assert.deepEqual(await append(process, message), [undefined]);
+  assert.deepEqual(await append(process, message), [undefined]);
+  await eventually(async () => (await process.messages.describe("orders")).delayedCount === 0);
+  assert.deepEqual(await append(process, { ...message, dueAt: undefined }), [0n]);
+});
+
+test("a batch with ids and delays is answered again with all of its positions", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const dueAt = process.world.clock.now() + 60_000;
+  const messages = [{ body: Buffer.from("a"), id: "a" }, { body: Buffer.from("b"), dueAt }, { body: Buffer.from("c") }];
+  const produce = (sequence: number) =>
+    process.messages.append({ topic: "orders", partition: 0, messages, producer: { id: "p", epoch: 0, sequence } });
+  const original = await produce(0);
+  assert.deepEqual(original, [0n, undefined, 1n]);
+  assert.deepEqual(await produce(3), [0n, undefined, 2n], "the id is known");
+  assert.deepEqual(await produce(0), original);
+  for (let sequence = 6; sequence <= 18; sequence += 3) await produce(sequence);
+  await assert.rejects(produce(0), { code: "conflict" });
+  assert.deepEqual(await produce(18), [0n, undefined, 7n]);
+});
+
+test("settling out of order over a long stretch stays exact, and its bits are given back", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const count = 100_000;
+  for (let from = 0; from < count; from += 10_000) {
+    await append(process, ...Array.from({ length: 10_000 }, (_, index) => String(from + index)));
+  }
+  const { lane } = await soleLane(process, { windowMax: count });
+  // The lowest stays behind, then every third, so that bits stretch over all and their base moves.
+  const settle = (positions: number[]) => lane.commit({ settled: positions.map(BigInt) });
+  const all = Array.from({ length: count }, (_, index) => index);
+  await settle(all.filter((position) => position % 3 === 1));
+  assert.equal((await process.messages.describe("orders")).groups[0]!.lanes[0]!.lag, count - 33_333);
+  for (let from = 0; from < count; from += 7_000) {
+    await settle(all.slice(from, from + 7_000).filter((position) => position % 3 === 0));
+    const upTo = Math.min(count, from + 7_000);
+    const settled = Math.ceil(upTo / 3) + 33_333;
+    const described = (await process.messages.describe("orders")).groups[0]!.lanes[0]!;
+    assert.deepEqual([described.lag, described.low], [count - settled, 2n]);
+  }
+  for (let from = 0; from < count; from += 9_000) {
+    await settle(all.slice(from, from + 9_000).filter((position) => position % 3 === 2));
+  }
+  const done = (await process.messages.describe("orders")).groups[0]!.lanes[0]!;
+  assert.deepEqual([done.lag, done.low], [0, BigInt(count)]);
+  assert.ok(!(await bench.keys()).some((key) => key.endsWith(":b")));
+});
+
+test(
+  "a member that a stalled server cuts off knows by itself that its session is over, and begins anew",
+  onOwnServer,
+  async () => {
+    await using server = await startRedis({ appendfsync: "nothing" });
+    await using bench = new Bench(server.url);
+    const process = await bench.start(300);
+    await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+    await append(process, "a", "b");
+    const { lane, member } = await soleLane(process, { sessionMs: 700 });
+    await lane.fetch(2);
+    server.pause();
+    await aborted(lane.lost);
+    await assert.rejects(lane.commit({ settled: [0n] }), { code: "lost", outcome: "not-applied" });
+    server.resume();
+    const next = await member.nextLane();
+    assert.ok(next.fence > lane.fence);
+    assert.equal(next.suspectBelow, 2n, "what the former session fetched is suspect");
+    await settleAll(next, 2);
+  },
+);
+
+test("lanes of a process that stands still pass on, and nothing that it does afterwards counts", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const stopped = await bench.start();
+  await stopped.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  await append(stopped, "a", "b");
+  const { lane } = await soleLane(stopped, { sessionMs: 300 });
+  await lane.fetch(2);
+  const other = await bench.start();
+  const successor = await other.messages.join("orders", "group", joining);
+  // A process that stands still sends nothing: its timers do not fire.
+  await stopped.world.die();
+  const taken = await successor.nextLane();
+  assert.ok(taken.fence > lane.fence);
+  assert.equal(taken.suspectBelow, 2n);
+  await assert.rejects(lane.commit({ settled: [0n, 1n] }), { code: "lost", outcome: "not-applied" });
+  assert.ok(lane.lost.aborted);
+  assert.equal((await other.messages.describe("orders")).groups[0]!.lanes[0]!.lag, 2);
+});
+
+test(
+  "a server that is killed and comes back has everything that was acknowledged, and everybody goes on",
+  onOwnServer,
+  async () => {
+    await using server = await startRedis();
+    await using bench = new Bench(server.url);
+    const process = await bench.start();
+    await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+    const { lane } = await soleLane(process);
+    await append(process, "a", "b", "c");
+    await settleAll(lane, 1);
+    const waiting = lane.fetch(10);
+    await server.stop();
+    await server.start();
+    const messages = await waiting.catch(() => lane.fetch(10));
+    assert.deepEqual(
+      messages.map(({ body }) => Buffer.from(body).toString()),
+      ["b", "c"],
+    );
+    await lane.commit({ settled: [1n] });
+    const waitingAgain = lane.fetch(10);
+    await append(process, "d");
+    assert.deepEqual(
+      (await waitingAgain).map(({ position }) => position),
+      [3n],
+    );
+    assert.equal((await process.messages.describe("orders")).groups[0]!.lanes[0]!.lag, 2);
+  },
+);
+
+test("a full server takes no more messages and goes on to have them settled", onOwnServer, async () => {
+  await using server = await startRedis({ appendfsync: "nothing" });
+  await using bench = new Bench(server.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const { lane } = await soleLane(process);
+  const message = { body: Buffer.alloc(100_000) };
+  await append(process, message);
+  await bench.client.config("SET", "maxmemory", "6mb");
+  let stored = 1;
+  const refusal = await (async () => {
+    for (;;) {
+      try {
+        await append(process, message);
+        stored += 1;
+      } catch (error) {
+        return error as TenonError;
+      }
+    }
+  })();
+  assert.ok(refusal instanceof TenonError);
+  assert.deepEqual([refusal.code, refusal.outcome], ["overloaded", "not-applied"]);
+  await settleAll(lane, stored);
+  assert.equal((await process.messages.describe("orders")).groups[0]!.lanes[0]!.lag, 0);
+  await append(process, message);
+});
+
+test("closing does not wait for a server that does not answer", onOwnServer, async () => {
+  await using server = await startRedis({ appendfsync: "nothing" });
+  await using bench = new Bench(server.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const { lane } = await soleLane(process);
+  const waiting = assert.rejects(lane.fetch(1));
+  server.pause();
+  const before = performance.now();
+  await process.close();
+  await waiting;
+  assert.ok(performance.now() - before < 10_000);
+  server.resume();
+});
