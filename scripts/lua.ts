@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -27,20 +27,40 @@ export function scriptModules(): Map<string, string> {
 
 function moduleOf(folder: string, paths: readonly string[]): string {
   const up = folder === "." ? "./" : "../".repeat(folder.split(sep).length);
+  const parts = new Map<string, string>();
   const constants = paths.map((path) => {
-    const source = sourceOf(join(engineFolder, path));
+    const pieces = piecesOf(join(engineFolder, path), parts);
     const stem = path.slice(folder === "." ? 0 : folder.length + 1, -".lua".length);
     const name = path.slice(0, -".lua".length).replaceAll(sep, "/");
-    const sha = createHash("sha1").update(source).digest("hex");
-    const text = source.replace(/[\\`]|\$(?=\{)/g, "\\$&");
-    return `export const ${constantOf(stem)}: Script = {\n  name: "${name}",\n  sha: "${sha}",\n  source: \`${text}\`,\n};\n`;
+    const sha = createHash("sha1")
+      .update(sourceOf(join(engineFolder, path)))
+      .digest("hex");
+    return `export const ${constantOf(stem)}: Script = {\n  name: "${name}",\n  sha: "${sha}",\n  source: \`${pieces}\`,\n};\n`;
   });
   return [
     "// Made by scripts/lua.ts from the .lua files of this folder; edit those.\n",
     `import type { Script } from "${up}script.ts";\n`,
     "\n",
+    ...[...parts.values()].map((part) => `${part}\n`),
     constants.join("\n"),
   ].join("");
+}
+
+/** The text of a file for a template, with the names of the constants that hold the texts of what it includes; adds those to `parts`. */
+function piecesOf(path: string, parts: Map<string, string>): string {
+  const pieces = readFileSync(path, "utf8").split(/^-- include: (\S+)\n/m);
+  return pieces
+    .map((piece, index) => {
+      if (index % 2 === 0) return piece.replace(/[\\`]|\$(?=\{)/g, "\\$&");
+      const included = join(dirname(path), piece);
+      const name = `${constantOf(basename(included, ".part.lua"))}Part`;
+      if (!parts.has(included)) {
+        const text = piecesOf(included, parts);
+        parts.set(included, `const ${name} = \`${text}\`;\n`);
+      }
+      return `\${${name}}`;
+    })
+    .join("");
 }
 
 function sourceOf(path: string): string {
