@@ -31,6 +31,7 @@ async function open(t: TestContext, server: RedisServer, client = 0, prefix = "t
 
 function raw(t: TestContext, server: RedisServer): Redis {
   const client = new Redis(server.url);
+  client.on("error", () => undefined);
   t.after(() => client.disconnect());
   return client;
 }
