@@ -1,4 +1,4 @@
-import { assert } from "../../../contracts/errors.ts";
+import { TenonError } from "../../../contracts/errors.ts";
 import { Lane } from "./lanes.ts";
 import { Queue } from "./queues.ts";
 
@@ -60,7 +60,7 @@ export class Catalogue {
   addTopic(name: string, partitions: number, settings: TopicSettings, batch: number, id = this.nextQueue): Topic {
     if (partitions < 1 || partitions > partitionsMax) throw new RangeError(`a topic of ${partitions} partitions`);
     if (this.topics.has(name) || this.#queues.has(id)) throw new RangeError("a topic that is there already");
-    assert(id + partitions <= numbersMax, "The numbers of queues have run out.");
+    if (id + partitions > numbersMax) throw new RangeError("the numbers of queues have run out");
     const queues: Queue[] = [];
     const counts = { delayedCount: 0, keptCount: 0, removed: false };
     const topic: Topic = { id, name, settings, queues, groups: new Map(), batch, ...counts };
@@ -82,7 +82,7 @@ export class Catalogue {
     { ephemeral = false, batch = 0, id = this.nextLane }: { ephemeral?: boolean; batch?: number; id?: number } = {},
   ): Group {
     if (topic.groups.has(name) || this.#lanes.has(id)) throw new RangeError("a group that is there already");
-    assert(id + topic.queues.length <= numbersMax, "The numbers of lanes have run out.");
+    if (id + topic.queues.length > numbersMax) throw new RangeError("the numbers of lanes have run out");
     const lanes: Lane[] = [];
     const group: Group = { id, name, topic, lanes, ephemeral, batch, removed: false };
     this.#groups.set(id, group);
@@ -114,6 +114,12 @@ export class Catalogue {
     this.#groups.delete(group.id);
     group.topic.groups.delete(group.name);
     group.removed = true;
+  }
+
+  /** Throws when a topic, or a group, of so many partitions cannot be numbered any more. */
+  throwIfNumbered(next: number, partitions: number): void {
+    if (next + partitions <= numbersMax) return;
+    throw new TenonError("overloaded", "the engine has given out all numbers of partitions; open a new directory");
   }
 
   queue(id: number): Queue {

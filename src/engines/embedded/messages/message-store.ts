@@ -69,6 +69,7 @@ export class MessageStore {
 
   declareTopic(name: string, partitions: number, settings: TopicSettings): Topic {
     const { journal } = this.core;
+    this.catalogue.throwIfNumbered(this.catalogue.nextQueue, partitions);
     appendTopic(journal, { id: this.catalogue.nextQueue, name, settings }, partitions);
     return this.catalogue.addTopic(name, partitions, settings, journal.batch);
   }
@@ -81,6 +82,7 @@ export class MessageStore {
 
   declareGroup(topic: Topic, name: string, starts: readonly number[], ephemeral = false): Group {
     const { journal } = this.core;
+    this.catalogue.throwIfNumbered(this.catalogue.nextLane, topic.queues.length);
     appendGroup(journal, { id: this.catalogue.nextLane, name, topic, ephemeral }, starts);
     return this.catalogue.addGroup(topic, name, starts, { ephemeral, batch: journal.batch });
   }

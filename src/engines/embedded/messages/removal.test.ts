@@ -11,12 +11,15 @@ test("a removed topic stays removed while older segments still name its queues, 
   const simulation = simulatedWorld({ seed: 1, eventsMax });
   await simulation.run(async () => {
     let engine = await opened(simulation);
-    await engine.messages.declare("orders", orders);
     await engine.messages.declare("kept", orders);
+    await engine.messages.declare("orders", orders);
     for (const text of numbered(60, 300)) await published(engine, [text]);
     const dueAt = simulation.world.clock.now() + 60_000;
     await published(engine, numbered(20, 300), { dueAt });
     await engine.messages.remove("orders");
+    // The newest segment's snapshot knows nothing of it.
+    const kept = numbered(30, 300).map((text) => message(text));
+    for (const one of kept) await engine.messages.append({ topic: "kept", partition: 0, messages: [one] });
     const before = await segments(simulation);
     assert.ok(before.length > 5, `only ${before.length} segments`);
     engine = await reopened(simulation);
