@@ -7,6 +7,12 @@ import { fetched, laneOf, message, numbered, opened, published, reopened, segmen
 const eventsMax = 200_000;
 const orders = { partitions: 1, groups: ["billing"] };
 
+/** Other messages fill a segment and more. */
+async function rolled({ messages }: JournaledEngine): Promise<void> {
+  for (const text of numbered(30, 300))
+    await messages.append({ topic: "kept", partition: 0, messages: [message(text)] });
+}
+
 test("a removed topic stays removed while older segments still name its queues, and one of its name is new", async () => {
   const simulation = simulatedWorld({ seed: 1, eventsMax });
   await simulation.run(async () => {
@@ -18,8 +24,7 @@ test("a removed topic stays removed while older segments still name its queues, 
     await published(engine, numbered(20, 300), { dueAt });
     await engine.messages.remove("orders");
     // The newest segment's snapshot knows nothing of it.
-    const kept = numbered(30, 300).map((text) => message(text));
-    for (const one of kept) await engine.messages.append({ topic: "kept", partition: 0, messages: [one] });
+    await rolled(engine);
     const before = await segments(simulation);
     assert.ok(before.length > 5, `only ${before.length} segments`);
     engine = await reopened(simulation);
@@ -27,6 +32,7 @@ test("a removed topic stays removed while older segments still name its queues, 
     assert.deepEqual(await engine.messages.topics(), ["kept"]);
     await engine.messages.declare("orders", orders);
     assert.deepEqual(await published(engine, ["new"]), [0n]);
+    await rolled(engine);
     for (let round = 0; round < 2; round++) {
       const { lane, member } = await laneOf(engine);
       assert.deepEqual(texts(await fetched(engine, lane, 1)), ["new"]);
