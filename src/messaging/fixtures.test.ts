@@ -1,3 +1,4 @@
+import type { KeyValueEngine, WatchEvent } from "../contracts/key-value.ts";
 import type { Batch, Lane, LaneCommit, Membership, MessageEngine, Stored } from "../contracts/messages.ts";
 import { type EmbeddedEngine, embedded, memory } from "../engines/embedded/index.ts";
 import { type Simulation, simulatedWorld } from "../simulation/index.ts";
@@ -10,10 +11,11 @@ export interface Faults {
   append?: ((batch: Batch, apply: () => Promise<Positions>) => Promise<Positions>) | undefined;
   commit?: ((change: LaneCommit, apply: () => Promise<void>, lane: Lane) => Promise<void>) | undefined;
   fetch?: ((limit: number, apply: () => Promise<readonly Stored[]>) => Promise<readonly Stored[]>) | undefined;
+  watch?: ((prefix: string, apply: () => AsyncIterable<WatchEvent>) => AsyncIterable<WatchEvent>) | undefined;
 }
 
 export interface Bench {
-  readonly engine: { readonly messages: MessageEngine; readonly world: World };
+  readonly engine: { readonly messages: MessageEngine; readonly keyValue: KeyValueEngine; readonly world: World };
   readonly faults: Faults;
   readonly world: World;
   readonly log: string[];
@@ -55,7 +57,11 @@ function benchOf(engine: EmbeddedEngine, simulation: Simulation, log: string[]):
   const { world } = simulation;
   const sleep = (ms: number): Promise<void> => world.timers.sleep(ms);
   return {
-    engine: { messages: faultyMessages(engine.messages, faults), world },
+    engine: {
+      messages: faultyMessages(engine.messages, faults),
+      keyValue: faultyKeyValues(engine.keyValue, faults),
+      world,
+    },
     faults,
     world,
     log,
@@ -81,6 +87,16 @@ function faultyMessages(engine: MessageEngine, faults: Faults): MessageEngine {
     seek: (topic, group, to) => engine.seek(topic, group, to),
     append: (batch) => (faults.append ?? ((_, apply) => apply()))(batch, () => engine.append(batch)),
     join: async (topic, group, options) => faultyMembership(await engine.join(topic, group, options), faults),
+  };
+}
+
+function faultyKeyValues(engine: KeyValueEngine, faults: Faults): KeyValueEngine {
+  return {
+    capabilities: engine.capabilities,
+    get: (keys) => engine.get(keys),
+    commit: (changes) => engine.commit(changes),
+    scan: (prefix, options) => engine.scan(prefix, options),
+    watch: (prefix, options) => (faults.watch ?? ((_, apply) => apply()))(prefix, () => engine.watch(prefix, options)),
   };
 }
 

@@ -26,6 +26,16 @@ export type { BatchContext, BatchMessage, MessageContext } from "./context.ts";
 export type { TopicCreation } from "./creation.ts";
 export { DeadLetter } from "./dead-letter.ts";
 export type { DeadLetterEntry, DeadLetters } from "./dead-letters.ts";
+export {
+  type Exchange,
+  type ExchangeEngine,
+  type ExchangeOptions,
+  exchange,
+  type Routed,
+  type RouteOptions,
+} from "./exchange.ts";
+export type { Binding } from "./exchange-bindings.ts";
+export type { BindingArguments, ExchangeMatcher, ExchangeType, RoutedMessage } from "./exchange-matching.ts";
 export type { Expiry } from "./expiry.ts";
 export type { HeaderTest, MessageFilter } from "./filter.ts";
 export type { Handler } from "./handler-runs.ts";
