@@ -406,6 +406,16 @@ describe("the server's settings", { skip: redisServerMissing, concurrency: 4 }, 
     }
   });
 
+  test("that forbid a part of a script leave it unknown how far it came", async (t) => {
+    const server = await start(t);
+    await raw(t, server).call("ACL", "SETUSER", "app", "on", ">word", "~*", "resetchannels", "+@all");
+    const url = `redis://app:word@127.0.0.1:${server.port}`;
+    const engine = await redis({ connect: () => clients[0]!(url) });
+    t.after(() => engine.close());
+    await assert.rejects(engine.keyValue.commit([put("k", "1")]), { code: "denied", outcome: "unknown" });
+    await assert.rejects(engine.keyValue.watch("")[Symbol.asyncIterator]().next(), { code: "denied" });
+  });
+
   test("options that mean nothing are refused", async () => {
     const never = () => assert.fail("it must not connect");
     for (const options of [

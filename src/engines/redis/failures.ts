@@ -41,7 +41,7 @@ const refusals: Readonly<Record<string, Meaning>> = {
   OOM: { code: "overloaded", advice: "It has reached maxmemory; make room or give it more." },
   NOAUTH: { code: "denied", advice: "Give the client a password." },
   WRONGPASS: { code: "denied", advice: "Mend the client's user name and password." },
-  NOPERM: { code: "denied", advice: "Give the user the commands and keys that docs/redis.md lists." },
+  NOPERM: { code: "denied", advice: "Give the user the commands, keys and channels that docs/redis.md lists." },
   CROSSSLOT: { code: "unsupported", advice: "Keys of one change lie in several slots of the cluster." },
 };
 
@@ -65,6 +65,10 @@ export function failureOf(error: unknown, what: string): TenonError {
 function errReply(message: string, word: string, what: string): TenonError {
   if (/max(imum)? number of clients/i.test(message)) {
     return replied("unavailable", `Redis refused ${what}: it has reached maxclients. Raise it.`, word, "not-applied");
+  }
+  if (message.startsWith("ERR The user executing the script")) {
+    // Permissions are asked for at each call of a script, so that it may have come half way.
+    return replied("denied", `Redis forbids a part of ${what}. ${refusals.NOPERM!.advice}`, word, "unknown");
   }
   const unknown = /unknown (?:sub)?command '?([^'"` ]*)/i.exec(message)?.[1];
   if (unknown !== undefined) {
