@@ -90,8 +90,10 @@ export const expiryCases: readonly MessageCase[] = [
     name: "a message that fails is not tried again once it has expired",
     rule: "Never delivered past `expiresAt`, also not as a retry.",
     takesMs: 2_000,
-    async run({ engine }) {
+    async run({ engine, exactTime }) {
       const { clock } = engine.world;
+      // Between the look at the clock and the handler's own, real time goes on.
+      const slackMs = exactTime === true ? 0 : 100;
       const target = orders(engine);
       const expiresAt = clock.now() + 200;
       const calls: number[] = [];
@@ -106,7 +108,10 @@ export const expiryCases: readonly MessageCase[] = [
       );
       await target.publish("m", { expiresAt });
       await settled(engine);
-      ok(calls.length > 1 && calls.every((at) => at < expiresAt), `called at ${calls.map((at) => at - expiresAt)}`);
+      ok(
+        calls.length > 1 && calls.every((at) => at < expiresAt + slackMs),
+        `called at ${calls.map((at) => at - expiresAt)}`,
+      );
       const [letter] = await target.deadLetters("group").peek();
       deepEqual([letter?.reason, letter?.failures], ["expired", calls.length]);
       await consumer.close();
