@@ -44,36 +44,15 @@ export interface BatchContext {
   readonly signal: AbortSignal;
 }
 
-/** A signal that is made when somebody asks for it. */
-class Abortable {
-  #controller: AbortController | undefined;
-  #reason: unknown;
-  #aborted = false;
-
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#aborted) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
-  abort(reason: unknown): void {
-    if (this.#aborted) return;
-    this.#aborted = true;
-    this.#reason = reason;
-    this.#controller?.abort(reason);
-  }
-}
-
 /** Made per delivery; what is rarely asked for is made when it is. */
-export class DeliveryContext extends Abortable implements MessageContext {
+export class DeliveryContext implements MessageContext {
   readonly #delivery: Delivery;
   readonly #number: number;
   readonly attempt: number;
+  /** Made when somebody asks for the signal, or it aborts. */
+  #controller: AbortController | undefined = undefined;
 
   constructor(delivery: Delivery) {
-    super();
     this.#delivery = delivery;
     this.#number = delivery.number;
     this.attempt = delivery.failures + 1;
@@ -124,6 +103,16 @@ export class DeliveryContext extends Abortable implements MessageContext {
   get fence(): bigint {
     return (this.#delivery.owner.lane.fence << 32n) | BigInt(this.#number);
   }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#controller ??= new AbortController();
+    this.#controller.abort(reason);
+  }
 }
 
 export class DeliveredMessage<T> extends DeliveryContext implements BatchMessage<T> {
@@ -135,13 +124,23 @@ export class DeliveredMessage<T> extends DeliveryContext implements BatchMessage
   }
 }
 
-export class DeliveredBatch extends Abortable implements BatchContext {
+export class DeliveredBatch implements BatchContext {
   readonly topic: string;
   readonly group: string;
+  #controller: AbortController | undefined = undefined;
 
   constructor(topic: string, group: string) {
-    super();
     this.topic = topic;
     this.group = group;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#controller ??= new AbortController();
+    this.#controller.abort(reason);
   }
 }

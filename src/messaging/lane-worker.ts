@@ -72,6 +72,7 @@ export class LaneWorker implements CommitHost {
   #counted = 0;
   readonly #commits: LaneCommits;
   readonly #losses: LaneLosses | undefined;
+  readonly #passes: HeaderPredicate | undefined;
   readonly #stopFetch = new AbortController();
   readonly #end = new AbortController();
   /** What waits while nothing is delivered; `undefined` while something is. */
@@ -88,6 +89,7 @@ export class LaneWorker implements CommitHost {
     this.group = host.group;
     this.#commits = new LaneCommits(this);
     this.#losses = host.losses(lane);
+    this.#passes = host.passes;
     this.#heldBefore = new Map(lane.held.map((held) => [held.position, held]));
   }
 
@@ -229,10 +231,10 @@ export class LaneWorker implements CommitHost {
   }
 
   #accept(stored: Stored): void {
-    this.#losses?.saw(stored);
+    if (this.#losses !== undefined) this.#losses.saw(stored);
     const held = this.#heldBefore.get(stored.position);
     if (held !== undefined) this.#heldBefore.delete(stored.position);
-    else if (this.#isFilteredOut(stored)) {
+    else if (this.#passes !== undefined && this.#isFilteredOut(stored, this.#passes)) {
       this.#counted += 1;
       this.#commits.settle(stored.position, true);
       return;
@@ -256,10 +258,8 @@ export class LaneWorker implements CommitHost {
    * Whether the group's filter leaves it out. What the group has begun with goes on whatever the filter is now: what is held, waits for its
    * retry in the retry topic, or was redriven.
    */
-  #isFilteredOut({ headers = noHeaders }: Stored): boolean {
-    const { passes } = this.#host;
-    if (passes === undefined || this.lane.topic !== this.topic || headers[groupHeader] !== undefined) return false;
-    return !passes(headers);
+  #isFilteredOut({ headers = noHeaders }: Stored, passes: HeaderPredicate): boolean {
+    return this.lane.topic === this.topic && headers[groupHeader] === undefined && !passes(headers);
   }
 
   /** Its turn has come. */
