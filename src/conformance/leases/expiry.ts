@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { type Lease, sharedCapacity, TenonError } from "../../contracts/index.ts";
 import type { LeaseCase, LeasesEngine } from "../conformance-case.ts";
-import { refused, within } from "../expectations.ts";
+import { eventually, refused, within } from "../expectations.ts";
 import {
   acquired,
   declined,
@@ -11,7 +11,6 @@ import {
   needsAll,
   needsCounted,
   needsFifo,
-  queued,
   slackMs,
   waiting,
 } from "./fixtures.ts";
@@ -195,13 +194,7 @@ export const expiryCases: readonly LeaseCase[] = [
 
 /** On a slow machine the first of them may have had its turn before the last one asks. */
 async function queuedOrGranted(engine: LeasesEngine, count: number, granted: readonly string[]): Promise<void> {
-  if (granted.length > 0) return;
-  await Promise.race([
-    queued(engine, "name", count).catch(() => undefined),
-    (async () => {
-      while (granted.length === 0 && (await engine.leases.describe("name")).waiting < count) {
-        await engine.world.timers.sleep(1);
-      }
-    })(),
-  ]);
+  await eventually(engine.world, `${count} wait`, async () => {
+    return granted.length > 0 || (await engine.leases.describe("name")).waiting === count;
+  });
 }
