@@ -288,6 +288,25 @@ test(
   },
 );
 
+test("positions that a failover lost and that are given again are not passed by", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  await append(process, "a");
+  await append(process, "b");
+  const { lane, member } = await soleLane(process);
+  assert.equal((await lane.fetch(2)).length, 2);
+  // What a replica holds that took over before it heard of the last message.
+  const partition = (await bench.keys()).find((key) => /:\d+:0$/.test(key) && !key.includes(":g"))!;
+  await bench.client.del(`${partition}:m`);
+  await bench.client.xadd(`${partition}:m`, "1-1", "1", Buffer.from([0, 1, 0, 0, 0, 97]));
+  await bench.client.hset(partition, "n", "1");
+  await assert.rejects(lane.fetch(1), { code: "lost" });
+  const next = await member.nextLane();
+  const [first] = await next.fetch(10);
+  assert.deepEqual([first!.position, Buffer.from(first!.body).toString()], [0n, "a"]);
+});
+
 test("a full server takes no more messages and goes on to have them settled", onOwnServer, async () => {
   await using server = await startRedis({ appendfsync: "nothing" });
   await using bench = new Bench(server.url);

@@ -9,6 +9,8 @@ import type { MessageHeaders, NewMessage, Stored } from "../../../contracts/mess
  * Headers are JSON text.
  */
 const flag = { key: 1, id: 2, headers: 4 } as const;
+/** What stands before a message's content, by its flags. */
+const lengthsBytes = [5, 7, 6, 8, 9, 11, 10, 12];
 
 /** How many bytes the string takes in UTF-8. Short ASCII strings, the usual keys, are counted without a native call. */
 export function utf8Length(text: string): number {
@@ -144,8 +146,10 @@ export class Run {
   }
 
   #flags(): number {
-    if (this.#at + 5 > this.#bytes.length) throw unreadable(this.position);
-    return this.#bytes[this.#at]!;
+    const flags = this.#bytes[this.#at];
+    if (flags === undefined || this.#at + lengthsBytes[flags & 7]! > this.#bytes.length)
+      throw unreadable(this.position);
+    return flags;
   }
 
   #goTo(at: number): void {

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { TenonError } from "../../../contracts/errors.ts";
+import type { NewMessage } from "../../../contracts/messages.ts";
+import { packedBytes, packHeaders, packMessage, Run } from "./message-format.ts";
+
+const message: fc.Arbitrary<NewMessage> = fc.record(
+  {
+    body: fc.uint8Array({ maxLength: 80 }),
+    key: fc.option(fc.string({ unit: "grapheme", maxLength: 80 }), { nil: undefined }),
+    id: fc.option(fc.string({ unit: "grapheme", minLength: 1, maxLength: 60 }), { nil: undefined }),
+    headers: fc.option(fc.dictionary(fc.string({ minLength: 1 }), fc.string()), { nil: undefined }),
+  },
+  { requiredKeys: ["body"] },
+);
+
+function pack(messages: readonly NewMessage[]): Buffer {
+  const headers = messages.map((each) => each.headers && packHeaders(each.headers));
+  const sizes = messages.map((each, index) => packedBytes(each, headers[index]?.length ?? -1));
+  const packed = Buffer.alloc(sizes.reduce((sum, size) => sum + size, 0));
+  let at = 0;
+  for (const [index, each] of messages.entries()) at = packMessage(packed, at, each, headers[index]);
+  assert.equal(at, packed.length);
+  return packed;
+}
+
+function runOf(packed: Buffer, end: number, count: number): Run {
+  return new Run(Buffer.from(`${end}-${count}`), Buffer.from("1700000000000.5"), packed);
+}
+
+test("messages come out of a run as they went in, whichever are skipped", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(message, fc.boolean()), { minLength: 1 }), (entries) => {
+      const messages = entries.map(([each]) => each);
+      const run = runOf(pack(messages), 1_000 + messages.length, messages.length);
+      assert.equal(run.position, 1_000);
+      for (const [index, [each, skipped]] of entries.entries()) {
+        if (skipped) {
+          run.skip();
+          continue;
+        }
+        const stored = run.read();
+        assert.deepEqual([stored.position, stored.publishedAt], [BigInt(1_000 + index), 1_700_000_000_000.5]);
+        assert.deepEqual(
+          [stored.key, stored.id, stored.headers],
+          [each.key, each.id, each.headers && JSON.parse(JSON.stringify(each.headers))],
+        );
+        assert.ok(Buffer.from(each.body).equals(stored.body));
+      }
+      assert.equal(run.position, run.end);
+    }),
+  );
+});
+
+test("a run that ends early, or holds something else, is corrupt", () => {
+  fc.assert(
+    fc.property(fc.array(message, { minLength: 1, maxLength: 5 }), fc.nat(), (messages, cut) => {
+      const packed = pack(messages);
+      const run = runOf(packed.subarray(0, cut % packed.length), messages.length, messages.length);
+      assert.throws(
+        () => {
+          for (let index = 0; index < messages.length; index++) run.read();
+        },
+        (error) => error instanceof TenonError && error.code === "corrupt",
+      );
+    }),
+  );
+});
