@@ -84,9 +84,15 @@ export class Subscriptions {
     for (const channel of this.#channels.keys()) {
       this.#subscribe(this.#link!, channel).then(
         () => this.#tell(channel, undefined),
-        () => undefined,
+        (error: unknown) => this.#refused(channel, error),
       );
     }
+  }
+
+  /** A lost connection is followed by another one; a refusal stays one, and who listens hears nothing. */
+  #refused(channel: string, error: unknown): void {
+    if (isOutage(error)) return;
+    this.#settings.world.log.log("error", "Redis refuses to let a channel be heard", { channel, error: String(error) });
   }
 
   #tell(channel: string, payload: Buffer | undefined): void {
