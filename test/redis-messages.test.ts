@@ -259,6 +259,33 @@ test("lanes of a process that stands still pass on, and nothing that it does aft
 });
 
 test(
+  "Redis itself refuses what comes under a superseded grant, although nobody told the owner",
+  onOwnServer,
+  async () => {
+    await using server = await startRedis({ appendfsync: "nothing" });
+    await using bench = new Bench(server.url);
+    const deaf = await bench.start();
+    await deaf.messages.declare("orders", { partitions: 2, groups: ["group"] });
+    await append(deaf, "a");
+    const member = await deaf.messages.join("orders", "group", joining);
+    const lanes = [await member.nextLane(), await member.nextLane()];
+    const [first, second] = lanes.sort((a, b) => a.partition - b.partition) as [Lane, Lane];
+    await first.fetch(1);
+    // Without timers it neither renews its session nor connects again.
+    await deaf.world.die();
+    await bench.client.call("CLIENT", "KILL", "TYPE", "pubsub");
+    const other = await bench.start();
+    await other.messages.seek("orders", "group", "earliest");
+    assert.deepEqual([first.lost.aborted, second.lost.aborted], [false, false]);
+    await assert.rejects(first.commit({ settled: [0n] }), { code: "lost", outcome: "not-applied" });
+    await append(other, "b");
+    await assert.rejects(second.fetch(1), { code: "lost" });
+    assert.deepEqual([first.lost.aborted, second.lost.aborted], [true, true]);
+    assert.equal((await other.messages.describe("orders")).groups[0]!.lanes[0]!.lag, 2);
+  },
+);
+
+test(
   "a server that is killed and comes back has everything that was acknowledged, and everybody goes on",
   onOwnServer,
   async () => {
