@@ -2,7 +2,17 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { TenonError } from "../../contracts/index.ts";
 import { bytes, json, topic } from "../../messaging/index.ts";
 import type { MessageCase } from "../conformance-case.ts";
-import { bytesOf, Gate, Observations, refused, rejectsWith, staysPending, textOf, within } from "../expectations.ts";
+import {
+  bytesOf,
+  eventually,
+  Gate,
+  Observations,
+  refused,
+  rejectsWith,
+  staysPending,
+  textOf,
+  within,
+} from "../expectations.ts";
 import { altered, fetched, needsDelay, needsIds, needsSequences, numbered, soleLane } from "../messages/fixtures.ts";
 import { bodyBytes, keyed, lag, orders, settled } from "./fixtures.ts";
 
@@ -289,6 +299,26 @@ export const publishingCases: readonly MessageCase[] = [
       await refused("unsupported", "an instant", () => target.publish("m", { dueAt: engine.world.clock.now() + 10 }));
       await target.publish("m", { delayMs: undefined });
       equal(await lag(engine), 1);
+    },
+  },
+  {
+    name: "what is published one way is stored in order, and what is refused is told",
+    rule: "One-way publishing returns at once; nothing is lost unseen.",
+    async run({ engine }) {
+      const lost: string[] = [];
+      const target = orders(engine, { oneWayBytesMax: 2_000, onLost: ({ value }) => lost.push(value) });
+      const seen = new Observations<string>(engine.world);
+      const consumer = await target.consume("group", (value) => seen.add(value));
+      const texts = numbered(100);
+      const accepted = texts.filter((value) => target.publishOneWay(value, { key: "k" }));
+      ok(accepted.length > 0 && accepted.length < texts.length, "the bound is reached");
+      deepEqual([...accepted, ...lost].toSorted(), texts.toSorted());
+      deepEqual([...(await seen.atLeast(accepted.length))], accepted);
+      await eventually(engine.world, "the engine has answered", () => target.oneWay.waiting === 0);
+      deepEqual(target.oneWay, { waiting: 0, stored: accepted.length, lost: lost.length });
+      equal(target.publishOneWay("there is room again"), true);
+      await consumer.close();
+      await target.close();
     },
   },
   {
