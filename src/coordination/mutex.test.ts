@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { LeaseRequest } from "../contracts/leases.ts";
 import { away, hangs, losesReplies, losesRequests, onDisk, onMemory } from "./fixtures.test.ts";
 import { type Lock, mutex } from "./index.ts";
 
@@ -198,6 +199,30 @@ test("an engine that does not answer at all is given up in time, and a grant tha
     late.resolve();
     await sleep(5);
     assert.deepEqual((await mutex(other, "refunds").describe()).holders, []);
+  }));
+
+test("a grant that an engine makes after it was told to leave the queue is released too", () =>
+  onMemory(async ({ engine, other, sleep }) => {
+    const deaf = {
+      ...engine,
+      leases: {
+        ...engine.leases,
+        // The request is still on its way when the abort, and the release, have passed.
+        acquire: async (name: string, request: LeaseRequest) => {
+          await sleep(2_000);
+          return other.leases.acquire(name, request);
+        },
+      },
+    };
+    const stop = new AbortController();
+    const waiting = mutex(deaf, "refunds").acquire({ signal: stop.signal });
+    await sleep(10);
+    stop.abort(new Error("enough"));
+    await assert.rejects(waiting, /enough/);
+    await sleep(2_100);
+    assert.deepEqual((await mutex(other, "refunds").describe()).holders, []);
+    const next = await mutex(other, "refunds").acquire();
+    assert.ok(next.token > 1n, "it was granted in between");
   }));
 
 test("a caller who aborts gets its reason at once, leaves the queue, and holds nothing", () =>
