@@ -1,4 +1,5 @@
 import { after, describe, test } from "node:test";
+import { Redis } from "ioredis";
 import { keyValueCases, runCase } from "tenon/conformance";
 import { engine } from "./engines.ts";
 import { redisHost } from "./redis-host.ts";
@@ -25,7 +26,24 @@ function suite(skip: string | false, flavour: RedisFlavour): void {
 
 const single = await engine("redis");
 const cluster = await engine("redis-cluster");
+const sentinel = await engine("redis-sentinel");
+
+/** The primary, wherever the sentinels say that it is. */
+const sentinelFlavour: RedisFlavour = {
+  name: "ioredis through Sentinel",
+  connect: () => throughSentinel(),
+  nodes: async () => [throughSentinel()],
+};
+
+function throughSentinel(): Redis {
+  const sentinels = sentinel.urls
+    .map((url) => new URL(url))
+    .map(({ hostname, port }) => ({ host: hostname, port: Number(port) }));
+  const client = new Redis({ sentinels, name: sentinel.primaryName, autoResendUnfulfilledCommands: false });
+  return client.on("error", () => undefined);
+}
 
 suite(single.skip, ioredisFlavour(single.url));
 suite(single.skip, nodeRedisFlavour(single.url));
 suite(cluster.skip, ioredisClusterFlavour(cluster.urls));
+suite(sentinel.skip, sentinelFlavour);
