@@ -8,6 +8,7 @@ import { systemWorld } from "../../world/system/system-world.ts";
 import { Core } from "./core.ts";
 import { Reader, Writer } from "./cursor.ts";
 import { loadFooter } from "./footer.ts";
+import { EntryStore } from "./key-values/entry-store.ts";
 import { type Effect, effectsBytes, readEffects, writeEffects } from "./key-values/key-value-records.ts";
 import { KeyValueStore } from "./key-values/key-value-store.ts";
 import { replayGrant, replayLaneCommit, replayLaneSnapshot, replaySeek } from "./messages/lanes.ts";
@@ -172,7 +173,15 @@ function state() {
   const topic = messages.catalogue.addTopic("orders", 2, settings, 0);
   messages.catalogue.addGroup(topic, "billing", [0, 0]);
   for (const queue of topic.queues) queue.next = 1_000;
-  return { messages, keyValues, stores: [keyValues.entries] };
+  const states = new EntryStore({
+    core,
+    kinds: { commit: recordKind.states, version: recordKind.snapshotStatesVersion },
+    inlineBytesMax: Infinity,
+    footerBytesMax: Infinity,
+    expiry: "forgotten",
+    listener: {},
+  });
+  return { messages, keyValues, stores: [keyValues.entries, states] };
 }
 
 const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
@@ -193,6 +202,7 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
   },
   "a seek": (payload) => replaySeek(new Reader(payload), (id) => state().messages.catalogue.lane(id)),
   "key-values": (payload) => state().keyValues.entries.replay(payload, 2 ** 32),
+  "what leases and rates keep": (payload) => state().stores[1]!.replay(payload, 2 ** 32),
   "a footer": (payload) => {
     const { messages, stores } = state();
     loadFooter(1, payload, messages, stores);
@@ -206,6 +216,7 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
       recordKind.snapshotDelays,
       recordKind.snapshotProducers,
       recordKind.snapshotVersion,
+      recordKind.snapshotStatesVersion,
       recordKind.snapshotNumbers,
     ].map((kind) => [
       `a snapshot's record of kind ${kind}`,

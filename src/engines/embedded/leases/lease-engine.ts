@@ -133,6 +133,11 @@ export class EmbeddedLeases implements LeaseEngine {
     }
   }
 
+  /** Names that somebody holds, waits for or watches. */
+  get nameCount(): number {
+    return this.#names.size;
+  }
+
   /** Everything is replayed. */
   start(): void {
     const now = this.#now();
