@@ -13,6 +13,7 @@ import {
   needsCrash,
   needsDelay,
   needsIds,
+  needsReplay,
   needsSequences,
   numbered,
   soleLane,
@@ -205,6 +206,44 @@ export const roomCases: readonly MessageCase[] = [
       await limited(engine, 2);
       await lane.commit(change);
       deepEqual([(await laneOf(engine, "source")).lag, (await laneOf(engine, "orders")).lag], [0, 2]);
+    },
+  },
+  {
+    name: "a commit may evict messages of its own lane for what it appends",
+    rule: "Positions settled twice and entries held for settled positions are ignored.",
+    needs: needsAtomic,
+    async run({ engine }) {
+      await limited(engine, 3, { whenFull: "evict" });
+      await append(engine, "orders", ...numbered(3));
+      const { lane, member } = await soleLane(engine, "orders");
+      const stored = await fetched(engine.world, lane, 3);
+      const held = stored.slice(1).map(({ position }) => ({ position, failures: 1, deliveries: 0, dueAt: 0 }));
+      const appends = [batch("orders", ["n0", "n1"])];
+      await lane.commit({ settled: [stored[0]!.position, stored[1]!.position], held, appends });
+      await member.leave();
+      const next = await soleLane(engine, "orders");
+      deepEqual(
+        next.lane.held.map(({ position }) => position),
+        [stored[2]!.position],
+      );
+      deepEqual(await fetchedTexts(engine.world, next.lane, 3), ["m2", "n0", "n1"]);
+      await full(engine, "never more than three", ...numbered(4, "o"));
+    },
+  },
+  {
+    name: "a group that goes back needs room again, and gives it back when it goes forth",
+    rule: `${rule} From the lowest unsettled one of the slowest group.`,
+    needs: needsReplay,
+    async run({ engine }) {
+      await limited(engine, 3);
+      await append(engine, "orders", ...numbered(3));
+      await engine.messages.seek("orders", "group", "now");
+      await append(engine, "orders", "n0");
+      await engine.messages.seek("orders", "group", "earliest");
+      await full(engine, "four where three may be kept", "n1");
+      await engine.messages.seek("orders", "group", "now");
+      await append(engine, "orders", ...numbered(3, "o"));
+      await full(engine, "full again", "n1");
     },
   },
   {

@@ -73,7 +73,6 @@ export class LaneGrants {
     lane.granted = true;
     this.#writeGrant(recordKind.laneGranted, lane);
     await this.#store.core.journal.durable();
-    throwIfRemoved(lane.group.topic, lane.group);
     return new LaneOwner(
       lane,
       {
