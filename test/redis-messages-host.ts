@@ -5,6 +5,7 @@ import { createClient } from "redis";
 import type { ConformanceHost, MessagesEngine } from "tenon/conformance";
 import { systemWorld } from "tenon/world";
 import type { RedisClient } from "../src/engines/redis/clients.ts";
+import type { Connection } from "../src/engines/redis/connection.ts";
 import { RedisMessages } from "../src/engines/redis/messages/redis-messages.ts";
 import { RedisConnection } from "../src/engines/redis/redis-connection.ts";
 import { type MortalWorld, mortalWorld } from "./mortal-world.ts";
@@ -52,8 +53,18 @@ export interface Process extends MessagesEngine {
   die(): Promise<void>;
 }
 
+export interface ProcessOptions {
+  readonly commandTimeoutMs?: number | undefined;
+  /** What stands between the engine and its connection, to lose what goes through. */
+  readonly through?: ((connection: Connection) => Connection) | undefined;
+}
+
 /** One engine, as a process of its own would have it. */
-export async function startProcess(flavour: RedisFlavour, prefix: string, commandTimeoutMs = 5_000): Promise<Process> {
+export async function startProcess(
+  flavour: RedisFlavour,
+  prefix: string,
+  { commandTimeoutMs = 5_000, through = (connection) => connection }: ProcessOptions = {},
+): Promise<Process> {
   const world = mortalWorld(systemWorld());
   const clients: RedisClient[] = [];
   const connect = () => {
@@ -62,7 +73,7 @@ export async function startProcess(flavour: RedisFlavour, prefix: string, comman
     return client;
   };
   const connection = await RedisConnection.open({ world, connect, commandTimeoutMs, connectTimeoutMs: 10_000 });
-  const messages = new RedisMessages(connection, { prefix, world, survives: "process" });
+  const messages = new RedisMessages(through(connection), { prefix, world, survives: "process" });
   return {
     messages,
     world,
@@ -108,8 +119,8 @@ export function redisMessagesHost(flavour: RedisFlavour): ConformanceHost<Messag
 /** As if the members had joined with short sessions, which a busy machine could end while they live. */
 async function endSessionsSoon(nodes: readonly Redis[], prefix: string): Promise<void> {
   for (const node of nodes) {
-    const [seconds] = await node.time();
-    const ends = (Number(seconds) * 1_000 + sessionLeftMs).toString();
+    const [seconds, microseconds] = (await node.time()).map(Number);
+    const ends = String(seconds! * 1_000 + Math.floor(microseconds! / 1_000) + sessionLeftMs);
     for (const key of await keysOf(node, `${prefix}:*:m`)) {
       if ((await node.type(key)) !== "zset") continue;
       for (const member of await node.zrange(key, 0, -1)) await node.zadd(key, ends, member);

@@ -7,8 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import type { JoinOptions, Lane, NewMessage } from "tenon/contracts";
 import { TenonError } from "tenon/contracts";
+import type { Connection } from "../src/engines/redis/connection.ts";
 import { engine } from "./engines.ts";
-import { ioredisFlavour, type Process, removeKeys, startProcess } from "./redis-messages-host.ts";
+import { ioredisFlavour, type Process, type ProcessOptions, removeKeys, startProcess } from "./redis-messages-host.ts";
 import { redisServerMissing, startRedis } from "./redis-server.ts";
 
 const redis = await engine("redis");
@@ -30,8 +31,8 @@ class Bench {
     this.client.on("error", () => undefined);
   }
 
-  async start(commandTimeoutMs?: number): Promise<Process> {
-    const process = await startProcess(ioredisFlavour(this.#url), this.prefix, commandTimeoutMs);
+  async start(options?: ProcessOptions): Promise<Process> {
+    const process = await startProcess(ioredisFlavour(this.#url), this.prefix, options);
     this.#processes.push(process);
     return process;
   }
@@ -223,7 +224,7 @@ test(
   async () => {
     await using server = await startRedis({ appendfsync: "nothing" });
     await using bench = new Bench(server.url);
-    const process = await bench.start(300);
+    const process = await bench.start({ commandTimeoutMs: 300 });
     await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
     await append(process, "a", "b");
     const { lane, member } = await soleLane(process, { sessionMs: 700 });
@@ -363,6 +364,33 @@ test("a full server takes no more messages and goes on to have them settled", on
   await settleAll(lane, stored);
   assert.equal((await process.messages.describe("orders")).groups[0]!.lanes[0]!.lag, 0);
   await append(process, message);
+});
+
+test("a lane whose release was lost on its way is released when the member looks next", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  let lost = 0;
+  const through = (connection: Connection): Connection => ({
+    isCluster: false,
+    command: (...command) => connection.command(...command),
+    listen: (...listening) => connection.listen(...listening),
+    close: () => connection.close(),
+    run(script, ...rest) {
+      if (!script.name.endsWith("/release") || lost > 0) return connection.run(script, ...rest);
+      lost += 1;
+      return Promise.reject(new TenonError("unavailable", "the connection broke", { outcome: "unknown" }));
+    },
+  });
+  const process = await bench.start({ through });
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  await append(process, "a");
+  const { lane, member } = await soleLane(process, { sessionMs: 600 });
+  await lane.fetch(1);
+  await assert.rejects(lane.release(), { code: "unavailable" });
+  assert.equal(lost, 1);
+  const next = await member.nextLane();
+  assert.ok(next.fence > lane.fence);
+  assert.equal(next.suspectBelow, 0n);
+  await settleAll(next, 1);
 });
 
 test("closing does not wait for a server that does not answer", onOwnServer, async () => {

@@ -49,8 +49,8 @@ export class Member implements Membership, LaneHost {
   readonly place: Topic;
   readonly #joining: Joining;
   readonly #lanes = new Map<number, Granted>();
-  /** By partition, the last grant that ended here: an answer that is older than its end may still name it. */
-  readonly #endedFences = new Map<number, number>();
+  /** By partition, the last grant that ended here, and how. An answer that is older than its end, or than what Redis heard of it, may still name it. */
+  readonly #endings = new Map<number, { readonly fence: number; readonly orderly: boolean }>();
   readonly #granted = new LaneQueue();
   readonly #session: Session;
   #id: string;
@@ -192,9 +192,13 @@ export class Member implements Membership, LaneHost {
   }
 
   async release(lane: LaneOwner, orderly: boolean): Promise<void> {
-    this.#forget(lane);
+    this.#forget(lane, orderly);
+    await this.#runRelease(lane.partition, Number(lane.fence), orderly);
+  }
+
+  async #runRelease(partition: number, fence: number, orderly: boolean): Promise<void> {
     const keys = [this.place.key, this.place.family.counters];
-    await this.connection.run(scripts.release, keys, [...lane.grant, orderly ? 1 : 0]);
+    await this.connection.run(scripts.release, keys, [this.#groupNumber, partition, fence, orderly ? 1 : 0]);
   }
 
   superseded(lane: LaneOwner): void {
@@ -202,14 +206,14 @@ export class Member implements Membership, LaneHost {
     this.#look();
   }
 
-  #forget(lane: LaneOwner): void {
+  #forget(lane: LaneOwner, orderly = false): void {
     const held = this.#lanes.get(lane.partition);
-    if (held?.owner === lane) this.#drop(lane.partition, held);
+    if (held?.owner === lane) this.#drop(lane.partition, held, orderly);
   }
 
-  #drop(partition: number, { fence }: Granted): void {
+  #drop(partition: number, { fence }: Granted, orderly = false): void {
     this.#lanes.delete(partition);
-    this.#endedFences.set(partition, fence);
+    this.#endings.set(partition, { fence, orderly });
   }
 
   // Looking ------------------------------------------------------------------------------------------------------------
@@ -341,8 +345,7 @@ export class Member implements Membership, LaneHost {
     for (const [partition, { fence, revoked }] of granted) {
       const held = this.#lanes.get(partition);
       if (held === undefined) {
-        if (fence > (this.#endedFences.get(partition) ?? -1))
-          void this.#open(partition, { fence, owner: undefined, revoked });
+        this.#begin(partition, { fence, owner: undefined, revoked });
       } else if (revoked) {
         held.revoked = true;
         held.owner?.revoke();
@@ -358,6 +361,16 @@ export class Member implements Membership, LaneHost {
     const { group } = this.#joining;
     const text = `lane ${this.place.name}/${partition} of group ${group} has passed on: it was not released in time, or the group was moved to another position`;
     held.owner?.lose(new TenonError("lost", text, { fields: { topic: this.place.name, group, partition } }));
+  }
+
+  #begin(partition: number, granted: Granted): void {
+    const ending = this.#endings.get(partition);
+    if (ending === undefined || granted.fence > ending.fence) {
+      void this.#open(partition, granted);
+    } else if (granted.fence === ending.fence) {
+      // It ended here, and Redis has not heard of it yet, or never will: then it would be nobody's for ever.
+      this.#runRelease(partition, ending.fence, ending.orderly).catch(() => undefined);
+    }
   }
 
   async #open(partition: number, held: Granted): Promise<void> {
