@@ -162,6 +162,18 @@ for (const flavour of flavours) {
       assert.ok(count === 0 || count === 1, `it was carried out ${count} times`);
     });
 
+    test("what was under way when the server was killed fails as unknown, without waiting for its time to be over", async (t) => {
+      const server = await start(t, flavour);
+      const connection = await open(t, flavour, server, 600_000);
+      await connection.command("n", ["SET", "n", 0]);
+      server.pause();
+      const cut = fails(connection.command("n", ["INCR", "n"]), "unavailable", ["unknown"]);
+      await server.stop();
+      await cut;
+      await server.start();
+      assert.equal(await answered(() => connection.command("n", ["SET", "n", 1])).then(String), "OK");
+    });
+
     test("a command waits for the end of an outage, but not for ever", async (t) => {
       const server = await start(t, flavour);
       const connection = await open(t, flavour, server, 600);

@@ -77,8 +77,9 @@ export class ConnectedEngine implements RedisEngine {
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the Redis engine was closed");
     this.keyValue.close(reason);
-    await this.messages.close();
+    // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
+    await this.messages.close();
     await this.#connection.close();
   }
 
