@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { type Lane, type Membership, type NewMessage, TenonError } from "tenon/contracts";
+import type { Connection } from "../src/engines/redis/connection.ts";
 import { engine } from "./engines.ts";
 import { ioredisFlavour, type Process, removeKeys, startProcess } from "./redis-messages-host.ts";
 
@@ -110,9 +111,29 @@ class Run {
   }
 
   async start(): Promise<Process> {
-    const process = await startProcess(this.#flavour, this.prefix);
+    const process = await startProcess(this.#flavour, this.prefix, {
+      through: (connection) => this.#unreliable(connection),
+    });
     this.#processes.add(process);
     return process;
+  }
+
+  /** Some calls are not sent, some answers do not come back, and some come late. */
+  #unreliable(connection: Connection): Connection {
+    return {
+      isCluster: connection.isCluster,
+      command: (...command) => connection.command(...command),
+      listen: (...listening) => connection.listen(...listening),
+      close: () => connection.close(),
+      run: async (...script) => {
+        const draw = this.stopping ? 1 : this.random();
+        if (draw < 0.01) throw new TenonError("unavailable", "not sent");
+        const reply = await connection.run(...script);
+        if (draw < 0.02) throw new TenonError("unavailable", "no answer", { outcome: "unknown" });
+        if (draw < 0.1) await sleep(this.random() * 60);
+        return reply;
+      },
+    };
   }
 
   async kill(process: Process): Promise<void> {
@@ -170,14 +191,16 @@ class Run {
     while (!this.stopping) {
       const process = await this.start();
       const sessionMs = 250 + this.random() * 300;
-      const member = await process.messages.join(topic, group, { sessionMs, revokeMs: 150, windowMax: 40 });
+      const member = await repeated(() =>
+        process.messages.join(topic, group, { sessionMs, revokeMs: 150, windowMax: 40 }),
+      );
       const working = this.work(member, () => this.stopping).catch((error) => this.violations.push(String(error)));
       await sleep(100 + this.random() * 900);
       if (this.random() < 0.5 && !this.stopping) {
         await this.kill(process);
         continue;
       }
-      if (this.random() < 0.5) await member.leave();
+      if (this.random() < 0.5) await member.leave().catch(() => undefined);
       await process.close();
       await working;
     }
@@ -203,12 +226,13 @@ class Run {
     try {
       while (!lane.lost.aborted) {
         if (lane.revoked.aborted && this.random() < 0.8) {
-          await lane.release();
+          await lane.release().catch(() => undefined);
           return;
         }
         const settledBefore = new Set(ledger.settled);
         const signal = AbortSignal.any([lane.revoked, AbortSignal.timeout(50 + Math.floor(this.random() * 200))]);
-        const messages = await lane.fetch(1 + Math.floor(this.random() * 20), { signal }).catch((error: unknown) => {
+        const fetching = repeated(() => lane.fetch(1 + Math.floor(this.random() * 20), { signal }));
+        const messages = await fetching.catch((error: unknown) => {
           if (signal.aborted) return [];
           throw error;
         });
@@ -233,7 +257,7 @@ class Run {
       .map((position) => ({ position, failures: 1, deliveries: 0, dueAt: 0 }));
     for (const position of settled) ledger.maybeSettled.add(position);
     const { newest } = ledger;
-    await lane.commit({ settled, held });
+    await repeated(() => lane.commit({ settled, held }));
     ledger.committed(lane.fence, newest);
     for (const position of settled) ledger.settled.add(position);
     return left;
@@ -275,6 +299,18 @@ class Run {
           this.violations.push(`${text} stands where ${expected} belongs`);
         expected += 1;
       }
+    }
+  }
+}
+
+/** As the messaging block does: the same again, for as long as Redis was not reached. */
+async function repeated<T>(action: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof TenonError && error.code === "unavailable")) throw error;
+      await sleep(5);
     }
   }
 }
