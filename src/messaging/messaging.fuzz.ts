@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TenonError } from "../contracts/errors.ts";
 import { type Bench, onMemory } from "./fixtures.test.ts";
-import { type Consumer, DeadLetter, type MessageContext, text, topic } from "./index.ts";
+import {
+  type BatchMessage,
+  type Consumer,
+  DeadLetter,
+  type MessageContext,
+  type Topic,
+  type TopicOptions,
+  text,
+  topic,
+  type Verdict,
+  verdict,
+} from "./index.ts";
 
 const seeds = Number(process.env.TENON_FUZZ_SEEDS ?? 15);
 
@@ -36,17 +47,25 @@ interface History {
   readonly violations: string[];
 }
 
+/** The topic, with a loss detector that must never report anything: the engine fails, but it loses nothing. */
+function notesOf(bench: Bench, history: History, options: Partial<TopicOptions<string>> = {}): Topic<string> {
+  const onLoss = (loss: unknown): void =>
+    void history.violations.push(`a false alarm: ${JSON.stringify(loss, textOf)}`);
+  const lossDetection = { graceMs: 500, onLoss };
+  const whole = { codec: text(), partitions: 3, groups: ["g"], lossDetection, ...options };
+  return topic(bench.engine, "notes", whole as TopicOptions<string>);
+}
+
+function textOf(_: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
+}
+
 function publishing(bench: Bench, history: History): Promise<unknown> {
   const { world } = bench;
   const keys = Array.from({ length: 8 }, (_, index) => `key-${index}`);
   const publishers = keys.map(async (key) => {
     // Short timeouts, so that batches are given up, too.
-    const notes = topic(bench.engine, "notes", {
-      codec: text(),
-      partitions: 3,
-      publishTimeoutMs: 150,
-      bufferBytesMax: 600,
-    });
+    const notes = notesOf(bench, history, { publishTimeoutMs: 150, bufferBytesMax: 600 });
     const stored: string[] = [];
     history.stored.set(key, stored);
     for (let number = 0; number < 60; number += 1) {
@@ -81,14 +100,52 @@ function handlerOf(bench: Bench, history: History): (value: string, context: Mes
   };
 }
 
+type BatchAnswer = (messages: readonly BatchMessage<string>[]) => Promise<readonly Verdict[]>;
+
+/** Handles one after the other, stops with a key at its first failure, and now and then fails as a whole. */
+function batchHandlerOf(bench: Bench, handle: ReturnType<typeof handlerOf>): BatchAnswer {
+  return async (messages) => {
+    const failed = new Set<string | undefined>();
+    const verdicts: Verdict[] = [];
+    if (bench.world.random.float() < 0.05) throw new Error("by chance, all of them");
+    for (const message of messages) {
+      const { value, key } = message;
+      if (failed.has(key)) {
+        // It does not count whatever it is.
+        verdicts.push(bench.world.random.float() < 0.5 ? verdict.settle : verdict.deadLetter("does not count"));
+        continue;
+      }
+      try {
+        await handle(value, message);
+        verdicts.push(verdict.settle);
+      } catch (error) {
+        const dead = error instanceof DeadLetter;
+        if (!dead) failed.add(key);
+        verdicts.push(dead ? verdict.deadLetter("by chance") : verdict.retry("by chance"));
+      }
+    }
+    return verdicts;
+  };
+}
+
 async function membersComeAndGo(bench: Bench, history: History, over: () => boolean): Promise<void> {
-  const notes = topic(bench.engine, "notes", { codec: text(), partitions: 3, groups: ["g"] });
+  const { random } = bench.world;
+  const notes = notesOf(bench, history);
   const handler = handlerOf(bench, history);
-  const join = (): Promise<Consumer> =>
-    notes.consume("g", handler, { concurrency: 4, prefetch: 20, retry: { delayMs: 20, attemptsMax: 1_000 } });
+  const batchHandler = batchHandlerOf(bench, handler);
+  const options = { concurrency: 4, prefetch: 20, retry: { delayMs: 20, attemptsMax: 1_000 } };
+  const join = (): Promise<Consumer> => {
+    if (random.float() < 0.5) return notes.consume("g", handler, options);
+    const batchWaitMs = random.float() < 0.5 ? 0 : 5;
+    return notes.consumeBatch("g", batchHandler, { ...options, batchCountMax: 8, batchWaitMs });
+  };
   const members = [await join(), await join()];
   while (!over()) {
-    await bench.sleep(200 + bench.world.random.float() * 500);
+    await bench.sleep(100 + random.float() * 250);
+    const paused = members[Math.floor(random.float() * members.length)]!;
+    if (random.float() < 0.5) paused.pause(random.float() < 0.5 ? undefined : [0]);
+    await bench.sleep(100 + random.float() * 250);
+    paused.resume();
     members.push(await join());
     await members.shift()!.close();
   }
@@ -99,7 +156,7 @@ async function membersComeAndGo(bench: Bench, history: History, over: () => bool
   await Promise.all(members.map((member) => member.close()));
 }
 
-test("under failing engines, failing handlers and changing members nothing is lost, nothing is reordered, no refusal is stored", async () => {
+test("under failing engines, failing handlers and batches, pauses and changing members nothing is lost, nothing is reordered, no refusal is stored", async () => {
   for (let seed = 1; seed <= seeds; seed += 1) {
     await onMemory(async (bench) => {
       const history: History = { stored: new Map(), unknown: new Set(), handled: new Map(), violations: [] };
