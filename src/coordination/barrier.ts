@@ -86,9 +86,12 @@ class LeaseBarrier implements Barrier {
     if (!isWait(waitMs)) throw invalid(this.#record.what, "waitMs", waitMs, "milliseconds from 0, or Infinity");
     using deadline = new Deadline(this.#engine.world, waitMs, () => this.#late(waitMs), { signal });
     // Whoever waits holds a share, so that the others see it die.
-    await using presence = await this.#presence.acquire({ signal: deadline.signal, waitMs: Number.POSITIVE_INFINITY });
-    const generation = await this.#record.arrive(deadline, String(presence.token), (state) =>
-      this.#requireWhole(state),
+    await using presence = await this.#orBreak(deadline, () =>
+      this.#presence.acquire({ signal: deadline.signal, waitMs: Number.POSITIVE_INFINITY }),
+    );
+    const party = String(presence.token);
+    const generation = await this.#orBreak(deadline, () =>
+      this.#record.arrive(deadline, party, (state) => this.#requireWhole(state)),
     );
     const fate = await this.#fate(generation, deadline, presence);
     if (fate === "passed") return { generation };
@@ -110,6 +113,22 @@ class LeaseBarrier implements Barrier {
   async remove(): Promise<void> {
     using deadline = this.#soon();
     await this.#record.remove(deadline);
+  }
+
+  /** Whoever gives up while its arrival is on its way breaks the generation that is under way: the others wait for it in vain. */
+  async #orBreak<Result>(deadline: Deadline, request: () => Promise<Result>): Promise<Result> {
+    try {
+      return await request();
+    } catch (error) {
+      if (deadline.ended) await this.#breakPresent().catch(() => {});
+      throw error;
+    }
+  }
+
+  async #breakPresent(): Promise<void> {
+    using deadline = this.#soon();
+    const { generation } = await this.#record.read(deadline);
+    await this.#break(generation, "a party gave up");
   }
 
   async #fate(generation: number, deadline: Deadline, presence: Lock): Promise<Fate> {

@@ -67,7 +67,10 @@ test("latches agree on their count, keep to their names, and can be removed", ()
     await closing.countDown("a/b");
     await assert.rejects(countdownLatch(engine, "closing", { count: 3 }).countDown("x"), { code: "conflict" });
     await assert.rejects(countdownLatch(engine, "closing", { count: 3 }).wait(), { code: "conflict" });
-    assert.equal(await countdownLatch(engine, "closing/participant", { count: 2 }).remaining(), 2);
+    await closing.countDown("count");
+    const beneath = countdownLatch(engine, "closing/participant", { count: 2 });
+    assert.equal(await beneath.countDown("x"), 1, "no name's keys are those of another");
+    await beneath.remove();
     assert.equal(await countdownLatch(engine, "clos", { count: 2 }).remaining(), 2);
     await closing.remove();
     assert.deepEqual(await other.keyValue.scan(""), []);
@@ -123,6 +126,27 @@ test("a party that gives up breaks the barrier for all, until it is reset", () =
     await sleep(5);
     stop.abort(new Error("enough"));
     await Promise.all([aborted, met]);
+  }));
+
+test("a party that gives up while its arrival is on its way breaks the barrier too", () =>
+  onMemory(async ({ engine, other, faults, sleep }) => {
+    const waiting = assert.rejects(barrier(other, "nightly", { parties: 3 }).arrive(), { code: "conflict" });
+    await sleep(5);
+    let calls = 0;
+    faults.commit = (apply) => (calls++ === 0 ? new Promise(() => {}) : apply());
+    const nightly = barrier(engine, "nightly", { parties: 3 });
+    await assert.rejects(nightly.arrive({ waitMs: 100 }), { code: "timeout" });
+    await waiting;
+    await nightly.reset();
+    await assert.rejects(nightly.arrive({ waitMs: 0 }), { code: "timeout" });
+    assert.equal((await nightly.describe()).broken, true);
+    await nightly.reset();
+    await assert.rejects(nightly.arrive({ waitMs: 500 }), { code: "timeout" });
+    assert.deepEqual(
+      await nightly.describe(),
+      { generation: 2, waiting: 1, broken: true },
+      "with nobody else to see it",
+    );
   }));
 
 test("a reset sends those away who wait", () =>

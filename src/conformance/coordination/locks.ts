@@ -78,12 +78,28 @@ export const lockCases: readonly CoordinationCase[] = [
     rule: "Renewed at a third of its time to live, as long as it is held.",
     takesMs: 2_500,
     async run({ engine }) {
+      const { clock, timers } = engine.world;
       const ttlMs = shortTtlMs(engine);
-      const lock = await mutex(engine, "shared", { ttlMs }).acquire();
-      await engine.world.timers.sleep(ttlMs * 2.5);
-      lock.check();
-      equal(await mutex(engine, "shared").tryAcquire(), undefined);
-      await lock.release();
+      const shared = mutex(engine, "shared", { ttlMs });
+      // A machine that stands still for long loses the lock rightly; then the case has seen nothing, and looks again.
+      for (let attempt = 1; ; attempt++) {
+        await using lock = await shared.acquire({ waitMs });
+        const endsAt = clock.monotonic() + ttlMs * 2.5;
+        let stillMs = 0;
+        for (let now = clock.monotonic(); now < endsAt && !lock.signal.aborted; ) {
+          await timers.sleep(10);
+          stillMs = Math.max(stillMs, clock.monotonic() - now);
+          now = clock.monotonic();
+        }
+        const other = await shared.tryAcquire();
+        if (attempt < 10 && lock.validMs === 0 && stillMs > ttlMs / 4) {
+          await other?.release();
+          continue;
+        }
+        lock.check();
+        equal(other, undefined);
+        return;
+      }
     },
   },
   {
@@ -95,7 +111,7 @@ export const lockCases: readonly CoordinationCase[] = [
       const shared = mutex(engine, "shared", { ttlMs, renew: false, marginMs: ttlMs / 4 });
       const lock = await shared.acquire();
       const { signal } = lock;
-      const next = await shared.acquire({ waitMs });
+      const next = await shared.acquire({ waitMs, renew: true, ttlMs: 30_000 });
       ok(next.token > lock.token);
       await aborted(engine.world, "the signal of the lost lock", signal);
       equal(signal.reason.code, "lost");
