@@ -169,6 +169,12 @@ test("every process sees what one binds and unbinds", () =>
 test("binding and unbinding in turn, a process always routes by its own last word", () =>
   onMemory(async (bench) => {
     await declared(bench, "a", "b");
+    bench.faults.watch = async function* (_, apply) {
+      for await (const event of apply()) {
+        await bench.sleep(7);
+        yield event;
+      }
+    };
     await using routes = made(bench, "direct", { alternate: "b" });
     for (let round = 0; round < 20; round++) {
       await routes.bind("a", { routingKey: "k" });
@@ -300,9 +306,15 @@ test("a topic that was removed is a failure that is named, and goes on when it i
       fields: { exchange: "x", stored: "a", unknown: "", failed: "b" },
     });
     assert.deepEqual(await bench.engine.messages.topics(), ["a"]);
-    await bench.engine.messages.declare("b", { partitions: 7, groups: ["g"] });
-    assert.equal(await names(routes.publish("m")), "a,b");
-    assert.equal(await count(bench, "b"), 1);
+    await bench.engine.messages.declare("b", { partitions: 1, groups: ["g"] });
+    for (const key of ["k", "l", "m", "n"]) assert.equal(await names(routes.publish("m", { key })), "a,b");
+    assert.equal(await count(bench, "b"), 4);
+    // Nobody publishes in between: the engine refuses a partition that there was.
+    await bench.engine.messages.remove("a");
+    await bench.engine.messages.declare("a", { partitions: 1, groups: ["g"] });
+    const outcomes = await Promise.allSettled(["k", "l", "m", "n"].map((key) => routes.publish("m", { key })));
+    assert.ok(outcomes.some(({ status }) => status === "rejected"));
+    for (const key of ["k", "l", "m", "n"]) assert.equal(await names(routes.publish("m", { key })), "a,b");
   }));
 
 test("an exchange has one type, fixed by its first use", () =>

@@ -216,9 +216,9 @@ class TopicExchange<T> implements Exchange<T> {
     try {
       return await (await opened).publish(body, options);
     } catch (error) {
-      // The topic may be made anew, with other partitions.
-      const gone = error instanceof TenonError && (error.code === "not-found" || error.code === "conflict");
-      if (gone && this.#topics.get(target) === opened) {
+      // The topic may be made anew, or may have been, with other partitions.
+      const remade = error instanceof TenonError && ["not-found", "conflict", "invalid"].includes(error.code);
+      if (remade && this.#topics.get(target) === opened) {
         this.#topics.delete(target);
         opened.then((each) => each.close()).catch(() => {});
       }

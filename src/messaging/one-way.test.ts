@@ -70,10 +70,10 @@ test("over its bound a message is refused at once, visibly, and there is room ag
     assert.ok(lost.every(({ error }) => error instanceof TenonError && error.code === "overloaded"));
     open();
     await bench.until(() => target.oneWay.waiting === 0);
-    assert.equal(target.publishOneWay("x".repeat(200)), true);
+    for (let again = 0; again < 3; again++) assert.equal(target.publishOneWay("x".repeat(200)), true);
     await bench.until(() => target.oneWay.waiting === 0);
-    assert.deepEqual(target.oneWay, { waiting: 0, stored: 4, lost: 7 });
-    assert.equal(await stored(bench), 4);
+    assert.deepEqual(target.oneWay, { waiting: 0, stored: 6, lost: 7 });
+    assert.equal(await stored(bench), 6);
     await target.close();
   }));
 

@@ -3,6 +3,8 @@ import { systemWorld, type World } from "../world/index.ts";
 /** A world whose monotonic time a test moves; sleepers wake in order of their instants. */
 export class HandTime {
   nowMs = 0;
+  /** So much later than asked for sleepers wake. */
+  latenessMs = 0;
   readonly #sleepers = new Set<{ readonly at: number; readonly wake: () => void }>();
   readonly world: World = {
     ...systemWorld(),
@@ -16,7 +18,7 @@ export class HandTime {
 
   #sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      const sleeper = { at: this.nowMs + ms, wake: resolve };
+      const sleeper = { at: this.nowMs + ms + this.latenessMs, wake: resolve };
       this.#sleepers.add(sleeper);
       signal?.addEventListener("abort", () => {
         this.#sleepers.delete(sleeper);

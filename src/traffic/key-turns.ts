@@ -17,10 +17,10 @@ export class KeyTurns {
     const turn = Promise.withResolvers<true>();
     const start = (): void => turn.resolve(true);
     const end = (): void => {
-      const [first] = queue;
       queue.delete(start);
+      // Starting a turn that is under way, when one from behind left, changes nothing.
       if (queue.size === 0) this.#queues.delete(key);
-      else if (first === start) queue.values().next().value?.();
+      else queue.values().next().value?.();
     };
     queue.add(start);
     if (queue.size === 1) return end;

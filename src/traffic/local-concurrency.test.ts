@@ -110,6 +110,17 @@ test("a permit that is not given back ends, and makes room for one who waits", a
   assert.equal(limiter.tryEnter().allowed, false);
 });
 
+test("a place that has just become free is the first waiter's, also before its timer fires", async () => {
+  const { limiter, time } = made(1);
+  limiter.tryEnter();
+  const waiting = limiter.enter();
+  await turns();
+  time.nowMs += 1_000;
+  assert.equal(limiter.tryEnter().allowed, false);
+  await time.advance(0);
+  assert.equal((await waiting).allowed, true);
+});
+
 test("waiting ends after waitMs, or with the signal, and leaves nothing behind", async () => {
   const { limiter, time } = made(1, 60_000);
   const held = limiter.tryEnter();

@@ -185,6 +185,22 @@ test("a sliding window counts a whole part until it lies outside", () => {
   assert.equal(limiter.tryTake("", 3).allowed, true);
 });
 
+test("a sliding window's parts begin and end exactly, also where their length is no whole number", () => {
+  for (let cells = 2; cells <= 40; cells++) {
+    for (let windowMs = 530; windowMs < 560; windowMs++) {
+      const { limiter, time } = made({ type: "slidingWindow", limit: 1, windowMs, cells });
+      time.nowMs = (cells * 7_919 + windowMs * 104_729) % 10_000;
+      const part = (time.nowMs * cells - ((time.nowMs * cells) % windowMs)) / windowMs;
+      const outside = (part + cells + 1) * windowMs;
+      const end = (outside + ((cells - (outside % cells)) % cells)) / cells;
+      limiter.tryTake();
+      assert.equal(limiter.tryTake().retryAfterMs, end - time.nowMs, `${cells} parts of ${windowMs} ms`);
+      time.nowMs = end;
+      assert.equal(limiter.tryTake().allowed, true);
+    }
+  }
+});
+
 test("a sliding log frees a unit exactly when it leaves the window", () => {
   const { limiter, time } = made({ type: "slidingLog", limit: 2, windowMs: 1_000 });
   limiter.tryTake();
@@ -280,6 +296,17 @@ test("the turns of those behind one who left are planned anew", async () => {
   await time.advance(100);
 });
 
+test("late timers do not add up in what newcomers are told", async () => {
+  const { limiter, time } = made({ type: "slidingLog", limit: 1, windowMs: 100 });
+  time.latenessMs = 1;
+  limiter.tryTake();
+  for (let waiting = 0; waiting < 20; waiting++) void limiter.take();
+  await time.advance(1_600);
+  // Fifteen are through, the last at 1,515; five are to come before the next one.
+  assert.equal(limiter.tryTake().retryAfterMs, 515);
+  await time.advance(1_000);
+});
+
 test("a wait that is known to be too long is refused at once", async () => {
   const { limiter, time } = made({ type: "tokenBucket", ratePerSecond: 10, burst: 5 });
   limiter.tryTake("", 5);
@@ -347,6 +374,25 @@ test("resetting a key forgets what it took, and lets those go on who wait for it
   assert.equal(limiter.tryTake("bob").allowed, false);
   await turns();
   assert.equal(time.sleeperCount, 0);
+});
+
+test("resetting the only key forgets what it took", () => {
+  const { limiter } = made({ type: "slidingLog", limit: 1, windowMs: 60_000 });
+  limiter.tryTake();
+  limiter.reset();
+  assert.deepEqual([limiter.tryTake().allowed, limiter.tryTake().allowed], [true, false]);
+});
+
+test("a leaky bucket's refused wait leaves nothing that a later request would be judged by", async () => {
+  const time = new HandTime();
+  const rule = { type: "leakyBucket", ratePerSecond: 1, queueMax: 0 } as const;
+  const limiter = localLimiter(rule, { keysMax: 4, world: time.world });
+  limiter.tryTake("ann");
+  await assert.rejects(limiter.take("ann", { waitMs: 100 }), { code: "overloaded" });
+  await time.advance(2_000);
+  for (let other = 0; other < 20; other++) limiter.tryTake(`other-${other}`);
+  assert.equal(limiter.tryTake("ann").allowed, true);
+  await assert.rejects(limiter.take("ann", { waitMs: 100 }), { code: "overloaded" });
 });
 
 test("wrong figures are invalid", async () => {

@@ -16,13 +16,13 @@ interface CellsState {
 export class SlidingWindow implements Algorithm<CellsState> {
   readonly #limit: number;
   readonly #cells: number;
-  readonly #cellMs: number;
+  readonly #windowMs: number;
   readonly #countRefusals: boolean;
 
   constructor({ limit, windowMs, cells, countRefusals = false }: Extract<RateRule, { type: "slidingWindow" }>) {
     this.#limit = limit;
     this.#cells = cells;
-    this.#cellMs = windowMs / cells;
+    this.#windowMs = windowMs;
     this.#countRefusals = countRefusals;
   }
 
@@ -51,7 +51,8 @@ export class SlidingWindow implements Algorithm<CellsState> {
   }
 
   #cellAt(now: number): number {
-    return Math.floor(now / this.#cellMs);
+    // Both factors are whole, so that at whole milliseconds no edge is moved by rounding.
+    return Math.floor((now * this.#cells) / this.#windowMs);
   }
 
   #advance(state: CellsState, now: number): void {
@@ -83,8 +84,8 @@ export class SlidingWindow implements Algorithm<CellsState> {
       excess -= counts[(cell + step) % counts.length]!;
       outside = cell + step;
     }
-    const waitMs = Math.max(1, Math.ceil(outside * this.#cellMs - now));
-    // A cell's length need not be whole; rounding must not make the answer a millisecond early.
+    const waitMs = Math.max(1, Math.ceil((outside * this.#windowMs) / this.#cells - now));
+    // Rounding must not make the answer a millisecond early.
     return this.#cellAt(now + waitMs) >= outside ? waitMs : waitMs + 1;
   }
 }
