@@ -339,6 +339,31 @@ test("positions that a failover lost and that are given again are not passed by"
   assert.deepEqual([first!.position, Buffer.from(first!.body).toString()], [0n, "a"]);
 });
 
+test("a server that lost everything gives neither topics' numbers nor fences again", onOwnServer, async () => {
+  await using server = await startRedis({ appendfsync: "nothing" });
+  await using bench = new Bench(server.url);
+  const process = await bench.start();
+  const declaration = { partitions: 1, groups: ["group"] };
+  await process.messages.declare("orders", declaration);
+  await process.messages.declare("orders..group..dead", declaration);
+  const { lane, member } = await soleLane(process);
+  const second = async () => (await bench.client.time())[0];
+  const before = await second();
+  await eventually(async () => (await second()) !== before);
+  await bench.client.flushall();
+  // In the other order, so that counters alone would give each the other's number.
+  const other = await bench.start();
+  await other.messages.declare("orders..group..dead", declaration);
+  await other.messages.declare("orders", declaration);
+  await append(process, "a");
+  assert.equal((await other.messages.describe("orders")).partitions[0]!.next, 1n);
+  assert.equal((await other.messages.describe("orders..group..dead")).partitions[0]!.next, 0n);
+  const next = await soleLane(other);
+  assert.ok(next.lane.fence > lane.fence);
+  await assert.rejects(lane.commit({ settled: [0n] }), { code: "lost" });
+  await assert.rejects(member.nextLane(), { code: "not-found" });
+});
+
 test("a full server takes no more messages and goes on to have them settled", onOwnServer, async () => {
   await using server = await startRedis({ appendfsync: "nothing" });
   await using bench = new Bench(server.url);

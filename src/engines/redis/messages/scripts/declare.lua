@@ -29,7 +29,7 @@ if number then
     end
   end
 else
-  number = tostring(call('HINCRBY', KEYS[2], 't', 1))
+  number = text(grow(KEYS[2], 't', now))
   topic = ARGV[1] .. number
   call('HSET', KEYS[1], name, number)
   call('HSET', topic, 'name', name, 'n', partitions, 'r', ARGV[4])

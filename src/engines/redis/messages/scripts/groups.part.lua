@@ -10,6 +10,19 @@
 --   T:e       zset  ephemeral groups by the instant at which their member's session ends
 -- and the counters of the family, a hash: t topics ever · x grants ever, so that a fence is greater than all before it.
 
+-- Fences count seconds at least: they must stay below 2^31.
+local fenceEpochMs = 1767225600000
+
+-- The counter's next value, `least` at least: by the clock, so that a failover that lost values does not give them again.
+local function grow(counters, field, least)
+  local value = call('HINCRBY', counters, field, 1)
+  if value < least then
+    value = least
+    call('HSET', counters, field, text(value))
+  end
+  return value
+end
+
 local function announce(topic, group)
   call('PUBLISH', topic .. ':w', 'g' .. group)
 end
@@ -193,7 +206,7 @@ local function balance(topic, counters, group, now)
       number = tostring(number)
       if not owned[number] then
         local member = members[candidate]
-        local fence = text(call('HINCRBY', counters, 'x', 1))
+        local fence = text(grow(counters, 'x', math.floor((now - fenceEpochMs) / 1000)))
         call('HSET', key .. ':' .. number, 'x', fence)
         call('HSET', key .. ':o', number, fence .. ' ' .. member.id)
         member.lanes[#member.lanes + 1] = { number = number, fence = fence }

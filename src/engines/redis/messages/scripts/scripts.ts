@@ -781,6 +781,19 @@ const groupsPart = `-- Groups: their members, and who owns which lane. A part th
 --   T:e       zset  ephemeral groups by the instant at which their member's session ends
 -- and the counters of the family, a hash: t topics ever · x grants ever, so that a fence is greater than all before it.
 
+-- Fences count seconds at least: they must stay below 2^31.
+local fenceEpochMs = 1767225600000
+
+-- The counter's next value, \`least\` at least: by the clock, so that a failover that lost values does not give them again.
+local function grow(counters, field, least)
+  local value = call('HINCRBY', counters, field, 1)
+  if value < least then
+    value = least
+    call('HSET', counters, field, text(value))
+  end
+  return value
+end
+
 local function announce(topic, group)
   call('PUBLISH', topic .. ':w', 'g' .. group)
 end
@@ -964,7 +977,7 @@ local function balance(topic, counters, group, now)
       number = tostring(number)
       if not owned[number] then
         local member = members[candidate]
-        local fence = text(call('HINCRBY', counters, 'x', 1))
+        local fence = text(grow(counters, 'x', math.floor((now - fenceEpochMs) / 1000)))
         call('HSET', key .. ':' .. number, 'x', fence)
         call('HSET', key .. ':o', number, fence .. ' ' .. member.id)
         member.lanes[#member.lanes + 1] = { number = number, fence = fence }
@@ -1134,7 +1147,7 @@ return { change.lane.low }
 
 export const declare: Script = {
   name: "messages/scripts/declare",
-  sha: "568ca54444a1ea80010833598277540f593f9b8c",
+  sha: "e253d801b9be6097eda48c7747380b16e68e1529",
   source: `-- Makes a topic and its groups where they are not there, and changes the settings that are given.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2]: the family's counters, a hash · KEYS[3], where it is in reach:
 -- all topics, a hash from name to number.
@@ -1163,7 +1176,7 @@ if number then
     end
   end
 else
-  number = tostring(call('HINCRBY', KEYS[2], 't', 1))
+  number = text(grow(KEYS[2], 't', now))
   topic = ARGV[1] .. number
   call('HSET', KEYS[1], name, number)
   call('HSET', topic, 'name', name, 'n', partitions, 'r', ARGV[4])
@@ -1187,7 +1200,7 @@ return { tonumber(number) }
 
 export const describe: Script = {
   name: "messages/scripts/describe",
-  sha: "914a065a0c955b3aa6ed555026ec2f3ad4631067",
+  sha: "360d3b0cf0919db934bcf48c9949aa8fb4d96264",
   source: `#!lua flags=allow-oom
 -- Describes a topic, exactly.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1314,7 +1327,7 @@ return answer
 
 export const join: Script = {
   name: "messages/scripts/join",
-  sha: "e5b642c3867db99c6432bed59917172b15d01729",
+  sha: "db025fe7b401987b5e991bf55e00cdff1d2ebe70",
   source: `-- Makes a member of a group, and the group where it is not there. Idempotent for the same member.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
@@ -1366,7 +1379,7 @@ return { tonumber(group), unpack(reportTo(id, byId, revoked, soonest, now)) }
 
 export const leave: Script = {
   name: "messages/scripts/leave",
-  sha: "4918e22cc3e6e556d73ca01ea073164ee866c55a",
+  sha: "eb27454c8b6edc3c2dfd7dad541d458be2d5049b",
   source: `#!lua flags=allow-oom
 -- A member leaves its group, and its lanes pass on. Idempotent.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1452,7 +1465,7 @@ return answer
 
 export const release: Script = {
   name: "messages/scripts/release",
-  sha: "46815e60df135b53eb9445805924c7ee6656d24e",
+  sha: "902b710eba8500a554d57ac753edee945fc1cd5c",
   source: `#!lua flags=allow-oom
 -- An owner gives its lane back. Idempotent.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1473,7 +1486,7 @@ return {}
 
 export const removeGroup: Script = {
   name: "messages/scripts/remove-group",
-  sha: "f4cbedc0ab58dc243e0153b75c74ab8bba36684f",
+  sha: "c19a4cf9071289ac0e2113b475e4976d785be66d",
   source: `#!lua flags=allow-oom
 -- Deletes a group with its progress.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1497,7 +1510,7 @@ return {}
 
 export const remove: Script = {
   name: "messages/scripts/remove",
-  sha: "695bf5f996ceccc86c076145c620f11facfe9e35",
+  sha: "57f6923008c5ef08e8165134915c86bf258f1e8f",
   source: `#!lua flags=allow-oom
 -- Deletes a topic. What producers were remembered by is out of reach from then on, and expires.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2], where it is in reach: all topics, a hash from name to number.
@@ -1530,7 +1543,7 @@ return { tonumber(number) }
 
 export const renew: Script = {
   name: "messages/scripts/renew",
-  sha: "313803cf600d1b3cf3383a58bd150dc4b3161389",
+  sha: "99a07291e681ea23752a79258cf715791ba6fd79",
   source: `#!lua flags=allow-oom
 -- Renews a member's session and brings its group's lanes to where they belong.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1565,7 +1578,7 @@ return reportTo(id, byId, revoked, soonest, now)
 
 export const seek: Script = {
   name: "messages/scripts/seek",
-  sha: "905eb9b3686eebce27e0d89aa326f6f4fc2c6395",
+  sha: "43d88e6068057aefec95090c21fdd6ef4982f1ff",
   source: `-- Sets a group's positions; every lane that is owned is lost to its owner and granted anew.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
