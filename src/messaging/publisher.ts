@@ -143,9 +143,11 @@ export class Publisher<T> {
     if (options === undefined) return { body, key: undefined, headers: undefined, id: undefined, dueAt: undefined };
     const { key, id } = options;
     const delayed = options.delayMs !== undefined || options.dueAt !== undefined;
-    const dueAt = delayed ? dueAtOf(this.#topic, this.#limits, options, this.#world.clock.now()) : undefined;
     const expires = options.expiresAt !== undefined || options.ttlMs !== undefined;
-    const expiresAt = expires ? expiresAtOf(this.#topic, options, dueAt, this.#world.clock.now()) : undefined;
+    // Read once, so that what is relative is relative to one instant.
+    const now = delayed || expires ? this.#world.clock.now() : 0;
+    const dueAt = delayed ? dueAtOf(this.#topic, this.#limits, options, now) : undefined;
+    const expiresAt = expires ? expiresAtOf(this.#topic, options, dueAt, now) : undefined;
     const headers = storedHeaders(options, expiresAt === undefined ? undefined : String(expiresAt));
     return { body, key, headers, id, dueAt };
   }
