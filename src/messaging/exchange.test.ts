@@ -180,8 +180,9 @@ test("binding and unbinding in turn, a process always routes by its own last wor
       await routes.bind("a", { routingKey: "k" });
       assert.equal(await names(routes.publish("m", { routingKey: "k" })), "a");
       await routes.unbind("a", { routingKey: "k" });
+      // The watch comes to the binding here, and only later to its end.
+      if (round % 3 === 0) await bench.sleep(8);
       assert.equal(await names(routes.publish("m", { routingKey: "k" })), "b");
-      if (round % 3 === 0) await bench.sleep(5);
     }
   }));
 
