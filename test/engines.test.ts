@@ -41,15 +41,15 @@ test("an engine that is required and does not answer is a failure", async () => 
   await assert.rejects(engine("redis"), /TENON_REQUIRE_ENGINES requires redis/);
 });
 
-test("a server that accepts and says nothing does not hold a test up", async () => {
+test("a server that accepts and says nothing does not hold a test up", async (t) => {
   const server = createServer((socket) => socket.on("error", () => {}));
+  t.after(() => server.close());
   await new Promise<void>((settle) => server.listen(0, "127.0.0.1", settle));
   const address = server.address();
   assert.ok(typeof address === "object" && address !== null);
   process.env.TENON_REDIS_URL = `redis://127.0.0.1:${address.port}`;
   delete process.env.TENON_REQUIRE_ENGINES;
   assert.match(String((await engine("redis")).skip), /no answer within/);
-  server.close();
 });
 
 async function portThatNobodyServes(): Promise<number> {

@@ -15,7 +15,7 @@ export function logInToPostgres(url: string): Promise<void> {
 }
 
 interface Authentication {
-  /** 0: in; 10: SCRAM; 11: the challenge; 12: the server's own proof. */
+  /** 0: ready; 10: it wants SCRAM; 11: its challenge; 12 would be its own proof. */
   readonly kind: number;
   readonly data: string;
 }
@@ -38,21 +38,24 @@ async function scram(exchange: Exchange, password: string): Promise<Authenticati
   const signature = createHmac("sha256", storedKey).update(`${first},${challenge},${last}`).digest();
   const proof = Buffer.from(clientKey.map((byte, index) => byte ^ signature[index]!));
   exchange.send(passwordMessage(Buffer.from(`${last},p=${proof.toString("base64")}`)));
-  // The server's proof comes first, and together with it that we are in.
-  return exchange.receive((bytes) => authenticationIn(bytes, bytes.length > 0 ? 1 + bytes.readUInt32BE(1) : 0));
+  return authentication(exchange);
 }
 
+/** What the server asks for next; kind 0 once it is ready for queries. */
 function authentication(exchange: Exchange): Promise<Authentication> {
-  return exchange.receive((bytes) => authenticationIn(bytes, 0));
-}
-
-function authenticationIn(bytes: Buffer, start: number): Authentication | undefined {
-  if (bytes[0] === 0x45) throw new Error(errorText(bytes));
-  if (bytes.length < start + 5) return undefined;
-  const end = start + 1 + bytes.readUInt32BE(start + 1);
-  if (bytes.length < end) return undefined;
-  if (bytes[start] !== 0x52) throw new Error("it does not answer as PostgreSQL does");
-  return { kind: bytes.readUInt32BE(start + 5), data: bytes.toString("utf8", start + 9, end) };
+  return exchange.receive((bytes) => {
+    for (let start = 0; bytes.length >= start + 5; ) {
+      const end = start + 1 + bytes.readUInt32BE(start + 1);
+      if (bytes.length < end) return undefined;
+      const type = String.fromCharCode(bytes[start]!);
+      if (type === "E") throw new Error(errorText(bytes.subarray(start, end)));
+      if (type === "Z") return { kind: 0, data: "" };
+      const kind = type === "R" ? bytes.readUInt32BE(start + 5) : 0;
+      if (kind !== 0 && kind !== 12) return { kind, data: bytes.toString("utf8", start + 9, end) };
+      start = end;
+    }
+    return undefined;
+  });
 }
 
 function errorText(bytes: Buffer): string {
