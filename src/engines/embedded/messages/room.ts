@@ -53,6 +53,11 @@ export class Room {
    * ones come down is found first, so that each of them is written once.
    */
   #evict(topic: Topic, excess: number): void {
+    if (excess === 1) {
+      const queue = topic.queues.reduce((fullest, each) => (each.kept > fullest.kept ? each : fullest));
+      this.#store.evict(queue, queue.next - queue.kept + 1);
+      return;
+    }
     const fullest = [...topic.queues].sort((a, b) => b.kept - a.kept);
     let count = 0;
     let sum = 0;
