@@ -5,6 +5,7 @@ import { Reader, Writer } from "../cursor.ts";
 import { type Journal, type Position, segmentOf } from "../journal/journal.ts";
 import { Expiry } from "./expiry.ts";
 import {
+  bytesOfText,
   decodeFooterEntries,
   type Effect,
   effectsBytes,
@@ -12,6 +13,7 @@ import {
   publicEntry,
   readEffects,
   type StoredEntry,
+  textOfBytes,
   writeEffects,
 } from "./key-value-records.ts";
 import type { KeyChange } from "./watches.ts";
@@ -94,7 +96,7 @@ export class EntryStore {
 
   /** The entry with its value. `superseded`: the key was overwritten or deleted since, and where its value stood was cleaned away. */
   async load(entry: StoredEntry): Promise<KeyValueEntry | "superseded"> {
-    if (entry.value !== undefined) return publicEntry(entry, entry.value);
+    if (entry.value !== undefined) return publicEntry(entry, bytesOfText(entry.value));
     // The entry may have moved since it was found; its newer copy holds the same value while its version is the same.
     for (let from = entry; ; ) {
       try {
@@ -140,7 +142,7 @@ export class EntryStore {
       }
       const { key, value, expiresAt } = effect;
       const valueBytes = value.length;
-      const kept = valueBytes <= inlineBytesMax ? new Uint8Array(value) : undefined;
+      const kept = valueBytes <= inlineBytesMax ? textOfBytes(value) : undefined;
       const entry = { key, value: kept, valueBytes, version, expiresAt, position, at: starts[i]!, batch };
       this.#put(entry);
       if (!moved) this.#listener.changed?.(batch, { type: "put", key, entry });
@@ -178,7 +180,7 @@ export class EntryStore {
     if (live.count === 0) this.#live.delete(segment);
   }
 
-  #expire(keys: Iterable<string>): void {
+  #expire(keys: readonly string[]): void {
     if (this.#core.closed) return;
     const now = this.#core.world.clock.now();
     const recorded = this.#options.expiry === "recorded";

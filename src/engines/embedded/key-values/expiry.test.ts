@@ -66,3 +66,24 @@ test("a key ends when its last put says, whether that is sooner, later or never"
     await watching;
   });
 });
+
+test("keys that end at the same instant are looked at some at a time, each once", async () => {
+  const simulation = simulatedWorld({ seed: 1 });
+  await simulation.run(async () => {
+    const { world } = simulation;
+    const looked = new Set<string>();
+    const expiry = new Expiry(world, (keys) => {
+      assert.ok(keys.length <= 10_000, `${keys.length} at once`);
+      for (const key of keys) {
+        assert.ok(!looked.has(key), "it was looked at before");
+        looked.add(key);
+      }
+    });
+    expiry.start();
+    const expiresAt = world.clock.now() + 1_000;
+    for (let index = 0; index < 35_000; index++) expiry.add(`key ${index}`, expiresAt + (index % 2) * 1_000);
+    await world.timers.sleep(4_000);
+    assert.equal(looked.size, 35_000);
+    expiry.close();
+  });
+});

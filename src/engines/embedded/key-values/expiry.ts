@@ -1,18 +1,23 @@
 import type { Cancel, World } from "../../../world/world.ts";
 
 const bucketMs = 1_000;
+/** So many keys are looked at before others get a turn: a million may end at the same instant. */
+const keysAtOnce = 10_000;
 
 /** Which keys to look at when, by whole seconds; a timer runs only while there are any, from `start` on. */
 export class Expiry {
   readonly #world: World;
-  readonly #due: (keys: Iterable<string>) => void;
+  readonly #look: (keys: readonly string[]) => void;
   readonly #buckets = new Map<number, Set<string>>();
+  /** Whose time has passed, and who were not looked at yet. */
+  readonly #due: Set<string>[] = [];
   #cancel: Cancel | undefined;
+  #cancelWork: Cancel | undefined;
   #state: "loading" | "running" | "closed" = "loading";
 
-  constructor(world: World, due: (keys: Iterable<string>) => void) {
+  constructor(world: World, look: (keys: readonly string[]) => void) {
     this.#world = world;
-    this.#due = due;
+    this.#look = look;
   }
 
   /**
@@ -37,6 +42,7 @@ export class Expiry {
   close(): void {
     this.#state = "closed";
     this.#cancel?.();
+    this.#cancelWork?.();
   }
 
   #arm(): void {
@@ -53,7 +59,26 @@ export class Expiry {
     for (const [bucket, keys] of this.#buckets) {
       if (bucket > now) continue;
       this.#buckets.delete(bucket);
-      this.#due(keys);
+      this.#due.push(keys);
     }
+    if (this.#cancelWork === undefined) this.#work();
+  }
+
+  #work(): void {
+    const keys = this.#due[0];
+    if (keys === undefined) return;
+    const some: string[] = [];
+    for (const key of keys) {
+      if (some.length === keysAtOnce) break;
+      some.push(key);
+      keys.delete(key);
+    }
+    if (keys.size === 0) this.#due.shift();
+    this.#look(some);
+    if (this.#due.length === 0) return;
+    this.#cancelWork = this.#world.timers.schedule(1, () => {
+      this.#cancelWork = undefined;
+      if (this.#state === "running") this.#work();
+    });
   }
 }

@@ -10,8 +10,11 @@ import type { Position } from "../journal/journal.ts";
  */
 export interface StoredEntry {
   readonly key: string;
-  /** `undefined`: the value is large and lies in the journal at `position`, `at` bytes into the payload. */
-  readonly value: Uint8Array | undefined;
+  /**
+   * Its bytes as a string, one character each: a small array of bytes would take ten times the memory. `undefined`: the value is large and lies in
+   * the journal at `position`, `at` bytes into the payload.
+   */
+  readonly value: string | undefined;
   readonly valueBytes: number;
   readonly version: number;
   /** `Infinity`: never. */
@@ -152,8 +155,7 @@ function writeFooterEntry(
   at = buffer.writeUInt32LE(entry.at, at);
   at = buffer.writeUInt32LE(entry.valueBytes, at);
   if (inline) {
-    buffer.set(entry.value!, at);
-    at += entry.valueBytes;
+    at += buffer.write(entry.value!, at, "latin1");
   }
   return at;
 }
@@ -176,9 +178,17 @@ export function decodeFooterEntries(
     const position = reader.f64();
     const at = reader.u32();
     const valueBytes = reader.u32();
-    const value = flags & footerFlag.inline ? new Uint8Array(reader.bytes(valueBytes)) : undefined;
+    const value = flags & footerFlag.inline ? reader.bytes(valueBytes).toString("latin1") : undefined;
     found(key, { key, value, valueBytes, version, expiresAt, position, at, batch: 0 });
   }
+}
+
+export function textOfBytes(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+}
+
+export function bytesOfText(text: string): Buffer {
+  return Buffer.from(text, "latin1");
 }
 
 export function publicEntry(entry: StoredEntry, value: Uint8Array): KeyValueEntry {

@@ -283,7 +283,7 @@ function expiryOf(ttlMs: number | undefined, now: number): number {
 
 function counterOf(key: string, entry: StoredEntry | undefined): number {
   if (entry === undefined) return 0;
-  const text = entry.value === undefined ? "" : Buffer.from(entry.value).toString("latin1");
+  const text = entry.value ?? "";
   const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(value)) return value;
   throw new TenonError("invalid", `the value of ${key} is no counter; add works on decimal digits only`);

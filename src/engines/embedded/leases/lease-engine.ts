@@ -10,6 +10,7 @@ import type {
 import type { World } from "../../../world/world.ts";
 import type { Core } from "../core.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
+import { bytesOfText } from "../key-values/key-value-records.ts";
 import { decodeHolder, encodeHolder, holderKey, parseHolderKey, type StoredHolder } from "./lease-records.ts";
 import { type ValidRequest, validRequest, validText, validTtl } from "./lease-requests.ts";
 import { LeaseWatch } from "./lease-watch.ts";
@@ -144,7 +145,7 @@ export class EmbeddedLeases implements LeaseEngine {
     for (const { key, value } of this.#states.all()) {
       const parsed = parseHolderKey(key);
       if (parsed === undefined) continue;
-      const stored = decodeHolder(value!);
+      const stored = decodeHolder(bytesOfText(value!));
       // When the clock was set back meanwhile, nobody keeps the name for longer than was agreed.
       const expiresAt = Math.min(stored.expiresAt, now.wall + stored.ttlMs);
       const monotonicEnd = now.monotonic + (expiresAt - now.wall);

@@ -41,13 +41,13 @@ export function encodeHolder(stored: StoredHolder): Buffer {
   return writer.buffer;
 }
 
-export function decodeHolder(value: Uint8Array): StoredHolder {
-  const reader = new Reader(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+export function decodeHolder(value: Buffer): StoredHolder {
+  const reader = new Reader(value);
   const token = reader.f64();
   const weight = reader.u32();
   const capacity = reader.u32();
   const ttlMs = reader.f64();
   const expiresAt = reader.f64();
-  const data = reader.u8() === 0 ? undefined : reader.bytes(value.byteLength - reader.at).toString("utf8");
+  const data = reader.u8() === 0 ? undefined : reader.bytes(value.length - reader.at).toString("utf8");
   return { token, weight, capacity, ttlMs, expiresAt, data };
 }

@@ -33,9 +33,16 @@ export function encodeNumbers(numbers: readonly number[]): Buffer {
   return buffer;
 }
 
-export function decodeNumbers(value: Uint8Array): number[] {
-  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+/** Long enough for all but the finest sliding windows. */
+const scratch = Buffer.alloc(1_024);
+
+/** `text`: the bytes as an entry keeps them. */
+export function decodeNumbers(text: string): number[] {
+  const { length } = text;
+  let bytes = scratch;
+  if (length > scratch.length) bytes = Buffer.from(text, "latin1");
+  else scratch.write(text, "latin1");
   const numbers: number[] = [];
-  for (let at = 0; at < value.byteLength; at += 8) numbers.push(view.getFloat64(at, true));
+  for (let at = 0; at < length; at += 8) numbers.push(bytes.readDoubleLE(at));
   return numbers;
 }

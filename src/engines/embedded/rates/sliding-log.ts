@@ -35,7 +35,7 @@ class Log {
   /** The block that this decision has ended; it is not stored yet. */
   #ended: Block | undefined;
 
-  constructor(states: EntryStore, key: string, head: Uint8Array | undefined) {
+  constructor(states: EntryStore, key: string, head: string | undefined) {
     this.#states = states;
     this.#key = key;
     if (head === undefined) return;
