@@ -1,5 +1,6 @@
 import { after, describe, test } from "node:test";
 import { Redis } from "ioredis";
+import { createCluster } from "redis";
 import { keyValueCases, runCase } from "tenon/conformance";
 import { engine } from "./engines.ts";
 import { redisHost } from "./redis-host.ts";
@@ -28,6 +29,12 @@ const single = await engine("redis");
 const cluster = await engine("redis-cluster");
 const sentinel = await engine("redis-sentinel");
 
+const nodeRedisClusterFlavour: RedisFlavour = {
+  name: "node-redis on a cluster",
+  connect: () => createCluster({ rootNodes: cluster.urls.map((url) => ({ url })) }),
+  nodes: async () => cluster.urls.map((url) => new Redis(url)),
+};
+
 /** The primary, wherever the sentinels say that it is. */
 const sentinelFlavour: RedisFlavour = {
   name: "ioredis through Sentinel",
@@ -47,3 +54,4 @@ suite(single.skip, ioredisFlavour(single.url));
 suite(single.skip, nodeRedisFlavour(single.url));
 suite(cluster.skip, ioredisClusterFlavour(cluster.urls));
 suite(sentinel.skip, sentinelFlavour);
+suite(cluster.skip, nodeRedisClusterFlavour);

@@ -220,6 +220,29 @@ describe("key-values on a Redis of their own", { skip: redisServerMissing, concu
     );
   });
 
+  test("concurrent adds of three engines take a counter down to its bound, one by one, in the order of the versions", async (t) => {
+    const server = await start(t);
+    const engines = await Promise.all([0, 1, 0].map((client) => open(t, server, client)));
+    await engines[0]!.keyValue.commit([{ type: "add", key: "stock", by: 300 }]);
+    const taken: { readonly version: bigint; readonly left: number }[] = [];
+    await Promise.all(
+      Array.from({ length: 390 }, async (_, buyer) => {
+        const { keyValue } = engines[buyer % 3]!;
+        const result = await keyValue.commit([
+          { type: "add", key: "stock", by: -1, min: 0 },
+          put(`request/${buyer}`, "", { condition: { ifAbsent: true } }),
+        ]);
+        if (result.committed) taken.push({ version: result.version, left: result.counters[0]! });
+      }),
+    );
+    taken.sort((a, b) => (a.version < b.version ? -1 : 1));
+    assert.deepEqual(
+      taken.map(({ left }) => left),
+      Array.from({ length: 300 }, (_, index) => 299 - index),
+    );
+    assert.equal((await engines[1]!.keyValue.scan("request/")).length, 300);
+  });
+
   for (const [client, name] of ["ioredis", "node-redis"].entries()) {
     test(`a watch outlives crashes of the server and loses neither a last state nor a delete (${name})`, async (t) => {
       const server = await start(t);

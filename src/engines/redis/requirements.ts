@@ -30,7 +30,7 @@ const levels: readonly Survives[] = ["nothing", "process", "machine"];
 export async function readRequirements(connection: Connection, stated: Survives | undefined): Promise<ServerState> {
   const info = infoOf(await connection.command(undefined, ["INFO"]));
   const version = versionOf(info);
-  const role = roleOf(info);
+  const role = roleOf(info, connection.isCluster);
   const config = await readConfig(connection);
   const eviction = evictionOf(config.get("maxmemory-policy") ?? info.get("maxmemory_policy"));
   const appendonly = config.get("appendonly") ?? (info.get("aof_enabled") === "1" ? "yes" : "no");
@@ -81,8 +81,10 @@ function versionOf(info: ReadonlyMap<string, string>): Requirement {
   });
 }
 
-function roleOf(info: ReadonlyMap<string, string>): Requirement {
+function roleOf(info: ReadonlyMap<string, string>, isCluster: boolean): Requirement {
   const value = info.get("role");
+  // Any node of a cluster may have answered; its client finds the primaries.
+  if (isCluster) return { setting: "cluster_enabled", value: "1", ok: true, meaning: "It is a cluster." };
   if (value === "master" || value === undefined) {
     return { setting: "role", value, ok: true, meaning: "It is a primary, and takes changes." };
   }
