@@ -70,7 +70,8 @@ export const delayCases: readonly MessageCase[] = [
     async run({ engine }) {
       const { world } = engine;
       await declared(engine);
-      const start = world.clock.now() + 50;
+      // Late enough that all of them are there before the first is due, also behind a network.
+      const start = world.clock.now() + 500;
       const delays = [120, 40, 160, 0, 80];
       for (const delay of delays)
         await append(engine, "orders", { body: bytesOf(String(delay)), dueAt: start + delay });
