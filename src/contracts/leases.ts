@@ -45,8 +45,9 @@ export interface LeaseEngine {
   describe(name: string): Promise<LeaseDescription>;
 
   /**
-   * First the present state, then the state after each change of its holders; a renewal alone is none. Changes may be merged; the last state is never left out. The end of a
-   * time to live shows at most `capabilities.expiryLatenessMs` late. Ends when the signal aborts; throws `closed` when the engine closes.
+   * First the present state, then the state after each change of its holders; a renewal alone is none. Changes may be merged; the last state
+   * is never left out. The end of a time to live shows at most `capabilities.expiryLatenessMs` late. Ends when the signal aborts;
+   * throws `closed` when the engine closes.
    */
   watch(name: string, options?: { readonly signal?: AbortSignal | undefined }): AsyncIterable<LeaseDescription>;
 }

@@ -3,8 +3,8 @@
  *
  * A decision reads and changes the state of one key in one step, and that state goes by itself when the key is as good as unused. Keys of
  * different types of rules share nothing. When a key's rule gets another `limit`, `queueMax` or `burst`, what was counted stays; with other figures it
- * may be forgotten. When the engine's clock is set back, what was counted stays for as long as if it had just happened. Every failure is a `TenonError`; engines do not retry, and one that fails with
- * `outcome: "unknown"` may have been counted.
+ * may be forgotten. When the engine's clock is set back, what was counted stays for as long as if it had just happened. Every failure is a
+ * `TenonError`; engines do not retry, and one that fails with `outcome: "unknown"` may have been counted.
  */
 export interface RateEngine {
   readonly capabilities: RateCapabilities;
