@@ -337,10 +337,10 @@ test("concurrency counts batches, and no key is in two at a time", () =>
   }));
 
 test("a batch handler past its timeout gets its signals aborted, and its keys go on when it is given up", () =>
-  onMemory(async ({ engine, until }) => {
+  onMemory(async ({ engine, until, sleep }) => {
     const notes = topic(engine, "notes", options);
     await notes.publishMany(["a1", "a2", "b1"].map((value) => ({ value, key: value[0]! })));
-    const never = Promise.withResolvers<void>();
+    const late = Promise.withResolvers<void>();
     const fences = new Map<string, bigint>();
     let aborted = 0;
     const again: [string, number][] = [];
@@ -352,20 +352,23 @@ test("a batch handler past its timeout gets its signals aborted, and its keys go
             again.push([value, attempt]);
             assert.ok(fence > fences.get(value)!);
           }
-          return;
+          return undefined;
         }
         for (const { value, fence } of messages) fences.set(value, fence);
         const signals = [signal, ...messages.map((message) => message.signal)];
         for (const each of signals) each.addEventListener("abort", () => (aborted += 1));
-        await never.promise;
+        await late.promise;
+        return messages.map(() => verdict.deadLetter("too late to count"));
       },
       { batchCountMax: 3, handlerTimeoutMs: 1_000, abandonAfterMs: 2_000, retry: { delayMs: 10 } },
     );
     await until(() => aborted === 4);
     assert.deepEqual(again, []);
     await until(() => isSettled(notes));
-    never.resolve();
+    late.resolve();
+    await sleep(100);
     await consumer.close();
+    assert.equal(await notes.deadLetters("g").count(), 0);
     assert.deepEqual(again.toSorted(), [
       ["a1", 2],
       ["a2", 1],

@@ -78,6 +78,40 @@ test("a backlog that is left out whole is worked off by batches of prefetch", ()
     assert.ok(commits <= 10, `${commits} commits`);
   }));
 
+test("what is left out is bounded by the prefetch until it is durably settled", () =>
+  onMemory(async ({ engine, faults, until, sleep }) => {
+    const notes = topic(engine, "notes", options);
+    await notes.publishMany(Array.from({ length: 200 }, () => ({ value: "x" })));
+    const gate = Promise.withResolvers<void>();
+    faults.commit = (_, apply) => gate.promise.then(apply);
+    let fetched = 0;
+    faults.fetch = async (_, apply) => {
+      const messages = await apply();
+      fetched += messages.length;
+      return messages;
+    };
+    const consumer = await notes.consume("g", () => {}, { filter: { tags: ["mine"] }, prefetch: 20 });
+    await sleep(1_000);
+    assert.equal(fetched, 20);
+    gate.resolve();
+    await until(() => isSettled(notes));
+    await consumer.close();
+  }));
+
+test("a paused partition leaves nothing out either", () =>
+  onMemory(async ({ engine, until, sleep }) => {
+    const notes = topic(engine, "notes", options);
+    const consumer = await notes.consume("g", () => {}, { filter: { tags: ["mine"] }, prefetch: 20 });
+    await until(() => consumer.partitions.length === 1);
+    consumer.pause();
+    await notes.publishMany(Array.from({ length: 200 }, () => ({ value: "x" })));
+    await sleep(1_000);
+    assert.ok((await notes.lag("g")).messages >= 180);
+    consumer.resume();
+    await until(() => isSettled(notes));
+    await consumer.close();
+  }));
+
 test("members of a group with different filters are refused; the same in another order is the same", () =>
   onMemory(async ({ engine }) => {
     const notes = topic(engine, "notes", options);

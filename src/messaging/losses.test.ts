@@ -205,6 +205,29 @@ test("refused, repeated and given up batches leave no gap in the numbers", () =>
     assert.deepEqual(losses, []);
   }));
 
+for (const ending of ["given up", "refused"]) {
+  test(`after a batch whose fate is unknown was ${ending}, numbers begin anew, so that no loss hides behind them`, () =>
+    onMemory(async ({ engine, until }) => {
+      const losses: Loss[] = [];
+      const canary = dropping(engine, (value) => value === "b1");
+      let attempts = 0;
+      const append = async (batch: Batch): Promise<readonly (bigint | undefined)[]> => {
+        if (!text().decode(batch.messages[0]!.body).startsWith("a")) return await canary.messages.append(batch);
+        attempts += 1;
+        if (attempts === 1) await engine.messages.append(batch);
+        else if (ending === "refused") throw new TenonError("overloaded", "full");
+        throw new TenonError("unavailable", "no reply", { outcome: "unknown" });
+      };
+      const notes = watched({ ...engine, messages: { ...engine.messages, append } }, losses, { publishTimeoutMs: 200 });
+      const consumer = await notes.consume("g", () => {});
+      await assert.rejects(notes.publishMany(range(5).map((value) => ({ value: `a${value}` }))));
+      for (const value of ["b0", "b1", "b2"]) await notes.publish(value);
+      await until(() => losses.length === 1);
+      await consumer.close();
+      assert.deepEqual([losses[0]!.first, losses[0]!.last], [1, 1]);
+    }));
+}
+
 test("rebalancing, with retries under way, raises no false alarm, and a loss after it is found", () =>
   onMemory(async ({ engine, until, sleep, world }) => {
     const losses: Loss[] = [];
