@@ -183,8 +183,10 @@ export class Link {
     for (const pending of this.#waiting) {
       if (this.#state !== "ready") return;
       this.#waiting.delete(pending);
+      const issued = pending.since;
       pending.since = this.#world.clock.monotonic();
       if (this.#give(pending)) continue;
+      pending.since = issued;
       // In front of those behind it again.
       const behind = [...this.#waiting];
       this.#waiting.clear();
