@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { TenonError } from "../contracts/errors.ts";
 import type { KeyValueEngine, KeyValueEntry } from "../contracts/key-value.ts";
 import type { World } from "../world/world.ts";
@@ -98,10 +97,17 @@ export class ExchangeBindings {
     return `tenon/exchanges/${this.#exchange}/bindings/`;
   }
 
-  /** The same binding, made twice or by two processes, is one. */
-  #keyOf(binding: Binding): string {
-    const hash = createHash("sha256").update(JSON.stringify(binding)).digest("hex");
-    return `${this.#prefix}${binding.topic}/${hash.slice(0, 32)}`;
+  /** The same binding, made twice or by two processes, is one: its key says all of it. */
+  #keyOf({ topic, ...bound }: Binding): string {
+    const key = `${this.#prefix}${topic}/${JSON.stringify(bound)}`;
+    const { keyBytesMax } = this.#engine.capabilities;
+    const sizeBytes = Buffer.byteLength(key);
+    if (sizeBytes <= keyBytesMax) return key;
+    throw new TenonError(
+      "invalid",
+      `A binding of topic "${topic}" to exchange "${this.#exchange}" takes ${sizeBytes} bytes; the engine allows ${keyBytesMax}. Bind by less, or by shorter values.`,
+      { fields: { exchange: this.#exchange, topic, sizeBytes, keyBytesMax } },
+    );
   }
 
   async #watch(): Promise<void> {

@@ -342,6 +342,8 @@ test("what makes no sense is refused", () =>
     }
     await assert.rejects(routes.bind("missing", { pattern: "#" }), { code: "not-found" });
     await routes.bind("a", { pattern: "#" });
+    await using byHeaders = exchange(bench.engine, "y", { type: "headers", codec: text() });
+    await assert.rejects(byHeaders.bind("a", { headers: { large: "x".repeat(100_000) } }), { code: "invalid" });
     await assert.rejects(routes.publish("m", { routingKey: "\ud800" }), { code: "invalid" });
     await assert.rejects(routes.publish("m", { headers: { "routing-key": "k" } }), { code: "invalid" });
     await assert.rejects(routes.publish("m", { timeoutMs: 0 }), { code: "invalid" });
