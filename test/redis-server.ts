@@ -1,6 +1,7 @@
 /** A Redis server of one test's own, on a free port and with a folder of its own, to be killed and started again. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -125,6 +126,7 @@ class ThrowawayRedis implements RedisServer {
 
   readonly #killNow = (): void => {
     this.#process?.kill("SIGKILL");
+    rmSync(this.#directory, { recursive: true, force: true });
   };
 
   #settings(): string[] {
