@@ -7,7 +7,7 @@ import { type GivenUpMessage, json, text, topic, topicAdministration } from "./i
 const options = { codec: text(), partitions: 2 };
 
 test("a broadcast's retries wait in its own lane, however long, and make no topic", () =>
-  onMemory(async ({ engine, until }) => {
+  onMemory(async ({ engine, log, until }) => {
     const notes = topic(engine, "notes", options);
     const attempts: number[] = [];
     const member = await notes.broadcast(
@@ -21,6 +21,10 @@ test("a broadcast's retries wait in its own lane, however long, and make no topi
     await until(() => attempts.length === 5);
     await until(async () => (await notes.describe()).groups[0]!.lanes.every(({ lag }) => lag === 0));
     assert.deepEqual(attempts, [1, 2, 3, 4, 5]);
+    assert.deepEqual(
+      log.filter((line) => !line.includes("a handler failed; its message is retried")),
+      [],
+    );
     assert.deepEqual(await engine.messages.topics(), ["notes"]);
     await member.close();
   }));

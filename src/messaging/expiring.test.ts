@@ -102,6 +102,44 @@ test("a suspect message that expires while its delivery is recorded, or while it
   await onDisk([dying, dies, dies, dies, later]);
 });
 
+test("a message that is to be delivered alone and expires before it can be holds nothing back", async () => {
+  const never = new Promise<void>(() => undefined);
+  const two = { ...options, partitions: 2 };
+  const dies = async ({ engine, until }: Bench): Promise<void> => {
+    const notes = topic(engine, "notes", two);
+    let begun = false;
+    if ((await notes.lag("g")).messages === 0) await notes.publish("m", { partition: 0, ttlMs: 60_000 });
+    await notes.consume("g", () => {
+      begun = true;
+      return never;
+    });
+    await until(() => begun);
+  };
+  const outlives = async ({ engine, faults, until, world }: Bench): Promise<void> => {
+    const notes = topic(engine, "notes", two);
+    const seen: string[] = [];
+    // It comes while another one runs, so that it has to wait for that one's end.
+    faults.fetch = async (_limit, apply) => {
+      const messages = await apply();
+      if (messages.some(({ body }) => Buffer.from(body).toString() === "m")) await until(() => seen.length > 0);
+      return messages;
+    };
+    const handler = async (value: string): Promise<void> => {
+      seen.push(value);
+      if (value === "slow") await world.timers.sleep(90_000);
+    };
+    const consumer = await notes.consume("g", handler, { handlerTimeoutMs: 120_000 });
+    await notes.publish("slow", { partition: 1 });
+    await until(() => isSettled(notes));
+    await notes.publish("later", { partition: 1 });
+    await until(() => seen.length === 2);
+    await consumer.close();
+    assert.deepEqual(seen, ["slow", "later"]);
+    assert.deepEqual(await reasons(notes), [["m", "expired"]]);
+  };
+  await onDisk([dies, dies, dies, dies, outlives]);
+});
+
 test("in a batch, what expired while the batch was gathered is left out, and its key goes on", () =>
   onMemory(async ({ engine, until }) => {
     const notes = topic(engine, "notes", { ...options, whenExpired: "drop" });

@@ -10,6 +10,34 @@ const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull:
 
 const joining = { sessionMs: 10_000, revokeMs: 1_000, windowMax: 1_000 };
 
+test("messages that were cleaned away and gone past count no more against countMax", async () => {
+  const simulation = simulatedWorld({ seed: 2, eventsMax: 100_000 });
+  await simulation.run(async () => {
+    const engine = await opened(simulation, { segmentBytes: 8192 });
+    await engine.messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    for (const text of numbered(120, 300)) await published(engine, [text]);
+    await settled(engine, 14);
+    await engine.cleaner.clean();
+    await settled(engine, 106);
+    await engine.cleaner.clean();
+    const late = await engine.messages.join("orders", "late", { ...joining, from: "earliest" });
+    const lane = await late.nextLane();
+    for (let low = 0n; low < 120n; ) {
+      const { groups, partitions } = await engine.messages.describe("orders");
+      low = groups.find(({ group }) => group === "late")!.lanes[0]!.low;
+      if (low >= 120n) break;
+      // Exactly one more fits, and whether it does says what the others are taken for.
+      const countMax = Number(partitions[0]!.next - low) + 1;
+      await engine.messages.declare("orders", { partitions: 1, countMax });
+      await assert.rejects(published(engine, ["a", "b"]), { code: "overloaded" });
+      await published(engine, ["a"]);
+      const [next] = await lane.fetch(1);
+      await lane.commit({ settled: [next!.position] });
+    }
+    await engine.close();
+  });
+});
+
 test("a group that went past messages which were cleaned away has no lag for them, also after a crash", async () => {
   const simulation = simulatedWorld({ seed: 1, eventsMax: 100_000 });
   await simulation.run(async () => {
