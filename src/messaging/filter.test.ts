@@ -82,6 +82,9 @@ test("the fingerprint is the same for the same filter in another order, and diff
     { tags: ["ö"] },
     { tags: Array.from({ length: 500 }, (_, index) => `tag-${index}`) },
     { tags: Array.from({ length: 501 }, (_, index) => `tag-${index}`) },
+    { tags: Array.from({ length: 500 }, (_, index) => (index === 499 ? "tag-49x" : `tag-${index}`)) },
+    { tags: ["🗝".repeat(500)] },
+    { tags: ["🗝".repeat(501)] },
   ];
   assert.equal(new Set(others.map(fingerprint)).size, others.length);
   for (const filter of others) assert.ok(Buffer.byteLength(fingerprint(filter)) <= 1_024);

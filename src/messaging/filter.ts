@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageHeaders } from "../contracts/messages.ts";
+import { murmur2OfBytes } from "./hash.ts";
 import { reservedPrefix, tagHeader } from "./headers.ts";
 
 /** What a header must be. A text stands for `{ equals: text }`. A header that is not there equals nothing, is in nothing and has no prefix. */
@@ -31,15 +32,21 @@ export interface CompiledFilter {
   readonly fingerprint: string;
 }
 
-const fingerprintLengthMax = 900;
+const fingerprintBytesMax = 900;
 const depthMax = 16;
 
 /** Throws `invalid` for what is no filter. */
 export function compileFilter(filter: MessageFilter): CompiledFilter {
   const { passes, canonical } = compile(filter, "filter", 0);
-  const readable = canonical.length <= fingerprintLengthMax && /^[\x20-\x7e]*$/.test(canonical);
-  const fingerprint = readable ? canonical : `sha256:${createHash("sha256").update(canonical).digest("hex")}`;
-  return { passes, fingerprint };
+  return { passes, fingerprint: shortened(canonical) };
+}
+
+/** A long one is named by its beginning, its length and two checksums, which no two filters that somebody writes have in common. */
+function shortened(canonical: string): string {
+  const whole = Buffer.from(canonical);
+  if (whole.length <= fingerprintBytesMax) return canonical;
+  const beginning = canonical.slice(0, fingerprintBytesMax / 3).toWellFormed();
+  return `${beginning}… ${whole.length} ${crc32(whole).toString(16)} ${(murmur2OfBytes(whole) >>> 0).toString(16)}`;
 }
 
 interface Compiled {
