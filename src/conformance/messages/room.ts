@@ -235,7 +235,7 @@ export const roomCases: readonly MessageCase[] = [
     rule: `${rule} From the lowest unsettled one of the slowest group.`,
     needs: needsReplay,
     async run({ engine }) {
-      await limited(engine, 3);
+      await limited(engine, 3, { retentionMs: 3_600_000 });
       await append(engine, "orders", ...numbered(3));
       await engine.messages.seek("orders", "group", "now");
       await append(engine, "orders", "n0");

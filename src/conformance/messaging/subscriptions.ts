@@ -119,7 +119,7 @@ export const subscriptionCases: readonly MessageCase[] = [
     rule: "Seek both ways; `positions` by partition, partitions left out stay.",
     needs: needsReplay,
     async run({ engine }) {
-      const target = orders(engine, { partitions: 2 });
+      const target = orders(engine, { partitions: 2, retentionMs: 3_600_000 });
       const receipts = [];
       for (const [index, value] of numbered(10).entries()) {
         receipts.push(await target.publish(value, { partition: index % 2, key: "k" }));
@@ -145,7 +145,7 @@ export const subscriptionCases: readonly MessageCase[] = [
     rule: "Pause and resume; seek while paused.",
     needs: needsReplay,
     async run({ engine }) {
-      const target = orders(engine);
+      const target = orders(engine, { retentionMs: 3_600_000 });
       const receipts = await target.publishMany(numbered(6).map((value) => ({ value, key: "k" })));
       const seen = new Observations<string>(engine.world);
       const consumer = await target.consume("group", (value) => seen.add(value));
