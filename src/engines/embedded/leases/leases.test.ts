@@ -64,6 +64,27 @@ test("names that nobody has to do with any more leave nothing in memory", async 
   });
 });
 
+test("tokens grow although nothing of the earlier grants is left in the journal", async () => {
+  const simulation = simulatedWorld({ seed: 1, eventsMax });
+  await simulation.run(async () => {
+    let engine = await opened(simulation);
+    let last = 0n;
+    for (let round = 0; round < 3; round++) {
+      const { token } = (await engine.leases.acquire("name", request("a")))!;
+      assert.ok(token > last, `${token} does not follow ${last}`);
+      last = token;
+      await engine.leases.release("name", "a");
+      for (let fill = 0; fill < 20; fill++) {
+        await engine.keyValue.commit([{ type: "put", key: "key", value: Buffer.alloc(1_000) }]);
+      }
+      await engine.cleaner.clean();
+      assert.ok((await segments(simulation)).length <= 2, "the segments of the grant are left");
+      engine = await reopened(simulation);
+    }
+    await engine.close();
+  });
+});
+
 test("users' keys, scans and watches neither reach nor show leases and rates", async () => {
   const simulation = simulatedWorld({ seed: 1, eventsMax });
   await simulation.run(async () => {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { RateDecision, RateRule } from "../../../contracts/rates.ts";
 import { simulatedWorld } from "../../../simulation/index.ts";
+import type { JournaledEngine } from "../embedded-engine.ts";
 import { opened, reopened, segments } from "../fixtures.test.ts";
 import { memory } from "../index.ts";
 
@@ -76,6 +77,48 @@ test("windows and logs decide as if everything were remembered, also over segmen
     }),
     { numRuns: 25 },
   );
+});
+
+test("a log that counts refusals decides as if everything were remembered, over many blocks", async () => {
+  const stepMs = fc.oneof(
+    { arbitrary: fc.constantFrom(1, 1, 1, 2), weight: 60 },
+    { arbitrary: fc.constant(90), weight: 1 },
+  );
+  const stretches = fc.array(stepMs, { minLength: 200, maxLength: 300 });
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 30, max: 80 }), stretches, async (limit, stepsMs) => {
+      const rule = { type: "slidingLog", limit, windowMs: 100, countRefusals: true } as const;
+      const simulation = simulatedWorld({ seed: 1, eventsMax });
+      await simulation.run(async () => {
+        const { clock, timers } = simulation.world;
+        const engine = await memory({ world: simulation.world });
+        const model = new Remembering(rule);
+        for (const stepMs of stepsMs) {
+          await timers.sleep(stepMs);
+          const now = Math.floor(clock.now());
+          const { allowed } = await engine.rates.decide("key", rule, 1);
+          assert.equal(allowed, model.decide(now, 1));
+        }
+        await engine.close();
+      });
+    }),
+    { numRuns: 10 },
+  );
+});
+
+test("who hammers a log that counts refusals takes no more room than its limit", async () => {
+  const simulation = simulatedWorld({ seed: 1, eventsMax });
+  await simulation.run(async () => {
+    const { timers } = simulation.world;
+    const engine = (await memory({ world: simulation.world })) as JournaledEngine;
+    const rule = { type: "slidingLog", limit: 100, windowMs: 3_600_000, countRefusals: true } as const;
+    for (let round = 0; round < 500; round++) {
+      await engine.rates.decide("key", rule, 1);
+      await timers.sleep(1);
+    }
+    assert.ok(engine.stateCount <= 6, `${engine.stateCount} entries`);
+    await engine.close();
+  });
 });
 
 test("a long sliding log writes little per decision, and forgets its blocks", async () => {
