@@ -41,6 +41,11 @@ class Bench {
     return (await this.client.keys(`${this.prefix}:*`)).sort();
   }
 
+  /** Of the first partition of the only topic. */
+  async partitionKey(): Promise<string> {
+    return (await this.keys()).find((key) => /\}:\d+:0$/.test(key)) ?? "";
+  }
+
   async streamLength(partition = 0): Promise<number> {
     const streams = (await this.keys()).filter((key) => key.endsWith(`:${partition}:m`) && !key.includes(":g"));
     return streams.length === 0 ? 0 : this.client.xlen(streams[0]!);
@@ -189,6 +194,72 @@ test("a batch with ids and delays is answered again with all of its positions", 
   assert.deepEqual(await produce(18), [0n, undefined, 7n]);
 });
 
+test("what is settled before it was fetched does not come", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  await append(process, "a", "b", "c", "d", "e");
+  const { lane } = await soleLane(process);
+  await lane.commit({ settled: [1n] });
+  assert.equal((await lane.fetch(1))[0]!.position, 0n);
+  await lane.commit({ settled: [3n] });
+  const rest = [...(await lane.fetch(1)), ...(await lane.fetch(1))];
+  assert.deepEqual(
+    rest.map(({ position }) => position),
+    [2n, 4n],
+  );
+});
+
+test("a lane that waits hears of messages without asking", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const [waiting, other] = [await bench.start(), await bench.start()];
+  await waiting.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const { lane } = await soleLane(waiting);
+  const first = lane.fetch(1);
+  await eventually(async () => (await bench.client.hget(await bench.partitionKey(), "w")) === "1");
+  // Without timers it never looks by itself.
+  await waiting.world.die();
+  await append(other, "a");
+  assert.equal((await first)[0]!.position, 0n);
+});
+
+test("eviction brings the fullest partitions down to one level", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 3, groups: ["a", "b"], countMax: 9, whenFull: "evict" });
+  const fill = (partition: number, count: number) => {
+    const messages = Array.from({ length: count }, () => ({ body: Buffer.from("m") }));
+    return process.messages.append({ topic: "orders", partition, messages });
+  };
+  await fill(0, 5);
+  await fill(1, 3);
+  await fill(2, 1);
+  await fill(2, 4);
+  const { groups } = await process.messages.describe("orders");
+  for (const { lanes } of groups)
+    assert.deepEqual(
+      lanes.map(({ lag }) => lag),
+      [2, 2, 5],
+    );
+});
+
+test("a message id is known through one change of generations, and forgotten with the second", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
+  const message = { body: Buffer.from("m"), id: "one" };
+  assert.deepEqual(await append(process, message), [0n]);
+  const topicKey = (await bench.partitionKey()).replace(/:0$/, "");
+  const passTwoMinutes = async () => {
+    const since = Number(await bench.client.hget(topicKey, "is"));
+    await bench.client.hset(topicKey, "is", since - 121_000);
+  };
+  await passTwoMinutes();
+  assert.deepEqual(await append(process, message), [0n]);
+  await passTwoMinutes();
+  assert.deepEqual(await append(process, message), [1n]);
+});
+
 test("settling out of order over a long stretch stays exact, and its bits are given back", onRedis, async () => {
   await using bench = new Bench(redis.url);
   const process = await bench.start();
@@ -224,13 +295,15 @@ test(
   async () => {
     await using server = await startRedis({ appendfsync: "nothing" });
     await using bench = new Bench(server.url);
-    const process = await bench.start({ commandTimeoutMs: 300 });
+    const process = await bench.start({ commandTimeoutMs: 20_000 });
     await process.messages.declare("orders", { partitions: 1, groups: ["group"] });
     await append(process, "a", "b");
     const { lane, member } = await soleLane(process, { sessionMs: 700 });
     await lane.fetch(2);
+    const before = performance.now();
     server.pause();
     await aborted(lane.lost);
+    assert.ok(performance.now() - before < 10_000, "without waiting for an answer");
     await assert.rejects(lane.commit({ settled: [0n] }), { code: "lost", outcome: "not-applied" });
     server.resume();
     const next = await member.nextLane();
@@ -329,7 +402,7 @@ test("positions that a failover lost and that are given again are not passed by"
   const { lane, member } = await soleLane(process);
   assert.equal((await lane.fetch(2)).length, 2);
   // What a replica holds that took over before it heard of the last message.
-  const partition = (await bench.keys()).find((key) => /:\d+:0$/.test(key) && !key.includes(":g"))!;
+  const partition = await bench.partitionKey();
   await bench.client.del(`${partition}:m`);
   await bench.client.xadd(`${partition}:m`, "1-1", "1", Buffer.from([0, 1, 0, 0, 0, 97]));
   await bench.client.hset(partition, "n", "1");
@@ -386,8 +459,11 @@ test("a full server takes no more messages and goes on to have them settled", on
   })();
   assert.ok(refusal instanceof TenonError);
   assert.deepEqual([refusal.code, refusal.outcome], ["overloaded", "not-applied"]);
+  // However much was freed with the refused message, there is no room.
+  await bench.client.config("SET", "maxmemory", "1mb");
   await settleAll(lane, stored);
   assert.equal((await process.messages.describe("orders")).groups[0]!.lanes[0]!.lag, 0);
+  await bench.client.config("SET", "maxmemory", "0");
   await append(process, message);
 });
 
