@@ -1,10 +1,14 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
+import type { LeaseEngine } from "../../contracts/leases.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
+import type { RateEngine } from "../../contracts/rates.ts";
 import type { World } from "../../world/world.ts";
 import type { RedisClient } from "./clients.ts";
 import { RedisKeyValues } from "./key-values/redis-key-values.ts";
+import { RedisLeases } from "./leases/redis-leases.ts";
 import { RedisMessages } from "./messages/redis-messages.ts";
+import { RedisRates } from "./rates/redis-rates.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
 
@@ -14,6 +18,8 @@ export interface RedisEngine extends AsyncDisposable {
   readonly world: World;
   readonly messages: MessageEngine;
   readonly keyValue: KeyValueEngine;
+  readonly leases: LeaseEngine;
+  readonly rates: RateEngine;
   /** What the server's settings mean, as they were when the engine connected. */
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
@@ -37,6 +43,8 @@ export class ConnectedEngine implements RedisEngine {
   readonly world: World;
   readonly messages: RedisMessages;
   readonly keyValue: RedisKeyValues;
+  readonly leases: RedisLeases;
+  readonly rates: RedisRates;
   readonly requirements: readonly Requirement[];
   readonly #connection: RedisConnection;
   readonly #ended = new AbortController();
@@ -60,6 +68,8 @@ export class ConnectedEngine implements RedisEngine {
     this.#connection = connection;
     this.messages = new RedisMessages(connection, { world, prefix, survives });
     this.keyValue = new RedisKeyValues(connection, { world, prefix, tag: keyValueTag, survives });
+    this.leases = new RedisLeases(connection, { world, prefix, survives });
+    this.rates = new RedisRates(connection, { prefix, survives });
     for (const { setting, value, ok, meaning } of requirements) {
       world.log.log(ok ? "debug" : "info", `Redis: ${setting} is ${value ?? "not to be read"}`, { meaning });
     }
@@ -77,6 +87,8 @@ export class ConnectedEngine implements RedisEngine {
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the Redis engine was closed");
     this.keyValue.close(reason);
+    this.leases.close(reason);
+    this.rates.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
     await this.messages.close();

@@ -1,4 +1,5 @@
 import { assert, TenonError } from "../../../contracts/errors.ts";
+import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
 import type {
   Lease,
   LeaseCapabilities,
@@ -12,7 +13,6 @@ import type { Core } from "../core.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import { bytesOfText } from "../key-values/key-value-records.ts";
 import { decodeHolder, encodeHolder, holderKey, parseHolderKey, type StoredHolder } from "./lease-records.ts";
-import { type ValidRequest, validRequest, validText, validTtl } from "./lease-requests.ts";
 import { LeaseWatch } from "./lease-watch.ts";
 import { type Granted, type Held, LeasedName, type Waiter } from "./leased-name.ts";
 

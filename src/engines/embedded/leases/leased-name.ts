@@ -1,7 +1,7 @@
+import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { LeaseDescription, LeaseInstant } from "../../../contracts/leases.ts";
 import type { Cancel } from "../../../world/world.ts";
 import type { StoredHolder } from "./lease-records.ts";
-import type { ValidRequest } from "./lease-requests.ts";
 import type { LeaseWatch } from "./lease-watch.ts";
 
 /** Who owns a part of the name. */

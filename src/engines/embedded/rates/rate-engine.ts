@@ -1,3 +1,4 @@
+import { checkConcurrency, checkKey, checkRule } from "../../../contracts/rate-rules.ts";
 import type {
   ConcurrencyRule,
   RateCapabilities,
@@ -11,7 +12,6 @@ import type { Effect } from "../key-values/key-value-records.ts";
 import { decideLeakyBucket, decideTokenBucket } from "./buckets.ts";
 import { decodeNumbers, encodeNumbers, type RateOutcome } from "./outcomes.ts";
 import { Permits } from "./permits.ts";
-import { checkConcurrency, checkKey, checkRule } from "./rate-rules.ts";
 import { decideSlidingLog, forgetSlidingLog } from "./sliding-log.ts";
 import { decideFixedWindow, decideSlidingWindow } from "./windows.ts";
 

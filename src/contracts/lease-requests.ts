@@ -1,6 +1,5 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import { type LeaseCapabilities, type LeaseRequest, sharedCapacity } from "../../../contracts/leases.ts";
-import { utf8Length } from "../cursor.ts";
+import { TenonError } from "./errors.ts";
+import { type LeaseCapabilities, type LeaseRequest, sharedCapacity } from "./leases.ts";
 
 /** A request that is complete and makes sense. */
 export interface ValidRequest {
@@ -42,7 +41,7 @@ export function validTtl(ttlMs: number, { ttlMsMin, ttlMsMax }: LeaseCapabilitie
 /** Text that UTF-8 can give back, within its limits. What it says stays out of the message. */
 export function validText(what: string, text: string, bytesMin: number, bytesMax: number): void {
   if (typeof text !== "string") throw new TenonError("invalid", `${what} must be a string, not of type ${typeof text}`);
-  const bytes = utf8Length(text);
+  const bytes = Buffer.byteLength(text);
   if (bytes < bytesMin || bytes > bytesMax) {
     throw new TenonError("invalid", `${what} has ${bytes} bytes, which is not within ${bytesMin} to ${bytesMax}`);
   }

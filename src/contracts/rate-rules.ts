@@ -1,6 +1,5 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import type { ConcurrencyRule, RateCapabilities, RateRule } from "../../../contracts/rates.ts";
-import { utf8Length } from "../cursor.ts";
+import { TenonError } from "./errors.ts";
+import type { ConcurrencyRule, RateCapabilities, RateRule } from "./rates.ts";
 
 /** Refuses a rule whose figures make no sense, and a count that it could never allow. */
 export function checkRule(rule: RateRule, count: number, capabilities: RateCapabilities): void {
@@ -51,9 +50,9 @@ export function checkConcurrency(rule: ConcurrencyRule, capabilities: RateCapabi
 export function checkKey(what: "key" | "permit", text: string, bytesMax: number): void {
   if (typeof text !== "string")
     throw new TenonError("invalid", `a ${what} must be a string, not of type ${typeof text}`);
-  const bytes = utf8Length(text);
-  if (bytes === 0 || bytes > bytesMax) {
-    throw new TenonError("invalid", `a ${what} of ${bytes} bytes is not within 1 to ${bytesMax}`);
+  // A UTF-16 code unit takes at most three bytes, so most need no measuring.
+  if (text === "" || (text.length * 3 > bytesMax && Buffer.byteLength(text) > bytesMax)) {
+    throw new TenonError("invalid", `a ${what} of ${Buffer.byteLength(text)} bytes is not within 1 to ${bytesMax}`);
   }
   if (!text.isWellFormed()) throw new TenonError("invalid", `a ${what} is not well-formed Unicode; encode it first`);
 }

@@ -1,0 +1,249 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
+import type {
+  Lease,
+  LeaseCapabilities,
+  LeaseDescription,
+  LeaseEngine,
+  LeaseHolder,
+  LeaseInstant,
+  LeaseRequest,
+} from "../../../contracts/leases.ts";
+import type { World } from "../../../world/world.ts";
+import type { Connection } from "../connection.ts";
+import { asRead } from "../failures.ts";
+import { Acquisition, type Answer, patienceMs } from "./acquisition.ts";
+import { watchLease } from "./lease-watch.ts";
+import { keysOf, watchChannelOf } from "./names.ts";
+import { acquire, describe, release, renew } from "./scripts.ts";
+
+export interface LeaseSettings {
+  readonly world: World;
+  /** Before every key, such as `tenon`. */
+  readonly prefix: string;
+  readonly survives: LeaseCapabilities["survives"];
+}
+
+/**
+ * Leases on Redis: one script per operation, by the server's clock. Who waits has a place in a queue there, is told by a published
+ * message when its turn has come, and asks again now and then, by which the server knows that it is still there.
+ */
+export class RedisLeases implements LeaseEngine {
+  readonly capabilities: LeaseCapabilities;
+  readonly #connection: Connection;
+  readonly #world: World;
+  readonly #prefix: string;
+  /** Where this engine hears that somebody's turn has come. */
+  readonly #channel: string;
+  readonly #acquisitions = new Map<string, Acquisition>();
+  readonly #ended = new AbortController();
+  #listening: Promise<unknown> | undefined;
+
+  constructor(connection: Connection, { world, prefix, survives }: LeaseSettings) {
+    this.#connection = connection;
+    this.#world = world;
+    this.#prefix = prefix;
+    this.#channel = `${prefix}:leases:${world.random.uuid()}`;
+    this.capabilities = {
+      survives,
+      fifo: true,
+      counted: true,
+      expiryLatenessMs: 1_000,
+      ttlMsMin: 1,
+      ttlMsMax: 2 ** 31 - 1,
+      nameBytesMax: 1_024,
+      dataBytesMax: 4_096,
+    };
+  }
+
+  async acquire(
+    name: string,
+    request: LeaseRequest,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Lease | undefined> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const asked = validRequest(request, this.capabilities);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (asked.waitMs > 0) {
+      await this.#listen();
+      this.#throwIfClosed();
+      signal?.throwIfAborted();
+    }
+    const key = acquisitionKey(name, asked.holder);
+    let acquisition = this.#acquisitions.get(key);
+    if (acquisition === undefined) {
+      acquisition = this.#acquisition(key, name, asked);
+      this.#acquisitions.set(key, acquisition);
+    } else {
+      const { weight, capacity } = acquisition.request;
+      if (weight !== asked.weight || capacity !== asked.capacity)
+        throw differs(name, "waits for", weight, capacity, asked);
+    }
+    return acquisition.join(asked, signal);
+  }
+
+  async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
+    this.#throwIfClosed();
+    const { name, holder, token } = lease;
+    this.#checkName(name);
+    validTtl(ttlMs, this.capabilities);
+    const since = this.#now();
+    const renewed = await this.#connection.run(renew, keysOf(this.#prefix, name), [holder, String(token), ttlMs]);
+    if (renewed === 1) return { name, holder, token, ttlMs, since };
+    const message = `the lease of ${name} with token ${token} is lost: it ended or was released; acquire it again under a new holder`;
+    throw new TenonError("lost", message, { fields: { name, token } });
+  }
+
+  async release(name: string, holder: string): Promise<void> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    validText("holder", holder, 1, this.capabilities.nameBytesMax);
+    this.#acquisitions.get(acquisitionKey(name, holder))?.give();
+    await this.#release(name, holder, "all");
+  }
+
+  async describe(name: string): Promise<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    return (await this.#describe(name)).description;
+  }
+
+  async *watch(
+    name: string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const parts = {
+      world: this.#world,
+      describe: () => this.#describe(name),
+      listen: (changed: () => void) => this.#connection.listen(watchChannelOf(this.#prefix, name), changed),
+      ended: this.#ended.signal,
+    };
+    yield* watchLease(parts, options.signal);
+  }
+
+  close(reason: TenonError): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort(reason);
+    for (const acquisition of [...this.#acquisitions.values()]) acquisition.fail(reason);
+  }
+
+  #acquisition(key: string, name: string, asked: ValidRequest): Acquisition {
+    const acquisition: Acquisition = new Acquisition(asked, {
+      world: this.#world,
+      ask: (request, waits) => this.#ask(name, request, waits),
+      leave: (what) => this.#release(name, asked.holder, what).catch(ignore),
+      ended: () => {
+        if (this.#acquisitions.get(key) === acquisition) this.#acquisitions.delete(key);
+      },
+    });
+    return acquisition;
+  }
+
+  async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
+    const { holder, weight, capacity, ttlMs, data } = request;
+    const since = this.#now();
+    const [what, ...rest] = (await this.#connection.run(acquire, keysOf(this.#prefix, name), [
+      name,
+      holder,
+      weight,
+      capacity,
+      ttlMs,
+      data === undefined ? "0" : `1${data}`,
+      waits ? this.#channel : "",
+      patienceMs,
+      watchChannelOf(this.#prefix, name),
+    ])) as readonly Buffer[];
+    const answer = what!.toString();
+    switch (answer) {
+      case "granted":
+      case "again": {
+        const token = BigInt(rest[0]!.toString());
+        return { type: "granted", lease: { name, holder, token, ttlMs, since }, isNew: answer === "granted" };
+      }
+      case "no":
+        return { type: "refused" };
+      case "waiting":
+        return { type: "waiting", askAgainMs: Math.max(1, Number(rest[0]!.toString())) };
+      default:
+        throw differs(name, answer, Number(rest[0]), Number(rest[1]), request);
+    }
+  }
+
+  async #release(name: string, holder: string, what: "place" | "all"): Promise<void> {
+    const args = [name, holder, what === "place" ? "1" : "", watchChannelOf(this.#prefix, name)];
+    await this.#connection.run(release, keysOf(this.#prefix, name), args);
+  }
+
+  async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
+    const reply = (await this.#connection.run(describe, keysOf(this.#prefix, name), []).catch(asRead)) as readonly [
+      number,
+      ...Buffer[],
+    ];
+    const [waiting, now, ...parts] = reply;
+    const holders: LeaseHolder[] = [];
+    for (let at = 0; at < parts.length; at += 5) {
+      const [holder, token, weight, expiresAt, data] = parts.slice(at, at + 5).map(String) as [string, ...string[]];
+      holders.push({
+        holder,
+        token: BigInt(token!),
+        weight: Number(weight),
+        data: data!.startsWith("1") ? data!.slice(1) : undefined,
+        expiresAt: Number(expiresAt),
+      });
+    }
+    holders.sort((one, other) => (one.token < other.token ? -1 : 1));
+    const nextEnd = Math.min(...holders.map(({ expiresAt }) => expiresAt));
+    return { description: { name, holders, waiting }, nextEndMs: Math.max(1, nextEnd - Number(now)) };
+  }
+
+  /** Heard before the first place is asked for, so that no call of a turn is missed; what is missed later is asked for. */
+  async #listen(): Promise<void> {
+    this.#listening ??= this.#connection.listen(this.#channel, (payload) => this.#heard(payload));
+    try {
+      await this.#listening;
+    } catch (error) {
+      this.#listening = undefined;
+      throw error;
+    }
+  }
+
+  #heard(payload: Buffer | undefined): void {
+    if (payload === undefined) {
+      for (const acquisition of this.#acquisitions.values()) acquisition.wake();
+      return;
+    }
+    // The length of the name in bytes, a colon, the name, the holder.
+    const colon = payload.indexOf(":");
+    const nameEnd = colon + 1 + Number(payload.toString("latin1", 0, colon));
+    const key = acquisitionKey(payload.toString("utf8", colon + 1, nameEnd), payload.toString("utf8", nameEnd));
+    this.#acquisitions.get(key)?.wake();
+  }
+
+  #now(): LeaseInstant {
+    return { monotonic: this.#world.clock.monotonic(), wall: this.#world.clock.now() };
+  }
+
+  #checkName(name: string): void {
+    validText("the name of a lease", name, 1, this.capabilities.nameBytesMax);
+  }
+
+  #throwIfClosed(): void {
+    this.#ended.signal.throwIfAborted();
+  }
+}
+
+function acquisitionKey(name: string, holder: string): string {
+  return `${name.length}:${name}${holder}`;
+}
+
+function differs(name: string, does: string, ownWeight: number, ownCapacity: number, asked: ValidRequest): TenonError {
+  const { weight, capacity } = asked;
+  const message = `the holder ${does} ${ownWeight} of ${ownCapacity} of ${name}, not ${weight} of ${capacity}; release that first, or use another holder`;
+  return new TenonError("conflict", message, { fields: { name, weight, capacity } });
+}
+
+function ignore(): void {}
