@@ -5,6 +5,7 @@ import { journal } from "./journal.ts";
 import { limiters } from "./limiters.ts";
 import { messaging } from "./messaging.ts";
 import { type BenchmarkName, type BenchmarkOptions, parseOptions, USAGE, UsageError } from "./options.ts";
+import { redis } from "./redis.ts";
 import { topics } from "./topics.ts";
 
 const benchmarks: Record<BenchmarkName, (options: BenchmarkOptions) => Promise<number>> = {
@@ -14,6 +15,7 @@ const benchmarks: Record<BenchmarkName, (options: BenchmarkOptions) => Promise<n
   backlog,
   topics,
   limiters,
+  redis,
 };
 
 process.exitCode = await main(process.argv.slice(2));

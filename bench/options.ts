@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-export const BENCHMARKS = ["journal", "messaging", "flash-sale", "backlog", "topics", "limiters"] as const;
+export const BENCHMARKS = ["journal", "messaging", "flash-sale", "backlog", "topics", "limiters", "redis"] as const;
 export type BenchmarkName = (typeof BENCHMARKS)[number];
 
 export interface BenchmarkOptions {
@@ -20,6 +20,7 @@ export const USAGE = `Usage: npm run bench -- ${BENCHMARKS.join(" | ")} [--round
   flash-sale   the example over HTTP against a bare node:http server
   backlog      ten million messages: resident memory, size on disk, time to reopen
   limiters     decisions per second: Tenon's limiters and rate-limiter-flexible
+  redis        Tenon on Redis: its scripts bare, BullMQ, redlock, redis-semaphore
   topics       10,000 topics with 8 partitions: files, descriptors, time to open
 
   --rounds N   rounds to take medians over (default 5; 1 with --quick)

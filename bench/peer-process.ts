@@ -46,6 +46,9 @@ async function measure(running: Peer, call: PeerCall): Promise<number | Latency>
       return running.latency(call.offered, call.durationMs);
     case "decide":
       if (running.decide === undefined) throw new Error("this peer decides nothing");
-      return running.decide(call.keys, call.durationMs);
+      return running.decide(call.keys, call.durationMs, call.inFlight);
+    case "lock":
+      if (running.lock === undefined) throw new Error("this peer has no locks");
+      return running.lock(call.contention, call.durationMs);
   }
 }

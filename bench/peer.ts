@@ -33,9 +33,21 @@ export interface Peer {
   /** Messages handled and settled per second, from the first of a backlog until nothing is unsettled. */
   consume?(): Promise<number>;
   latency?(offered: Offered, durationMs: number): Promise<Latency>;
-  /** Decisions of a limiter per second, over so many keys in turn. */
-  decide?(keys: number, durationMs: number): Promise<number>;
+  /** Decisions of a limiter per second, over so many keys in turn, with so many unanswered; only where they are answered by a server. */
+  decide?(keys: number, durationMs: number, inFlight?: number): Promise<number>;
+  /** Locks acquired and released per second. */
+  lock?(contention: Contention, durationMs: number): Promise<number>;
   close(): Promise<void>;
+}
+
+/** So many callers at once, each with a lock of its own, or all with the same. */
+export interface Contention {
+  readonly callers: number;
+  /**
+   * `"own"`: each acquires and releases its own again and again. `"shared, in turns"`: again only when every other one had it too. `"shared, at will"`: again at
+   * once, also by passing others by.
+   */
+  readonly locks: "own" | "shared, in turns" | "shared, at will";
 }
 
 /** What a module in `peers/` exports. */
@@ -53,7 +65,8 @@ export type PeerCall =
   | { readonly method: "publish"; readonly inFlight: number; readonly durationMs: number }
   | { readonly method: "consume" }
   | { readonly method: "latency"; readonly offered: Offered; readonly durationMs: number }
-  | { readonly method: "decide"; readonly keys: number; readonly durationMs: number };
+  | { readonly method: "decide"; readonly keys: number; readonly durationMs: number; readonly inFlight?: number }
+  | { readonly method: "lock"; readonly contention: Contention; readonly durationMs: number };
 
 export type PeerRequest =
   | { readonly start: PeerSpecification }

@@ -1,11 +1,11 @@
 /**
- * Tenon embedded, as a user would call it: one topic, 8 partitions. What is published to be compared with peers has no key, since theirs
- * has none either; what is consumed has one of a thousand keys, whose order is kept.
+ * Tenon as a user would call it, embedded or, where there is a port, on Redis: one topic, 8 partitions. What is published to be compared with
+ * peers has no key, since theirs has none either; what is consumed has one of a thousand keys, whose order is kept.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { embedded, memory } from "../../src/engines/embedded/index.ts";
-import { bytes, json, type Topic, topic } from "../../src/messaging/index.ts";
+import { bytes, json, type MessagingEngine, type Topic, topic } from "../../src/messaging/index.ts";
 import {
   BODIES,
   closedLoop,
@@ -19,6 +19,7 @@ import {
   timedOrder,
 } from "../load.ts";
 import type { Peer, PeerOptions, Survives } from "../peer.ts";
+import { emptyRedis, redisEngine } from "../redis-clients.ts";
 
 const CONCURRENCY = 1_024;
 const GROUP = "workers";
@@ -31,7 +32,9 @@ interface Messages<T> {
   readonly open: (engine: Engine) => Topic<T>;
 }
 
-type Engine = Awaited<ReturnType<typeof embedded>>;
+interface Engine extends MessagingEngine {
+  close(): Promise<void>;
+}
 
 const topicOptions = { partitions: 8, groups: [GROUP] } as const;
 
@@ -53,12 +56,13 @@ export async function start(options: PeerOptions): Promise<Peer> {
   return options.encoding === "json" ? contestant(options, encoded) : contestant(options, plain);
 }
 
-function contestant<T>({ directory, survives, backlog, keyed = false }: PeerOptions, messages: Messages<T>): Peer {
+function contestant<T>(options: PeerOptions, messages: Messages<T>): Peer {
+  const { directory, survives, port, backlog, keyed = false } = options;
   const path = join(directory, "data");
 
-  /** Every measurement has an engine of its own, on an empty directory. */
+  /** Every measurement has an engine of its own, with nothing stored. */
   const withTopic = async <R>(measure: (orders: Topic<T>) => Promise<R>): Promise<R> => {
-    const engine = await openEngine(path, survives);
+    const engine = port === undefined ? await openEngine(path, survives) : await redisEngine(port);
     try {
       const orders = messages.open(engine);
       await orders.declare();
@@ -67,7 +71,8 @@ function contestant<T>({ directory, survives, backlog, keyed = false }: PeerOpti
       return result;
     } finally {
       await engine.close();
-      await rm(path, { recursive: true, force: true });
+      if (port === undefined) await rm(path, { recursive: true, force: true });
+      else await emptyRedis(port);
     }
   };
   const publishTo = (orders: Topic<T>) => (n: number) => orders.publish(messages.values[n % messages.values.length]!);

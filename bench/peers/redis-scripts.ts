@@ -1,0 +1,71 @@
+/**
+ * The floor of messaging on Redis: a bare client that sends the engine's own scripts, with batches as the engine makes them: what gathers while a
+ * script is under way goes with the next one, one script per partition at once; a lane is fetched from while its last progress is being
+ * recorded. It checks nothing, repeats nothing, and keeps no order of handlers. Only the topic and the group are made by the engine.
+ */
+import type { RedisEngine } from "../../src/engines/redis/index.ts";
+import { familyOf } from "../../src/engines/redis/messages/keys.ts";
+import type { LaneOwner } from "../../src/engines/redis/messages/lane-owner.ts";
+import { append, commit, fetch } from "../../src/engines/redis/messages/scripts/scripts.ts";
+import { BODIES, closedLoop, complete, KEYS } from "../load.ts";
+import type { Peer, PeerOptions } from "../peer.ts";
+import { emptyRedis, redisClient, redisEngine } from "../redis-clients.ts";
+import { BareAppender, consumeLane } from "../redis-scripts.ts";
+
+const PARTITIONS = 8;
+const TOPIC = "bench";
+const GROUP = "workers";
+const JOINING = { sessionMs: 30_000, revokeMs: 10_000, windowMax: 100_000 };
+
+export async function start({ port, backlog, keyed = false }: PeerOptions): Promise<Peer> {
+  const client = await redisClient(port!);
+  for (const { source } of [append, commit, fetch]) await client.script("LOAD", source);
+
+  const withTopic = async <R>(measure: (engine: RedisEngine, topic: string) => Promise<R>): Promise<R> => {
+    const engine = await redisEngine(port!);
+    try {
+      await engine.messages.declare(TOPIC, { partitions: PARTITIONS, groups: [GROUP] });
+      const { base, topics } = familyOf("tenon", TOPIC);
+      return await measure(engine, `${base}${await client.hget(topics, TOPIC)}`);
+    } finally {
+      await engine.close();
+      await emptyRedis(port!);
+    }
+  };
+  const keyOf = (n: number) => KEYS[n % KEYS.length]!;
+
+  return {
+    publish(inFlight, durationMs) {
+      return withTopic((_, topic) => {
+        const appender = new BareAppender(client, topic, PARTITIONS);
+        return closedLoop(inFlight, durationMs, (n) =>
+          appender.append(BODIES[n % BODIES.length]!, keyed ? keyOf(n) : undefined, n),
+        );
+      });
+    },
+
+    consume() {
+      return withTopic(async (engine, topic) => {
+        const appender = new BareAppender(client, topic, PARTITIONS);
+        await complete(backlog, 8_192, (n) => appender.append(BODIES[n % BODIES.length]!, keyOf(n), n));
+        const handler = async () => {};
+        const from = performance.now();
+        const membership = await engine.messages.join(TOPIC, GROUP, JOINING);
+        const lanes: Promise<number>[] = [];
+        while (lanes.length < PARTITIONS) {
+          const { grant } = (await membership.nextLane()) as LaneOwner;
+          lanes.push(consumeLane(client, topic, grant as number[], handler));
+        }
+        const handled = await Promise.all(lanes);
+        const elapsedMs = performance.now() - from;
+        await membership.leave();
+        if (handled.reduce((sum, count) => sum + count, 0) !== backlog) throw new Error("messages were left");
+        return (backlog / elapsedMs) * 1_000;
+      });
+    },
+
+    async close() {
+      client.disconnect();
+    },
+  };
+}
