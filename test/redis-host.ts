@@ -1,7 +1,7 @@
 /** The Redis engine for conformance cases: each subject under a prefix of its own, whose keys it removes at its end. */
 import { randomUUID } from "node:crypto";
 import type { ConformanceHost } from "tenon/conformance";
-import { type RedisClient, type RedisEngine, redis } from "tenon/redis";
+import { type IoredisCluster, type RedisClient, type RedisEngine, redis } from "tenon/redis";
 import { systemWorld } from "tenon/world";
 import { mortalWorld } from "./mortal-world.ts";
 import { type RedisFlavour, removeKeys } from "./redis-messages-host.ts";
@@ -18,6 +18,7 @@ export async function startEngine(flavour: RedisFlavour, prefix: string): Promis
   const connect = () => {
     const client = flavour.connect();
     clients.push(client);
+    if ("nodes" in client) noteDuplicates(client, clients);
     return client;
   };
   const engine = await redis({ connect, prefix, world });
@@ -31,6 +32,19 @@ export async function startEngine(flavour: RedisFlavour, prefix: string): Promis
       }
     },
   };
+}
+
+/** The engine makes the client for its subscriptions from one of the cluster's nodes. */
+function noteDuplicates(cluster: IoredisCluster, clients: RedisClient[]): void {
+  const nodes = cluster.nodes.bind(cluster);
+  cluster.nodes = (role) =>
+    nodes(role).map((node) => ({
+      duplicate(override) {
+        const client = node.duplicate(override);
+        clients.push(client);
+        return client;
+      },
+    }));
 }
 
 export function redisHost(flavour: RedisFlavour): ConformanceHost<RedisEngine> {
