@@ -1,9 +1,11 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { demand, type Purchase } from "../examples/flash-sale/demand.ts";
+import { planOf } from "../examples/flash-sale/deployment.ts";
 import { Load, percentile } from "../examples/flash-sale/load.ts";
 import type { SaleOptions } from "../examples/flash-sale/model.ts";
-import { SaleChild } from "../examples/flash-sale/sale-child.ts";
+import { SaleProcesses } from "../examples/flash-sale/sale-processes.ts";
+import { embeddedStores } from "../examples/flash-sale/stores.ts";
 import { endWithThisProcess } from "./children.ts";
 import type { Row } from "./harness.ts";
 import type { BenchmarkOptions } from "./options.ts";
@@ -59,11 +61,11 @@ async function loadBareServer(purchases: readonly Purchase[]): Promise<Round> {
 }
 
 async function loadSale(directory: string, options: SaleOptions, purchases: readonly Purchase[]): Promise<Round> {
-  const child = await SaleChild.start({ directory, options });
+  const processes = await SaleProcesses.start(planOf("queue", false), { stores: embeddedStores(directory), options });
   try {
-    return await loadServer(child.urls, purchases);
+    return await loadServer(processes.urls, purchases);
   } finally {
-    await child.kill();
+    await processes.kill();
   }
 }
 

@@ -6,7 +6,7 @@ import type { StockService } from "./stock.ts";
 
 /**
  * Decides while the buyer's call waits. No message would be redelivered when the process dies between the reservation and
- * the order, so the reservation's commit also holds a note of the unsent order, which is taken up at the next start.
+ * the order, so the reservation's commit also holds a note of the unsent order, which is taken up when a gateway starts.
  */
 export class DirectSale {
   readonly #keyValue: KeyValueEngine;
@@ -25,12 +25,17 @@ export class DirectSale {
     return verdict;
   }
 
-  /** Sends what a former process reserved and did not get to send. */
+  /**
+   * Sends what a former process reserved and did not get to send. Notes of other gateways that are at work now may be among them; sending an
+   * order twice stores it once.
+   */
   async recover(): Promise<void> {
-    for (;;) {
-      const unsent = await this.#keyValue.scan(recordKeys.unsent(""));
-      if (unsent.length === 0) return;
+    const limit = 1_000;
+    for (let after: string | undefined; ; ) {
+      const unsent = await this.#keyValue.scan(recordKeys.unsent(""), { limit, after });
       await Promise.all(unsent.map((entry) => this.#send(JSON.parse(Buffer.from(entry.value).toString()) as Order)));
+      if (unsent.length < limit) return;
+      after = unsent.at(-1)!.key;
     }
   }
 

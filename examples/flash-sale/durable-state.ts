@@ -1,15 +1,15 @@
-import { DatabaseSync } from "node:sqlite";
-import type { KeyValueEngine, KeyValueEntry } from "tenon/contracts";
-import { embedded } from "tenon/embedded";
+import type { KeyValueEngine, KeyValueEntry, SqlTransaction } from "tenon/contracts";
 import type { DurableState, StoredOrderRow } from "./audit.ts";
+import { openEngine } from "./engine-store.ts";
+import { type OrdersDatabase, openOrders } from "./orders-database.ts";
 import { decodeRequestRecord, recordKeys } from "./records.ts";
-import { outstandingMessages, salePaths } from "./sale.ts";
+import { outstandingMessages } from "./sale.ts";
+import type { SaleStores } from "./stores.ts";
 import { consumedTopics, saleTopics } from "./topics.ts";
 
-/** Reads everything back from the disk, with an engine of its own: nothing of the process that ran the sale is asked. */
-export async function readDurableState(directory: string): Promise<DurableState> {
-  const paths = salePaths(directory);
-  await using engine = await embedded({ directory: paths.engine });
+/** Reads everything back from the stores, with connections of its own: nothing of the processes that ran the sale is asked. */
+export async function readDurableState(stores: SaleStores): Promise<DurableState> {
+  await using engine = await openEngine(stores.engine);
   const { keyValue, messages } = engine;
   let deadLetters = 0;
   for (const { topic, group } of consumedTopics(saleTopics(engine)))
@@ -22,23 +22,26 @@ export async function readDurableState(directory: string): Promise<DurableState>
     unsent: [...(await readRecords(keyValue, recordKeys.unsent(""), textOf)).keys()],
     outstanding: await outstandingMessages(messages),
     deadLetters,
-    ...readTables(paths.orders),
+    ...(await readTables(stores.orders)),
   };
 }
 
-function readTables(file: string): Pick<DurableState, "orders" | "refunds" | "notifications" | "statistics"> {
-  const database = new DatabaseSync(file, { readOnly: true });
-  try {
-    const rows = (sql: string) => database.prepare(sql).all() as unknown[];
+type Tables = Pick<DurableState, "orders" | "refunds" | "notifications" | "statistics">;
+
+async function readTables(stored: OrdersDatabase): Promise<Tables> {
+  await using database = openOrders(stored);
+  return await database.sql.transaction(async (transaction: SqlTransaction) => {
+    const rows = async <Row>(sql: string) => (await transaction.query(sql)) as unknown as Row[];
     return {
-      orders: rows("SELECT id AS orderId, buyer, item, state FROM orders") as StoredOrderRow[],
-      refunds: (rows("SELECT order_id AS orderId FROM refunds") as { orderId: string }[]).map((row) => row.orderId),
-      notifications: rows("SELECT order_id AS orderId, type FROM notifications") as DurableState["notifications"],
-      statistics: rows("SELECT type, item, count FROM statistics") as DurableState["statistics"],
+      // The quotes keep PostgreSQL from making the names small.
+      orders: await rows<StoredOrderRow>('SELECT id AS "orderId", buyer, item, state FROM orders'),
+      refunds: (await rows<{ orderId: string }>('SELECT order_id AS "orderId" FROM refunds')).map((row) => row.orderId),
+      notifications: await rows<Tables["notifications"][number]>(
+        'SELECT order_id AS "orderId", type FROM notifications',
+      ),
+      statistics: await rows<Tables["statistics"][number]>("SELECT type, item, count FROM statistics"),
     };
-  } finally {
-    database.close();
-  }
+  });
 }
 
 /** The records under a prefix, by what follows it in their keys. */

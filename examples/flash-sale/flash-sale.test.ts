@@ -3,17 +3,17 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { embedded } from "tenon/embedded";
 import { audit, type BuyersView } from "./audit.ts";
 import { readDurableState } from "./durable-state.ts";
+import { openEngine } from "./engine-store.ts";
 import type { Flow } from "./model.ts";
+import { openOrders } from "./orders-database.ts";
 import { recordKeys } from "./records.ts";
 import { reportText, summarize } from "./report.ts";
 import { run } from "./run.ts";
-import { salePaths } from "./sale.ts";
+import { embeddedStores } from "./stores.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "flash-sale-test-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -21,14 +21,14 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 const quiet = { write: () => true };
 
 function sell(name: string, options: { flow: Flow; crash: boolean }) {
-  const directory = join(scratch, name);
   return run({
     requests: 500,
     stock: 60,
     buyers: 100,
     seed: 5,
     ...options,
-    directory,
+    stores: embeddedStores(join(scratch, name)),
+    processes: false,
     progress: quiet,
     signal: AbortSignal.timeout(120_000),
   });
@@ -39,7 +39,10 @@ for (const flow of ["queue", "bucket"] as const) {
     test(`a sale with the ${flow} flow ${crash ? "whose process is killed in mid-sale " : ""}passes its audit`, async () => {
       const outcome = await sell(`${flow}-${crash}`, { flow, crash });
       assert.ok(outcome.audit.holds, reportText(outcome));
-      assert.equal(outcome.crashMs !== undefined, crash);
+      assert.deepEqual(
+        outcome.crashes.map(({ name }) => name),
+        crash ? ["the sale"] : [],
+      );
       const summary = summarize(outcome);
       assert.equal(summary.requests, 500);
       assert.equal(summary.requests, summary.accepted + summary.soldOut + summary.limited + summary.failed);
@@ -52,9 +55,8 @@ for (const flow of ["queue", "bucket"] as const) {
 }
 
 test("the audit reads the disk: an order removed or stock added there is found", async () => {
-  const directory = join(scratch, "queue-true");
-  const paths = salePaths(directory);
-  const sound = await readDurableState(directory);
+  const stores = embeddedStores(join(scratch, "queue-true"));
+  const sound = await readDurableState(stores);
   const buyers: BuyersView = {
     stock: 60,
     accepted: new Set(sound.orders.map((order) => order.orderId)),
@@ -62,16 +64,19 @@ test("the audit reads the disk: an order removed or stock added there is found",
   };
   assert.ok(audit(sound, buyers).holds);
 
-  const database = new DatabaseSync(paths.orders);
-  database.exec("DELETE FROM orders WHERE id = (SELECT min(id) FROM orders WHERE state = 'paid')");
-  database.close();
-  assert.ok(audit(await readDurableState(directory), buyers).lost > 0);
+  {
+    await using orders = openOrders(stores.orders);
+    await orders.sql.transaction((transaction) =>
+      transaction.execute("DELETE FROM orders WHERE id = (SELECT min(id) FROM orders WHERE state = 'paid')"),
+    );
+  }
+  assert.ok(audit(await readDurableState(stores), buyers).lost > 0);
 
   {
-    await using engine = await embedded({ directory: paths.engine });
+    await using engine = await openEngine(stores.engine);
     await engine.keyValue.commit([{ type: "add", key: recordKeys.stock("item-00"), by: 1 }]);
   }
-  assert.ok(audit(await readDurableState(directory), buyers).duplicated > 0);
+  assert.ok(audit(await readDurableState(stores), buyers).duplicated > 0);
 });
 
 interface Ended {
@@ -142,7 +147,7 @@ test("without --json the command ends with a report", async () => {
 test("a wrong option is one line on standard error and exit code 2", async () => {
   const full = mkdtempSync(join(scratch, "full-"));
   writeFileSync(join(full, "something"), "");
-  for (const args of [["--requests", "lots"], ["--nonsense"], ["--data", full]]) {
+  for (const args of [["--requests", "lots"], ["--nonsense"], ["--data", full], ["--processes"]]) {
     const { code, stdout, stderr } = await command(args);
     assert.equal(code, 2);
     assert.equal(stdout, "");
@@ -153,7 +158,8 @@ test("a wrong option is one line on standard error and exit code 2", async () =>
 test("--help names every option", async () => {
   const { code, stdout } = await command(["--help"]);
   assert.equal(code, 0);
-  for (const option of ["requests", "stock", "buyers", "seed", "flow", "crash", "data", "json", "help"]) {
+  const options = ["requests", "stock", "buyers", "seed", "flow", "engine", "processes", "redis", "postgres"];
+  for (const option of [...options, "crash", "data", "json", "help"]) {
     assert.match(stdout, new RegExp(`--${option}\\b`));
   }
 });

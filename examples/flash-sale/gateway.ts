@@ -2,7 +2,7 @@ import type { Consumer, Topic } from "tenon/messaging";
 import type { LocalLimiter } from "tenon/traffic";
 import type { World } from "tenon/world";
 import type { Answer, AnswerBatch, PurchaseRequest, QueuedRequest, Verdict } from "./model.ts";
-import { groups } from "./topics.ts";
+import { sessionMs } from "./topics.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
 /** Takes a buyer's request and answers it. */
@@ -41,9 +41,13 @@ export class QueueingGateway implements Gateway {
   ): Promise<QueueingGateway> {
     const gateway = new QueueingGateway(id, world, bucket, requests);
     const room = gateway.#waitingRoom;
-    gateway.#answers = await answers.consume(groups.gateway, (batch) => {
-      for (const [requestId, verdict] of batch) room.answer(requestId, verdict);
-    });
+    // What was sent to a former process of this gateway is nobody's any more, and must not be waited for.
+    gateway.#answers = await answers.broadcast(
+      (batch) => {
+        for (const [requestId, verdict] of batch) room.answer(requestId, verdict);
+      },
+      { sessionMs },
+    );
     return gateway;
   }
 
@@ -66,17 +70,21 @@ export class QueueingGateway implements Gateway {
 
 /** Asks the stock service at once; the token bucket is what keeps the crowd from it. */
 export class DirectGateway implements Gateway {
-  readonly #bucket: LocalLimiter;
+  readonly #admit: () => Promise<boolean>;
   readonly #decide: (request: PurchaseRequest) => Promise<Verdict>;
 
-  constructor(bucket: LocalLimiter, decide: (request: PurchaseRequest) => Promise<Verdict>) {
-    this.#bucket = bucket;
+  constructor(admit: () => Promise<boolean>, decide: (request: PurchaseRequest) => Promise<Verdict>) {
+    this.#admit = admit;
     this.#decide = decide;
   }
 
-  purchase(request: PurchaseRequest): Promise<Answer> {
-    if (!this.#bucket.tryTake().allowed) return limited;
-    return this.#decide(request).catch((): Answer => "unavailable");
+  async purchase(request: PurchaseRequest): Promise<Answer> {
+    try {
+      return (await this.#admit()) ? await this.#decide(request) : "limited";
+    } catch {
+      // The engine cannot be reached. What was decided meanwhile is recorded, and answered when the buyer asks again.
+      return "unavailable";
+    }
   }
 
   async close(): Promise<void> {}

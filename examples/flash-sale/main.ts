@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CommandLine, parseCommandLine, UsageError, usage } from "./options.ts";
-import { reportText, summarize } from "./report.ts";
+import { type Outcome, reportText, summarize } from "./report.ts";
 import { run } from "./run.ts";
+import { openStores } from "./servers.ts";
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -19,8 +20,7 @@ async function main(args: readonly string[]): Promise<number> {
     directory = openDirectory(commandLine.directory);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    console.error(`flash sale: ${error.message} (--help lists the options)`);
-    return 2;
+    return refuse(error);
   }
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();
@@ -29,6 +29,7 @@ async function main(args: readonly string[]): Promise<number> {
     return await sell(commandLine, directory, interrupted.signal);
   } catch (error) {
     if (interrupted.signal.aborted) return 130;
+    if (error instanceof UsageError) return refuse(error);
     throw error;
   } finally {
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
@@ -39,10 +40,22 @@ async function main(args: readonly string[]): Promise<number> {
 async function sell(commandLine: CommandLine, directory: string, signal: AbortSignal): Promise<number> {
   // With --json standard output holds nothing but the object.
   const progress = commandLine.json ? process.stderr : process.stdout;
-  const outcome = await run({ ...commandLine, directory, progress, signal });
+  const opened = await openStores({ ...commandLine, directory });
+  let outcome: Outcome;
+  try {
+    const { stores, ownRedis } = opened;
+    outcome = await run({ ...commandLine, stores, ownRedis, progress, signal });
+  } finally {
+    await opened.close({ keep: commandLine.directory !== undefined });
+  }
   console.log(commandLine.json ? JSON.stringify(summarize(outcome)) : reportText(outcome));
   if (commandLine.json && !outcome.audit.holds) console.error(reportText(outcome));
   return outcome.audit.holds ? 0 : 1;
+}
+
+function refuse(error: UsageError): number {
+  console.error(`flash sale: ${error.message} (--help lists the options)`);
+  return 2;
 }
 
 function openDirectory(directory: string | undefined): string {

@@ -3,9 +3,9 @@ import type { Consumer } from "tenon/messaging";
 import { type Inbox, inbox } from "tenon/transactions";
 import type { OrderEvent } from "./model.ts";
 import { insertRows, type SharedTransactions } from "./shared-transactions.ts";
-import { groups, type SaleTopics } from "./topics.ts";
+import { groups, type SaleTopics, sessionMs } from "./topics.ts";
 
-const consumeOptions = { concurrency: 1_024 } as const;
+const consumeOptions = { concurrency: 1_024, sessionMs } as const;
 
 /** Two groups that each hear of everything that happens to orders, and neither knows of the other. */
 export async function consumeForObservers(
@@ -27,8 +27,8 @@ export async function consumeForObservers(
 }
 
 const schema = [
-  "CREATE TABLE IF NOT EXISTS notifications (order_id TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (order_id, type)) WITHOUT ROWID",
-  "CREATE TABLE IF NOT EXISTS statistics (type TEXT NOT NULL, item TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (type, item)) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS notifications (order_id TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (order_id, type))",
+  "CREATE TABLE IF NOT EXISTS statistics (type TEXT NOT NULL, item TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (type, item))",
 ];
 
 /** A notification is idempotent by its key: what was told is not told again. */
@@ -50,7 +50,7 @@ async function countEvents(transaction: SqlTransaction, events: readonly OrderEv
   for (const same of Map.groupBy(fresh, ({ type, item }) => `${type} ${item}`).values()) {
     const { type, item } = same[0]!;
     await transaction.execute(
-      "INSERT INTO statistics (type, item, count) VALUES (?, ?, ?) ON CONFLICT (type, item) DO UPDATE SET count = count + excluded.count",
+      "INSERT INTO statistics (type, item, count) VALUES (?, ?, ?) ON CONFLICT (type, item) DO UPDATE SET count = statistics.count + excluded.count",
       [type, item, same.length],
     );
   }

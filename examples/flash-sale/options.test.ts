@@ -9,6 +9,10 @@ test("without options it is fifty thousand requests from ten thousand buyers for
     buyers: 10_000,
     seed: 1,
     flow: "queue",
+    engine: "embedded",
+    redis: undefined,
+    postgres: undefined,
+    processes: false,
     crash: false,
     json: false,
     help: false,
@@ -23,6 +27,20 @@ test("stock and buyers follow the number of requests unless they are given", () 
   assert.deepEqual([given.stock, given.buyers, given.flow, given.crash], [0, 7, "bucket", true]);
 });
 
+test("on Redis the services may be processes, and servers may be named", () => {
+  const found = parseCommandLine(["--engine", "redis", "--processes"]);
+  assert.deepEqual([found.engine, found.processes, found.redis, found.postgres], ["redis", true, undefined, undefined]);
+  const named = parseCommandLine(["--engine=redis", "--redis", "redis://h:1", "--postgres", "postgresql://u:p@h/d"]);
+  assert.deepEqual([named.processes, named.redis, named.postgres], [false, "redis://h:1", "postgresql://u:p@h/d"]);
+});
+
+test("a wrong URL is not repeated in the message, as it may hold a password", () => {
+  assert.throws(
+    () => parseCommandLine(["--engine", "redis", "--redis", "http://user:secret@host"]),
+    (error: Error) => error instanceof UsageError && !error.message.includes("secret"),
+  );
+});
+
 const wrong: readonly (readonly [args: readonly string[], message: RegExp])[] = [
   [["--requests", "0"], /--requests takes a whole number from 1 to 10000000, not '0'/],
   [["--requests", "1e3"], /not '1e3'/],
@@ -30,6 +48,12 @@ const wrong: readonly (readonly [args: readonly string[], message: RegExp])[] = 
   [["--seed", "1.5"], /--seed/],
   [["--buyers="], /--buyers/],
   [["--flow", "river"], /--flow takes queue or bucket, not 'river'/],
+  [["--engine", "kafka"], /--engine takes embedded or redis, not 'kafka'/],
+  [["--processes"], /--processes needs --engine redis/],
+  [["--redis", "redis://localhost"], /--redis needs --engine redis/],
+  [["--postgres", "postgres://localhost/shop"], /--postgres needs --engine redis/],
+  [["--engine", "redis", "--redis", "localhost"], /--redis takes a URL that begins with redis:\/\//],
+  [["--engine", "redis", "--postgres", "mysql://localhost"], /--postgres takes a URL that begins with postgres:\/\//],
   [["--data", ""], /--data/],
   [["--requests"], /--requests/],
   [["--speed"], /--speed/],

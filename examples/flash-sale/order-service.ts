@@ -2,9 +2,9 @@ import type { Consumer } from "tenon/messaging";
 import { type OrderEvent, type OrderEventType, type OrderReference, payWindowMs } from "./model.ts";
 import type { OrderStore } from "./order-store.ts";
 import type { StockService } from "./stock.ts";
-import { groups, type SaleTopics } from "./topics.ts";
+import { groups, type SaleTopics, sessionMs } from "./topics.ts";
 
-const consumeOptions = { concurrency: 1_024 } as const;
+const consumeOptions = { concurrency: 1_024, sessionMs } as const;
 
 /**
  * Creates orders, takes payments, and cancels what is not paid in time. Each step is idempotent and publishes what follows

@@ -25,10 +25,10 @@ export class OrderStore {
     await this.#sql.transaction(async (transaction) => {
       await transaction.execute(
         `CREATE TABLE IF NOT EXISTS orders (
-           id TEXT PRIMARY KEY, buyer TEXT NOT NULL, item TEXT NOT NULL, state TEXT NOT NULL, reserved_at INTEGER NOT NULL
-         ) WITHOUT ROWID`,
+           id TEXT PRIMARY KEY, buyer TEXT NOT NULL, item TEXT NOT NULL, state TEXT NOT NULL, reserved_at BIGINT NOT NULL
+         )`,
       );
-      await transaction.execute("CREATE TABLE IF NOT EXISTS refunds (order_id TEXT PRIMARY KEY) WITHOUT ROWID");
+      await transaction.execute("CREATE TABLE IF NOT EXISTS refunds (order_id TEXT PRIMARY KEY)");
     });
   }
 

@@ -1,7 +1,7 @@
 import type { Consumer } from "tenon/messaging";
 import { payWindowMs } from "./model.ts";
 import { seededFraction } from "./random.ts";
-import { groups, type SaleTopics } from "./topics.ts";
+import { groups, type SaleTopics, sessionMs } from "./topics.ts";
 
 const neverShare = 0.08;
 const lastMomentShare = 0.02;
@@ -28,6 +28,6 @@ export function consumeForPayment(topics: SaleTopics, seed: number): Promise<Con
       if (delayMs === undefined) return;
       await topics.payments.publish({ orderId, buyer, item }, { key: orderId, id: orderId, delayMs });
     },
-    { concurrency: 1_024 },
+    { concurrency: 1_024, sessionMs },
   );
 }

@@ -31,7 +31,7 @@ export function decodeRequestRecord(value: Uint8Array): RequestRecord {
     .toString()
     .split("\n");
   if (verdict === undefined || buyer === undefined || item === undefined || decidedAt === undefined) {
-    throw new Error("a request record does not have its four lines; the engine's directory holds something else");
+    throw new Error("a request record does not have its four lines; the engine holds something else");
   }
   return { verdict: verdict as Verdict, buyer, item, decidedAt: Number(decidedAt) };
 }

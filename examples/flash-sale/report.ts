@@ -1,13 +1,17 @@
 import type { Audit } from "./audit.ts";
+import type { Crash } from "./crashes.ts";
 import { type LoadResult, percentile } from "./load.ts";
 import type { SaleOptions } from "./model.ts";
+import { describeStores, type SaleStores } from "./stores.ts";
 
 export interface Outcome {
   readonly options: SaleOptions;
+  readonly stores: SaleStores;
+  readonly processCount: number;
   readonly load: LoadResult;
   readonly audit: Audit;
-  /** From SIGKILL to the first gateway listening again; `undefined` without a crash. */
-  readonly crashMs: number | undefined;
+  /** What was killed in mid-sale, in that order. */
+  readonly crashes: readonly Crash[];
 }
 
 /** The object that `--json` prints. `requests` is the sum of `accepted`, `soldOut`, `limited` and `failed`. */
@@ -52,12 +56,12 @@ export function summarize({ options, load, audit }: Outcome): Summary {
 
 /** The report for a person. */
 export function reportText(outcome: Outcome): string {
-  const { load, audit, crashMs } = outcome;
+  const { options, load, audit, crashes, processCount } = outcome;
   const summary = summarize(outcome);
   const { counts } = load;
   const lines = [
     "",
-    `Flash sale: ${outcome.options.flow} flow, seed ${outcome.options.seed}`,
+    `Flash sale: ${options.flow} flow, seed ${options.seed}, ${processCount === 1 ? "one process" : `${processCount} processes`}, ${describeStores(outcome.stores)}`,
     line("requests", summary.requests, load.retries === 0 ? "" : `${figure(load.retries)} sent again with the same id`),
     line("accepted", summary.accepted),
     line("sold out", summary.soldOut),
@@ -67,12 +71,12 @@ export function reportText(outcome: Outcome): string {
     `  answers       p50 ${summary.p50Ms} ms, p99 ${summary.p99Ms} ms, max ${rounded(load.latenciesMs.at(-1) ?? 0)} ms`,
     line("throughput", summary.requestsPerSecond, "requests per second"),
   ];
-  if (crashMs !== undefined) {
-    lines.push(`  crash         killed in mid-sale, open again after ${Math.round(crashMs)} ms`);
+  for (const { name, backMs } of crashes) {
+    lines.push(`  crash         ${name} killed in mid-sale, back after ${Math.round(backMs)} ms`);
   }
   lines.push(
     "",
-    "Orders, as found on the disk",
+    "Orders, as found in the stores",
     line("stock", summary.stock),
     line("orders", summary.orders),
     line("sold", summary.sold),

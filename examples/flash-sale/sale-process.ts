@@ -1,4 +1,4 @@
-/** The process that holds the engine: started by `SaleProcess`, spoken to over its channel. */
+/** A process of the sale: started by `SaleChild`, spoken to over its channel. */
 import type { Sale, SaleStart } from "./sale.ts";
 import { startSale } from "./sale.ts";
 

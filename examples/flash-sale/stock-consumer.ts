@@ -3,7 +3,7 @@ import { Batching } from "./batching.ts";
 import type { AnswerBatch, Order, QueuedRequest, Verdict } from "./model.ts";
 import type { OrderSender } from "./order-sender.ts";
 import type { StockService } from "./stock.ts";
-import { groups } from "./topics.ts";
+import { groups, sessionMs } from "./topics.ts";
 
 /**
  * Takes requests from their topic as fast as it can. A request is settled when its order, if any, is published and its
@@ -23,7 +23,7 @@ export function consumeRequests(
       if (order === undefined) await answered;
       else await publishAndAnswer(orders, order, answered);
     },
-    { concurrency: 2_048 },
+    { concurrency: 2_048, sessionMs },
   );
 }
 

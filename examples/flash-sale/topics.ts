@@ -12,7 +12,7 @@ import {
 export interface SaleTopics {
   /** Without keys: any stock service may take any request; the reservation's conditions make that safe. */
   readonly requests: Topic<QueuedRequest>;
-  /** One topic per gateway, so that an answer finds the gateway whose buyer waits. */
+  /** One topic per gateway, so that an answer finds the gateway whose buyer waits; broadcast to whoever is that gateway now. */
   readonly answers: ReadonlyMap<string, Topic<AnswerBatch>>;
   readonly orders: Topic<Order>;
   /** Delayed until the end of the time to pay. */
@@ -22,9 +22,11 @@ export interface SaleTopics {
   readonly orderEvents: Topic<OrderEvent>;
 }
 
+/** How long a process that was killed keeps its partitions from the others; well within the time that buyers wait. */
+export const sessionMs = 3_000;
+
 export const groups = {
   stock: "stock",
-  gateway: "gateway",
   orders: "orders",
   payment: "payment",
   notification: "notification",
@@ -38,7 +40,7 @@ export function saleTopics(engine: MessagingEngine): SaleTopics {
     answers: new Map(
       gatewayIds.map((id) => [
         id,
-        topic(engine, `answers.${id}`, { codec: json<AnswerBatch>(), partitions: 1, groups: [groups.gateway] }),
+        topic(engine, `answers.${id}`, { codec: json<AnswerBatch>(), partitions: 1, retentionMs: 0 }),
       ]),
     ),
     orders: topic(engine, "orders", orderOptions<Order>()),
@@ -59,7 +61,6 @@ export function consumedTopics(topics: SaleTopics): readonly { topic: Topic<neve
     for (const group of names) pairs.push({ topic: consumed as Topic<never>, group });
   };
   add(topics.requests, groups.stock);
-  for (const answers of topics.answers.values()) add(answers, groups.gateway);
   add(topics.orders, groups.orders);
   add(topics.unpaidChecks, groups.orders);
   add(topics.payments, groups.orders);

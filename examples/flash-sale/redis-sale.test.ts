@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { redisCommand } from "../../scripts/engines/redis-protocol.ts";
+import { redisServerMissing } from "../../scripts/engines/redis-server.ts";
+import { engine } from "../../test/engines.ts";
+import { audit, type BuyersView, type DurableState } from "./audit.ts";
+import { readDurableState } from "./durable-state.ts";
+import { openEngine } from "./engine-store.ts";
+import type { Flow } from "./model.ts";
+import { UsageError } from "./options.ts";
+import { createSchema, dropSchema, openOrders } from "./orders-database.ts";
+import { recordKeys } from "./records.ts";
+import { type Outcome, reportText, summarize } from "./report.ts";
+import { run } from "./run.ts";
+import { openStores, type RunStores } from "./servers.ts";
+
+const redis = await engine("redis");
+const postgres = await engine("postgres");
+const scratch = mkdtempSync(join(tmpdir(), "flash-sale-test-"));
+after(() => rmSync(scratch, { recursive: true, force: true }));
+
+async function open(crash: boolean): Promise<RunStores> {
+  const directory = mkdtempSync(join(scratch, "run-"));
+  const opened = await openStores({ engine: "redis", redis: undefined, postgres: undefined, crash, directory });
+  assert.equal(opened.stores.orders.type, postgres.skip === false ? "postgres" : "sqlite");
+  return opened;
+}
+
+function sell({ stores, ownRedis }: RunStores, options: { flow: Flow; processes: boolean; crash: boolean }) {
+  return run({
+    requests: 500,
+    stock: 60,
+    buyers: 100,
+    seed: 5,
+    ...options,
+    stores,
+    ownRedis,
+    progress: { write: () => true },
+    signal: AbortSignal.timeout(120_000),
+  });
+}
+
+function assertSound(outcome: Outcome): void {
+  assert.ok(outcome.audit.holds, reportText(outcome));
+  const summary = summarize(outcome);
+  assert.equal(summary.requests, summary.accepted + summary.soldOut + summary.limited + summary.failed);
+  assert.equal(summary.orders, summary.accepted);
+  assert.ok(summary.accepted >= 30, `only ${summary.accepted} of 60 units were taken`);
+  assert.deepEqual([summary.oversold, summary.lost, summary.duplicated], [0, 0, 0]);
+}
+
+for (const flow of ["queue", "bucket"] as const) {
+  const name = `a sale with the ${flow} flow in processes of its own passes its audit and leaves nothing on the servers`;
+  test(name, { skip: redis.skip }, async () => {
+    const opened = await open(false);
+    try {
+      const outcome = await sell(opened, { flow, processes: true, crash: false });
+      assertSound(outcome);
+      assert.equal(outcome.processCount, flow === "queue" ? 5 : 3);
+    } finally {
+      await opened.close({ keep: false });
+    }
+    const { engine: store, orders } = opened.stores;
+    assert.ok(store.type === "redis");
+    assert.deepEqual(await keysUnder(store.prefix), []);
+    if (orders.type !== "postgres") return;
+    await createSchema(orders.url, orders.schema, 5_000);
+    await dropSchema(orders.url, orders.schema);
+  });
+
+  test(`the ${flow} flow passes its audit when each kind of process, and Redis, is killed in mid-sale`, {
+    skip: redisServerMissing,
+  }, async () => {
+    const opened = await open(true);
+    try {
+      const outcome = await sell(opened, { flow, processes: true, crash: true });
+      assertSound(outcome);
+      assert.deepEqual(
+        outcome.crashes.map(({ name }) => name),
+        flow === "queue" ? ["gateway-1", "stock-1", "Redis", "orders"] : ["gateway-1", "Redis", "orders"],
+      );
+    } finally {
+      await opened.close({ keep: false });
+    }
+  });
+}
+
+test("in one process on Redis the audit holds, and finds orders removed and stock added on the servers", {
+  skip: redis.skip,
+}, async () => {
+  const opened = await open(false);
+  const { stores } = opened;
+  try {
+    assertSound(await sell(opened, { flow: "queue", processes: false, crash: false }));
+    const sound = await readDurableState(stores);
+    const buyers = buyersOf(sound);
+    assert.ok(audit(sound, buyers).holds);
+    {
+      await using orders = openOrders(stores.orders);
+      const remove = "DELETE FROM orders WHERE id = (SELECT min(id) FROM orders WHERE state = 'paid')";
+      await orders.sql.transaction((transaction) => transaction.execute(remove));
+    }
+    assert.ok(audit(await readDurableState(stores), buyers).lost > 0);
+    {
+      await using changed = await openEngine(stores.engine);
+      await changed.keyValue.commit([{ type: "add", key: recordKeys.stock("item-00"), by: 1 }]);
+    }
+    assert.ok(audit(await readDurableState(stores), buyers).duplicated > 0);
+  } finally {
+    await opened.close({ keep: false });
+  }
+});
+
+function buyersOf(state: DurableState): BuyersView {
+  return { stock: 60, accepted: new Set(state.orders.map((order) => order.orderId)), unanswered: new Set() };
+}
+
+test("a server that was asked for and is not there is a mistake of one line that says what to do", async () => {
+  const directory = mkdtempSync(join(scratch, "nowhere-"));
+  const nowhere = { engine: "redis", crash: false, directory, redis: "redis://:secret@127.0.0.1:1" } as const;
+  await assert.rejects(openStores({ ...nowhere, postgres: undefined }), (error) => {
+    assert.ok(error instanceof UsageError);
+    assert.match(error.message, /^no Redis answers at 127.0.0.1:1; .*npm run engines -- up redis postgres$/);
+    return true;
+  });
+});
+
+test("a database that was asked for and is not there is not replaced by another", { skip: redis.skip }, async () => {
+  const directory = mkdtempSync(join(scratch, "nowhere-"));
+  const options = { engine: "redis", crash: false, directory, redis: undefined } as const;
+  await assert.rejects(openStores({ ...options, postgres: "postgres://u:secret@127.0.0.1:1/shop" }), (error) => {
+    assert.ok(error instanceof UsageError);
+    assert.match(error.message, /^PostgreSQL at 127.0.0.1:1: [^\n]+$/);
+    assert.doesNotMatch(error.message, /secret/);
+    return true;
+  });
+});
+
+async function keysUnder(prefix: string): Promise<readonly string[]> {
+  return (await redisCommand(redis.url, "KEYS", `${prefix}*`)) as readonly string[];
+}

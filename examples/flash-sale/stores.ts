@@ -1,0 +1,25 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { EngineStore } from "./engine-store.ts";
+import type { OrdersDatabase } from "./orders-database.ts";
+
+/** Where a sale keeps what it must not forget; plain data, so that every process of the sale can be told. */
+export interface SaleStores {
+  readonly engine: EngineStore;
+  readonly orders: OrdersDatabase;
+}
+
+/** Everything in one directory, and nothing to install. */
+export function embeddedStores(directory: string): SaleStores {
+  const engine = join(directory, "engine");
+  mkdirSync(engine, { recursive: true });
+  return { engine: { type: "embedded", directory: engine }, orders: sqliteOrders(directory) };
+}
+
+export function describeStores({ engine, orders }: SaleStores): string {
+  return `on ${engine.type === "redis" ? "Redis" : "the embedded engine"}, orders in ${orders.type === "postgres" ? "PostgreSQL" : "SQLite"}`;
+}
+
+export function sqliteOrders(directory: string): OrdersDatabase {
+  return { type: "sqlite", file: join(directory, "orders.db") };
+}
