@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { redisServerMissing } from "../redis-server.ts";
+import { drawPlan } from "./plan.ts";
+import { clientNames, runStorm } from "./run.ts";
+
+const slow = process.env.TENON_SLOW === "1";
+const given = process.env.TENON_SEED?.split(",").map(Number);
+const seeds = given ?? Array.from({ length: slow ? 50 : 2 }, (_, index) => index + 1);
+
+// The timers of an engine do not keep the process alive while a test waits for one.
+const keepAlive = setInterval(() => undefined, 60_000);
+after(() => clearInterval(keepAlive));
+
+describe("in a storm", { skip: redisServerMissing, concurrency: 2 }, () => {
+  for (const seed of seeds) {
+    for (const client of clientNames) {
+      test(`nothing acknowledged is lost, doubled or out of order through ${client} (seed ${seed})`, async (t) => {
+        const plan = drawPlan({ seed, steps: 10, outageMsMax: 2_500 });
+        const { faults, summary, least } = await runStorm({ seed, client, plan });
+        t.diagnostic(`seed ${seed} through ${client}: ${summary}`);
+        const command = `TENON_SEED=${seed} npm test -- faults/redis-storms "--test-name-pattern=through ${client}"`;
+        const steps = plan.map((step) => JSON.stringify(step)).join("\n");
+        assert.deepEqual(faults, [], `replay with: ${command}\n${faults.join("\n")}\nplan:\n${steps}`);
+        assert.ok(least >= 5, `too little happened to test anything: ${summary}`);
+      });
+    }
+  }
+});
