@@ -35,7 +35,7 @@ export interface MessageEngine {
 
   /**
    * Stores messages of one partition, in order, all or nothing; `invalid` when there are none or they exceed a limit. Answers their positions in the same order; a delayed
-   * message has none yet. Durable, as `capabilities.survives` says, when it resolves; visible to lanes only then.
+   * message has none yet, and an engine that gives positions only on delivery answers `undefined` for all. Durable, as `capabilities.survives` says, when it resolves; visible to lanes only then.
    * The arrays and bytes belong to the engine until it settles. Calls may run concurrently; calls for one partition
    * take effect in the order in which they were made.
    *
@@ -49,7 +49,8 @@ export interface MessageEngine {
   append(batch: Batch): Promise<readonly (bigint | undefined)[]>;
 
   /**
-   * Makes the caller a member of the group. Lanes are spread evenly over the members, moving as few as possible.
+   * Makes the caller a member of the group. Lanes are spread evenly over the members, moving as few as possible, or as
+   * evenly as an engine can that leaves the spreading to its broker; such a one may also grant a lane only once there is a message in it.
    * Joining a group that was not declared declares it. `not-found` when the topic was never declared.
    */
   join(topic: string, group: string, options: JoinOptions): Promise<Membership>;
@@ -83,6 +84,14 @@ export interface MessageCapabilities {
   /** The largest key, in bytes of UTF-8. */
   readonly keyBytesMax: number;
   readonly partitionsMax: number;
+  /** The greatest `JoinOptions.windowMax` (`invalid` above it). */
+  readonly windowMax: number;
+  /** How many entries a lane can hold at a time. The messaging block keeps no more than this in hand. */
+  readonly heldMax: number;
+  /** The shortest `JoinOptions.sessionMs` (`invalid` below it). */
+  readonly sessionMsMin: number;
+  /** What a topic's `countMax` can be had with: nothing (declaring it is `unsupported`), refusal, or also eviction. */
+  readonly countLimits: "none" | "refuse" | "evict";
   /** What the messages of one batch may take together: bodies, keys, headers, and 32 bytes for each message. */
   readonly batchBytesMax: number;
 }
@@ -218,8 +227,8 @@ export interface Lane {
   /** The entries that former owners left, in stored order. */
   readonly held: readonly Held[];
   /**
-   * Messages below this position may have been in the hands of an owner that vanished without releasing the lane;
-   * 0n after an orderly release. The messaging block records their deliveries before it makes them.
+   * Messages below this position may have been in the hands of an owner that vanished without releasing the lane, or
+   * further ones where the engine cannot tell how far that owner came; 0n after an orderly release. The messaging block records their deliveries before it makes them.
    */
   readonly suspectBelow: bigint;
 
@@ -232,7 +241,8 @@ export interface Lane {
   fetch(limit: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly Stored[]>;
 
   /**
-   * Records progress: all of it or nothing, durable when it resolves. Positions settled twice and entries held for
+   * Records progress: all of it or nothing, durable when it resolves. After an unknown outcome the same change may be repeated under the
+   * same grant, whether or not it was applied. Positions settled twice and entries held for
    * settled positions are ignored. `lost` when another grant has superseded this one: then nothing of it happened.
    * Several may be under way; they take effect in the order of the calls.
    */

@@ -121,12 +121,20 @@ export async function startEphemeralConsumer(parts: ConsumerParts): Promise<Grou
 function prepared(parts: ConsumerParts): { readonly consumer: GroupConsumer; readonly join: JoinOptions } {
   const { options } = parts;
   const concurrency = countOption("concurrency", options.concurrency, 64);
-  const windowMax = countOption("windowMax", options.windowMax, 10_000);
+  const { capabilities } = parts.engine;
+  const windowMax = countOption(
+    "windowMax",
+    options.windowMax,
+    Math.min(10_000, capabilities.windowMax),
+    1,
+    capabilities.windowMax,
+  );
   const drainTimeoutMs = durationOption("drainTimeoutMs", options.drainTimeoutMs, 30_000);
   const filter: CompiledFilter | undefined = options.filter && compileFilter(options.filter);
   const consumer = new GroupConsumer(parts, {
     concurrency,
     prefetch: countOption("prefetch", options.prefetch, Math.max(2 * concurrency, 2 * parts.batchCountMax, 1_000)),
+    heldMax: capabilities.heldMax,
     handlerTimeoutMs: durationOption("handlerTimeoutMs", options.handlerTimeoutMs, 30_000),
     abandonAfterMs: durationOption("abandonAfterMs", options.abandonAfterMs, 60_000),
     drainTimeoutMs,
@@ -134,7 +142,7 @@ function prepared(parts: ConsumerParts): { readonly consumer: GroupConsumer; rea
     passes: filter?.passes,
   });
   const join: JoinOptions = {
-    sessionMs: durationOption("sessionMs", options.sessionMs, 10_000),
+    sessionMs: durationOption("sessionMs", options.sessionMs, Math.max(10_000, capabilities.sessionMsMin)),
     revokeMs: drainTimeoutMs + revokeMarginMs,
     windowMax,
     from: options.from,
@@ -145,7 +153,7 @@ function prepared(parts: ConsumerParts): { readonly consumer: GroupConsumer; rea
 
 type Settings = Pick<
   DispatcherOptions,
-  "concurrency" | "prefetch" | "handlerTimeoutMs" | "abandonAfterMs" | "drainTimeoutMs" | "retry" | "passes"
+  "concurrency" | "prefetch" | "heldMax" | "handlerTimeoutMs" | "abandonAfterMs" | "drainTimeoutMs" | "retry" | "passes"
 >;
 
 /** Holds the memberships of one consumer and the lanes that come and go with them. */

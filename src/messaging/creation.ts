@@ -1,5 +1,5 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { MessageEngine, TopicDeclaration } from "../contracts/messages.ts";
+import type { MessageCapabilities, MessageEngine, TopicDeclaration } from "../contracts/messages.ts";
 
 /** Whether using a topic makes it. */
 export type TopicCreation = "ifMissing" | "never";
@@ -38,4 +38,19 @@ export async function ensureTopic(
   throw new TenonError("not-found", `Topic "${topic}" has no group "${missing}": create the topic with it.`, {
     fields: { topic, group: missing },
   });
+}
+
+/** Refuses at once what the engine could only refuse at the first use. */
+export function checkCountLimit(
+  topic: string,
+  { countMax, whenFull }: Pick<TopicDeclaration, "countMax" | "whenFull">,
+  { countLimits }: MessageCapabilities,
+): void {
+  const wanted = whenFull === "evict" ? "evict" : countMax === undefined ? undefined : "refuse";
+  if (wanted === undefined || countLimits === "evict" || countLimits === wanted) return;
+  throw new TenonError(
+    "unsupported",
+    `Topic "${topic}" asks for ${wanted === "evict" ? 'whenFull: "evict"' : "countMax"}, which this engine does not have (countLimits is "${countLimits}"). Leave it out, or use another engine.`,
+    { fields: { topic } },
+  );
 }

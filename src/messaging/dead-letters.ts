@@ -63,7 +63,7 @@ export interface DeadLetterParts<T> {
 }
 
 const batchCountMax = 256;
-const windowMax = 1_000_000;
+const windowMaxWanted = 1_000_000;
 
 export class GroupDeadLetters<T> implements DeadLetters<T> {
   readonly #parts: DeadLetterParts<T>;
@@ -127,7 +127,12 @@ export class GroupDeadLetters<T> implements DeadLetters<T> {
 
   async #withLane<R>(signal: AbortSignal | undefined, use: (lane: Lane) => Promise<R>): Promise<R> {
     const { engine, world } = this.#parts;
-    const membership = await engine.join(this.#topic, redriveGroup, { sessionMs: 10_000, revokeMs: 60_000, windowMax });
+    const { capabilities } = engine;
+    const membership = await engine.join(this.#topic, redriveGroup, {
+      sessionMs: Math.max(10_000, capabilities.sessionMsMin),
+      revokeMs: 60_000,
+      windowMax: Math.min(windowMaxWanted, capabilities.windowMax),
+    });
     try {
       return await use(await membership.nextLane({ signal }));
     } finally {

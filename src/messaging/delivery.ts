@@ -39,6 +39,8 @@ export class Delivery implements Queued, Timed<Delivery> {
   recorded: number;
   /** Not before this instant of the engine's clock. */
   dueAt: number;
+  /** The lane has, or is getting, an entry of what is remembered of it. */
+  held = false;
   /** Counts against the lane's prefetch. */
   counted = true;
   /** The number of the latest delivery within the grant; tells a handler that was given up from the one that runs. */

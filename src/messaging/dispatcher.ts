@@ -21,6 +21,7 @@ export interface DispatcherOptions {
   readonly runs: (host: RunHost) => Runs;
   readonly concurrency: number;
   readonly prefetch: number;
+  readonly heldMax: number;
   readonly handlerTimeoutMs: number;
   readonly abandonAfterMs: number;
   readonly drainTimeoutMs: number;
@@ -46,6 +47,7 @@ export class Dispatcher implements LaneHost, RunHost {
   readonly topic: string;
   readonly group: string;
   readonly prefetch: number;
+  readonly heldMax: number;
   readonly retryDelayMsMax: number;
   readonly drainTimeoutMs: number;
   readonly handlerTimeoutMs: number;
@@ -68,6 +70,7 @@ export class Dispatcher implements LaneHost, RunHost {
     this.topic = options.topic;
     this.group = options.group;
     this.prefetch = options.prefetch;
+    this.heldMax = options.heldMax;
     this.retryDelayMsMax = options.retry.delayMsMax;
     this.drainTimeoutMs = options.drainTimeoutMs;
     this.handlerTimeoutMs = options.handlerTimeoutMs;

@@ -411,3 +411,45 @@ test("an error whose message cannot be read becomes a dead letter as any other",
     assert.equal(letter!.reason, "the handler threw an error that cannot be described");
     await consumer.close();
   }));
+
+test("a lane has no more in hand than it could hold, and what is beyond comes when there is room", () =>
+  onMemory(async ({ engine, faults, until }) => {
+    const heldMax = 3;
+    const messages: MessageEngine = { ...engine.messages, capabilities: { ...engine.messages.capabilities, heldMax } };
+    const notes = topic({ ...engine, messages }, "notes", options);
+    await notes.publishMany(Array.from({ length: 20 }, (_, index) => ({ value: `${index}`, key: `key-${index}` })));
+    const held = new Set<bigint>();
+    faults.commit = (change, apply) => {
+      for (const position of change.settled) held.delete(position);
+      for (const { position } of change.held ?? []) held.add(position);
+      assert.ok(held.size <= heldMax, `${held.size} entries are held`);
+      return apply();
+    };
+    const failed = new Set<string>();
+    const consumer = await notes.consume(
+      "g",
+      (value) => {
+        if (failed.has(value)) return;
+        failed.add(value);
+        throw new Error("the first time");
+      },
+      { retry: { delayMs: 1_000 } },
+    );
+    await until(() => isSettled(notes));
+    await consumer.close();
+    assert.equal(failed.size, 20);
+    assert.equal(await notes.deadLetters("g").count(), 0);
+  }));
+
+test("a limit that the engine does not have is refused when the topic is made", () =>
+  onMemory(async ({ engine }) => {
+    const made = (countLimits: "none" | "refuse", more: { countMax: number; whenFull?: "evict" }) => () =>
+      topic(
+        { ...engine, messages: { ...engine.messages, capabilities: { ...engine.messages.capabilities, countLimits } } },
+        "notes",
+        { ...options, ...more },
+      );
+    assert.throws(made("none", { countMax: 5 }), { code: "unsupported" });
+    assert.throws(made("refuse", { countMax: 5, whenFull: "evict" }), { code: "unsupported" });
+    await made("refuse", { countMax: 5 })().close();
+  }));

@@ -18,6 +18,8 @@ export interface LaneHost {
   readonly topic: string;
   readonly group: string;
   readonly prefetch: number;
+  /** How many entries the lane can hold. */
+  readonly heldMax: number;
   readonly retryDelayMsMax: number;
   readonly drainTimeoutMs: number;
   /** What the group does not handle fails it; `undefined` when it handles everything. */
@@ -70,6 +72,8 @@ export class LaneWorker implements CommitHost {
   readonly #heldBefore: Map<bigint, Held>;
   /** Fetched and not committed, without those that wait for a retry or behind one. */
   #counted = 0;
+  /** Entries that the lane has, or is getting. */
+  #held: number;
   readonly #commits: LaneCommits;
   readonly #losses: LaneLosses | undefined;
   readonly #passes: HeaderPredicate | undefined;
@@ -90,6 +94,7 @@ export class LaneWorker implements CommitHost {
     this.#commits = new LaneCommits(this);
     this.#losses = host.losses(lane);
     this.#passes = host.passes;
+    this.#held = lane.held.length;
     this.#heldBefore = new Map(lane.held.map((held) => [held.position, held]));
   }
 
@@ -124,6 +129,7 @@ export class LaneWorker implements CommitHost {
 
   settle(delivery: Delivery): void {
     delivery.state = "over";
+    this.#forget(delivery);
     this.#commits.settle(delivery.stored.position, delivery.counted);
     this.#advance(delivery);
   }
@@ -140,13 +146,14 @@ export class LaneWorker implements CommitHost {
       if (waiting.state === "decided") waiting.state = "queued";
       waiting.decision = undefined;
     }
-    this.#commits.record(delivery);
+    this.#remember(delivery);
     this.#wakeFetchIfRoom();
   }
 
   /** Stores it elsewhere and settles it here, in one commit. Its key goes on when that is durable. */
   move(delivery: Delivery, target: Move["target"], message: NewMessage): void {
     delivery.state = "over";
+    this.#forget(delivery);
     this.#commits.move({ delivery, target, message });
   }
 
@@ -156,7 +163,18 @@ export class LaneWorker implements CommitHost {
     delivery.recorded += 1;
     this.running += 1;
     this.recording += 1;
+    this.#remember(delivery);
+  }
+
+  #remember(delivery: Delivery): void {
+    if (!delivery.held) this.#held += 1;
+    delivery.held = true;
     this.#commits.record(delivery);
+  }
+
+  #forget(delivery: Delivery): void {
+    if (delivery.held) this.#held -= 1;
+    delivery.held = false;
   }
 
   /** A recorded delivery was not made, or was ended by us: the next owner must not suspect the message for it. */
@@ -205,7 +223,7 @@ export class LaneWorker implements CommitHost {
     let failures = 0;
     if (this.#losses !== undefined) await this.#losses.begin(this.#stopFetch.signal);
     while (this.#state === "active") {
-      const room = this.#host.prefetch - this.#counted;
+      const room = this.#room();
       if (room <= 0 || this.isPaused) {
         await new Promise<void>((resolve) => {
           this.#wakeFetch = resolve;
@@ -230,6 +248,12 @@ export class LaneWorker implements CommitHost {
     }
   }
 
+  /** Whatever is fetched may fail, and then the lane must be able to hold it. */
+  #room(): number {
+    const { prefetch, heldMax } = this.#host;
+    return Math.min(prefetch, heldMax - this.#held) - this.#counted;
+  }
+
   #accept(stored: Stored): void {
     if (this.#losses !== undefined) this.#losses.saw(stored);
     const held = this.#heldBefore.get(stored.position);
@@ -241,6 +265,7 @@ export class LaneWorker implements CommitHost {
     }
     const failures = held === undefined ? carried(stored) : held.failures;
     const delivery = new Delivery(this, stored, failures, held?.deliveries ?? 0, held?.dueAt ?? 0);
+    delivery.held = held !== undefined;
     if (stored.key !== undefined) {
       const before = this.#keys.enter(stored.key, delivery);
       if (before !== undefined) {
@@ -300,6 +325,7 @@ export class LaneWorker implements CommitHost {
       }
       // A loop, for there may be thousands of them.
       next.state = "over";
+      this.#forget(next);
       this.#commits.settle(next.stored.position, true);
       next = this.#keys.leave(key, next);
     }
@@ -313,7 +339,7 @@ export class LaneWorker implements CommitHost {
 
   #wakeFetchIfRoom(): void {
     // Fetching in halves keeps fetches large.
-    if (this.#wakeFetch === undefined || this.#counted > this.#host.prefetch / 2) return;
+    if (this.#wakeFetch === undefined || this.#counted > this.#host.prefetch / 2 || this.#room() <= 0) return;
     this.#wake();
   }
 

@@ -12,7 +12,7 @@ import {
   startConsumer,
   startEphemeralConsumer,
 } from "./consumer.ts";
-import { checkCreation, ensureTopic, type TopicCreation } from "./creation.ts";
+import { checkCountLimit, checkCreation, ensureTopic, type TopicCreation } from "./creation.ts";
 import { type DeadLetters, GroupDeadLetters } from "./dead-letters.ts";
 import { type Handler, HandlerRuns } from "./handler-runs.ts";
 import {
@@ -191,6 +191,7 @@ class EngineTopic<T> implements Topic<T> {
       throw new TenonError("invalid", `partitions is ${this.#partitions}; the engine allows at most ${partitionsMax}.`);
     }
     checkProducer(options.producer);
+    checkCountLimit(name, options, this.#engine.capabilities);
     this.#interceptors = options.interceptors ?? [];
     checkInterceptors(name, this.#interceptors);
     this.#lossDetection = lossDetection(options.lossDetection);

@@ -130,6 +130,14 @@ export function needsIds(subject: MessageSubject): true | string {
   return subject.engine.messages.capabilities.deduplicate === "id" || "the engine declares no deduplication by id";
 }
 
+export function needsCountLimit(subject: MessageSubject): true | string {
+  return subject.engine.messages.capabilities.countLimits !== "none" || "the engine declares no limit of messages";
+}
+
+export function needsEviction(subject: MessageSubject): true | string {
+  return subject.engine.messages.capabilities.countLimits === "evict" || "the engine declares no eviction";
+}
+
 /** All of the needs, in order; the first that is not met is the reason. */
 export function needsAll(...needs: readonly ((subject: MessageSubject) => true | string)[]) {
   return (subject: MessageSubject): true | string => {

@@ -36,6 +36,20 @@ function waitingLane(member: Membership): { promise: Promise<Lane>; end(): Promi
 
 export const grantCases: readonly MessageCase[] = [
   {
+    name: "joining beyond what the engine declares is refused",
+    rule: "The greatest `JoinOptions.windowMax`, the shortest `JoinOptions.sessionMs`: `invalid` beyond.",
+    async run({ engine }) {
+      await declared(engine);
+      const { windowMax, sessionMsMin } = engine.messages.capabilities;
+      await refused("invalid", "a larger window", () => join(engine, "orders", "group", { windowMax: windowMax + 1 }));
+      const shorter = { sessionMs: sessionMsMin - 0.5 };
+      await refused("invalid", "a shorter session", () => join(engine, "orders", "group", shorter));
+      equal((await engine.messages.describe("orders")).groups[0]!.members, 0);
+      const member = await join(engine, "orders", "group", { windowMax });
+      equal((await nextLane(engine.world, member)).partition, 0);
+    },
+  },
+  {
     name: "a sole member gets every lane, each under its names",
     rule: "One member at a time owns a lane.",
     async run({ engine }) {

@@ -10,8 +10,10 @@ import {
   laneOf,
   needsAll,
   needsAtomic,
+  needsCountLimit,
   needsCrash,
   needsDelay,
+  needsEviction,
   needsIds,
   needsReplay,
   needsSequences,
@@ -36,6 +38,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a full topic refuses a batch whole, and takes as much as was settled",
     rule: `${rule} An append that would exceed it is refused: \`overloaded\`.`,
+    needs: needsCountLimit,
     async run({ engine }) {
       await limited(engine, 5);
       await append(engine, "orders", ...numbered(4));
@@ -53,6 +56,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "messages count from the lowest unsettled one of the slowest group, over all partitions",
     rule: `${rule} Per partition from the lowest unsettled one of the slowest group to the end.`,
+    needs: needsCountLimit,
     async run({ engine }) {
       await limited(engine, 6, { partitions: 2, groups: ["fast", "slow"] });
       await engine.messages.append(batch("orders", numbered(3)));
@@ -76,6 +80,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a message that is settled out of order makes no room before the ones below it are",
     rule: `${rule} From the lowest unsettled one to the end.`,
+    needs: needsCountLimit,
     async run({ engine }) {
       await limited(engine, 3);
       await append(engine, "orders", ...numbered(3));
@@ -90,7 +95,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "delayed messages count, while they wait and when they have come",
     rule: `${rule} And the delayed ones.`,
-    needs: needsDelay,
+    needs: needsAll(needsCountLimit, needsDelay),
     takesMs: 2_500,
     async run({ engine }) {
       const { world, messages } = engine;
@@ -110,6 +115,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a full topic that evicts settles the oldest messages of its fullest partition for every group",
     rule: '`"evict"`: the oldest messages of the fullest partition are settled for every group until it fits.',
+    needs: needsEviction,
     async run({ engine }) {
       const { world } = engine;
       await limited(engine, 6, { partitions: 2, groups: ["a", "b"], whenFull: "evict" });
@@ -137,6 +143,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "messages that were fetched and then evicted are not fetched again, and settling them does nothing",
     rule: "Evicted messages are settled for every group; positions settled twice are ignored.",
+    needs: needsEviction,
     async run({ engine }) {
       const { world } = engine;
       await limited(engine, 3, { whenFull: "evict" });
@@ -157,6 +164,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a batch that can never fit is refused also by a topic that evicts",
     rule: "An append that would exceed `countMax` is refused, or older messages are evicted until it fits.",
+    needs: needsEviction,
     async run({ engine }) {
       await limited(engine, 3, { whenFull: "evict" });
       await append(engine, "orders", ...numbered(2));
@@ -167,7 +175,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a batch that is stored already is answered by a full topic",
     rule: "A sequence that is already stored is answered with its original positions.",
-    needs: needsSequences,
+    needs: needsAll(needsCountLimit, needsSequences),
     async run({ engine }) {
       await limited(engine, 2);
       const repeated = batch("orders", numbered(2), { producer: { id: "p", epoch: 0, sequence: 0 } });
@@ -179,7 +187,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a message whose id is stored already needs no room",
     rule: "A message whose id was stored in this topic is answered with the original position.",
-    needs: needsIds,
+    needs: needsAll(needsCountLimit, needsIds),
     async run({ engine }) {
       await limited(engine, 2);
       const message = { body: bytesOf("once"), id: "same" };
@@ -192,7 +200,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a commit whose appends a full topic refuses settles nothing",
     rule: "Appends are stored in the same atomic change where `capabilities.atomic`.",
-    needs: needsAtomic,
+    needs: needsAll(needsCountLimit, needsAtomic),
     async run({ engine }) {
       await limited(engine, 1);
       await engine.messages.declare("source", { partitions: 1, groups: ["group"] });
@@ -211,7 +219,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a commit may evict messages of its own lane for what it appends",
     rule: "Positions settled twice and entries held for settled positions are ignored.",
-    needs: needsAtomic,
+    needs: needsAll(needsEviction, needsAtomic),
     async run({ engine }) {
       await limited(engine, 3, { whenFull: "evict" });
       await append(engine, "orders", ...numbered(3));
@@ -233,7 +241,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "a group that goes back needs room again, and gives it back when it goes forth",
     rule: `${rule} From the lowest unsettled one of the slowest group.`,
-    needs: needsReplay,
+    needs: needsAll(needsCountLimit, needsReplay),
     async run({ engine }) {
       await limited(engine, 3, { retentionMs: 3_600_000 });
       await append(engine, "orders", ...numbered(3));
@@ -249,7 +257,7 @@ export const roomCases: readonly MessageCase[] = [
   {
     name: "what was evicted stays so across a crash, and what is kept is counted as before",
     rule: "An append that resolved is durable, with what was evicted for it.",
-    needs: needsAll(needsCrash),
+    needs: needsAll(needsEviction, needsCrash),
     async run(subject) {
       await limited(subject.engine, 5, { whenFull: "evict" });
       for (const text of numbered(12)) await append(subject.engine, "orders", text);
@@ -265,6 +273,21 @@ export const roomCases: readonly MessageCase[] = [
       await lane.commit({ settled: [stored[0]!.position] });
       await append(engine, "orders", "n0");
       await full(engine, "five of five again", "n1");
+    },
+  },
+  {
+    name: "a limit that the engine does not have is refused when it is declared",
+    rule: '`countLimits`: "none" (declaring it is `unsupported`), refusal, or also eviction.',
+    async run({ engine }) {
+      const { countLimits } = engine.messages.capabilities;
+      if (countLimits === "none") await refused("unsupported", "countMax", () => limited(engine, 5));
+      else await limited(engine, 5);
+      const evict = () => limited(engine, 5, { whenFull: "evict" });
+      if (countLimits !== "evict") await refused("unsupported", "eviction", evict);
+      else {
+        await evict();
+        equal((await engine.messages.describe("orders")).whenFull, "evict");
+      }
     },
   },
 ];

@@ -29,7 +29,6 @@ export class LaneGrants {
   async join(topicName: string, groupName: string, options: JoinOptions): Promise<Membership> {
     this.#store.core.throwIfClosed();
     checkName("group", groupName);
-    checkJoin(options);
     const group = await this.#joined(this.#store.topic(topicName), groupName, options);
     let members = this.#members.get(group);
     if (members === undefined) {
@@ -307,16 +306,3 @@ function existing(lane: Lane, position: bigint): number {
   const place = `topic ${lane.group.topic.name}/${lane.queue.partition}`;
   throw new TenonError("invalid", `position ${position} of ${place} does not exist; commit what was fetched`);
 }
-
-function checkJoin({ sessionMs, revokeMs, windowMax, ephemeral, from, agreement = "" }: JoinOptions): void {
-  if (!(sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1)) {
-    throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
-  }
-  if (ephemeral === true && from !== undefined && from !== "now") {
-    throw new TenonError("invalid", 'an ephemeral group starts "now"; leave `from` out');
-  }
-  if (typeof agreement === "string" && Buffer.byteLength(agreement) <= agreementBytesMax) return;
-  throw new TenonError("invalid", `an agreement of a group's members is text of at most ${agreementBytesMax} bytes`);
-}
-
-const agreementBytesMax = 1_024;

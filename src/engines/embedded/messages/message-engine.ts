@@ -1,4 +1,5 @@
 import { TenonError } from "../../../contracts/errors.ts";
+import { checkJoin } from "../../../contracts/join-options.ts";
 import type {
   Batch,
   JoinOptions,
@@ -41,6 +42,10 @@ export class EmbeddedMessages implements MessageEngine {
       messageBytesMax: 4 * 1024 * 1024,
       keyBytesMax: 65_535,
       partitionsMax,
+      windowMax: 2 ** 31 - 1,
+      heldMax: 2 ** 31 - 1,
+      sessionMsMin: 1,
+      countLimits: "evict",
       batchBytesMax,
     };
     this.#appends = new Appends(store, this.capabilities);
@@ -130,7 +135,8 @@ export class EmbeddedMessages implements MessageEngine {
     return this.#appends.append(batch);
   }
 
-  join(topic: string, group: string, options: JoinOptions): Promise<Membership> {
+  async join(topic: string, group: string, options: JoinOptions): Promise<Membership> {
+    checkJoin(options, this.capabilities);
     return this.#grants.join(topic, group, options);
   }
 

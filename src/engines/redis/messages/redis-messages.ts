@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { checkJoin } from "../../../contracts/join-options.ts";
 import type {
   Batch,
   JoinOptions,
@@ -26,7 +26,6 @@ export interface MessageSettings {
   readonly survives: MessageCapabilities["survives"];
 }
 
-const agreementBytesMax = 1_024;
 /** How long closing may take to give lanes back when Redis does not answer. */
 const closeMs = 2_000;
 
@@ -56,6 +55,10 @@ export class RedisMessages implements MessageEngine {
       messageBytesMax: 4 * 1024 * 1024,
       keyBytesMax: 65_535,
       partitionsMax,
+      windowMax: 2 ** 31 - 1,
+      heldMax: 2 ** 31 - 1,
+      sessionMsMin: 1,
+      countLimits: "evict",
       batchBytesMax: 8 * 1024 * 1024,
     };
     this.#topics = new Topics(connection, prefix);
@@ -95,7 +98,7 @@ export class RedisMessages implements MessageEngine {
   async join(name: string, group: string, options: JoinOptions): Promise<Membership> {
     this.#throwIfClosed("joining a group");
     checkName("group", group);
-    checkJoin(options);
+    checkJoin(options, this.capabilities);
     const target = targetArguments(name, options.from ?? "now");
     const join = async (topic: Topic) => {
       const member = new Member(this.#path(), topic, {
@@ -162,15 +165,4 @@ export class RedisMessages implements MessageEngine {
   #throwIfClosed(what: string): void {
     if (this.#closing !== undefined) throw engineClosed(what);
   }
-}
-
-function checkJoin({ sessionMs, revokeMs, windowMax, ephemeral, from, agreement = "" }: JoinOptions): void {
-  if (!(sessionMs > 0 && revokeMs >= 0 && Number.isInteger(windowMax) && windowMax >= 1)) {
-    throw new TenonError("invalid", "joining a group needs sessionMs > 0, revokeMs ≥ 0 and a whole windowMax ≥ 1");
-  }
-  if (ephemeral === true && from !== undefined && from !== "now") {
-    throw new TenonError("invalid", 'an ephemeral group starts "now"; leave `from` out');
-  }
-  if (typeof agreement === "string" && Buffer.byteLength(agreement) <= agreementBytesMax) return;
-  throw new TenonError("invalid", `an agreement of a group's members is text of at most ${agreementBytesMax} bytes`);
 }
