@@ -68,7 +68,7 @@ export const requestCases: readonly MessageCase[] = [
   {
     name: "a late reply is dropped and counted, and a request whose time is over is not handled",
     rule: "Late answers are dropped and counted; expired requests are not handled.",
-    takesMs: 500,
+    takesMs: 2_000,
     async run({ engine }) {
       const gate = new Gate();
       const seen: string[] = [];
@@ -83,7 +83,7 @@ export const requestCases: readonly MessageCase[] = [
       gate.open();
       await eventually(engine.world, "the late reply is counted", () => client.counts.late === 1);
       await server.close();
-      await refused("timeout", "no replier", () => client.request("nobody", { timeoutMs: 100 }));
+      await refused("timeout", "no replier", () => client.request("nobody", { timeoutMs: 1_500 }));
       const later = await answering(engine, (value) => {
         seen.push(value);
         return value;

@@ -32,6 +32,8 @@ export interface RedisOptions {
    * refused.
    */
   readonly survives?: Survives | undefined;
+  /** Whether publishing and consuming create a topic that is missing; `"ifMissing"` if left out. In production say `"never"` and create topics on purpose. */
+  readonly topicCreation?: "ifMissing" | "never" | undefined;
   /** How long a command waits to be sent, and then for its answer; 5,000 ms if left out. */
   readonly commandTimeoutMs?: number | undefined;
   /** How long the first connection may take; 10,000 ms if left out. */
@@ -63,12 +65,17 @@ export async function redis(options: RedisOptions): Promise<RedisEngine> {
   if (survives !== undefined && !["nothing", "process", "machine"].includes(survives)) {
     throw new TenonError("invalid", `survives is "nothing", "process" or "machine", not ${JSON.stringify(survives)}`);
   }
+  const { topicCreation = "ifMissing" } = options;
+  if (topicCreation !== "ifMissing" && topicCreation !== "never") {
+    throw new TenonError("invalid", `topicCreation is "ifMissing" or "never", not ${JSON.stringify(topicCreation)}`);
+  }
   return ConnectedEngine.open({
     world,
     connect,
     prefix,
     keyValueTag,
     survives,
+    topicCreation,
     commandTimeoutMs,
     connectTimeoutMs,
   });

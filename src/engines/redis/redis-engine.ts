@@ -16,6 +16,8 @@ import { type Requirement, readRequirements, type ServerState, type Survives } f
 export interface RedisEngine extends AsyncDisposable {
   readonly name: "redis";
   readonly world: World;
+  /** What topics do that say nothing about it. */
+  readonly topicCreation: "ifMissing" | "never";
   readonly messages: MessageEngine;
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
@@ -34,6 +36,7 @@ export interface EngineSettings {
   readonly prefix: string;
   readonly keyValueTag: string;
   readonly survives: Survives | undefined;
+  readonly topicCreation: RedisEngine["topicCreation"];
   readonly commandTimeoutMs: number;
   readonly connectTimeoutMs: number;
 }
@@ -41,6 +44,7 @@ export interface EngineSettings {
 export class ConnectedEngine implements RedisEngine {
   readonly name = "redis";
   readonly world: World;
+  readonly topicCreation: RedisEngine["topicCreation"];
   readonly messages: RedisMessages;
   readonly keyValue: RedisKeyValues;
   readonly leases: RedisLeases;
@@ -64,6 +68,7 @@ export class ConnectedEngine implements RedisEngine {
     const { world, prefix, keyValueTag } = settings;
     const { survives, requirements } = state;
     this.world = world;
+    this.topicCreation = settings.topicCreation;
     this.requirements = requirements;
     this.#connection = connection;
     this.messages = new RedisMessages(connection, { world, prefix, survives });
