@@ -1,6 +1,6 @@
 import type { SqlEngine, SqlTransaction } from "tenon/contracts";
 import type { Order, OrderState } from "./model.ts";
-import { insertRows, type SharedTransactions } from "./shared-transactions.ts";
+import { inGroups, insertRows, type SharedTransactions } from "./shared-transactions.ts";
 
 interface Move {
   readonly orderId: string;
@@ -60,20 +60,35 @@ async function createOrders(transaction: SqlTransaction, orders: readonly Order[
   );
 }
 
+/** The first move of each order decides, so these go together; what else wants to move the same orders finds them moved. */
 async function moveOrders(transaction: SqlTransaction, moves: readonly Move[]): Promise<void> {
+  const first = new Map<string, Move>();
+  const rest: Move[] = [];
   for (const move of moves) {
-    const { orderId, to } = move;
-    const sql = "UPDATE orders SET state = ? WHERE id = ? AND state = 'unpaid'";
-    const moved = await transaction.execute(sql, [to, orderId]);
-    move.state = moved === 1 ? to : await stateOf(transaction, orderId);
-    if (to === "paid" && move.state === "cancelled") {
-      await transaction.execute("INSERT INTO refunds (order_id) VALUES (?) ON CONFLICT DO NOTHING", [orderId]);
-    }
+    if (first.has(move.orderId)) rest.push(move);
+    else first.set(move.orderId, move);
   }
+  for (const [to, same] of Map.groupBy(first.values(), (move) => move.to)) {
+    await moveUnpaid(transaction, to, same);
+  }
+  if (rest.length > 0) await moveOrders(transaction, rest);
 }
 
-async function stateOf(transaction: SqlTransaction, orderId: string): Promise<OrderState> {
-  const [order] = await transaction.query("SELECT state FROM orders WHERE id = ?", [orderId]);
-  if (order === undefined) throw new Error(`order ${orderId} does not exist, though its messages do`);
-  return order.state as OrderState;
+async function moveUnpaid(transaction: SqlTransaction, to: Move["to"], moves: readonly Move[]): Promise<void> {
+  const states = new Map<string, OrderState>();
+  for (const ids of inGroups(moves.map((move) => move.orderId))) {
+    const places = ids.map(() => "?").join(", ");
+    const update = `UPDATE orders SET state = ? WHERE id IN (${places}) AND state = 'unpaid'`;
+    await transaction.execute(update, [to, ...ids]);
+    const rows = await transaction.query(`SELECT id, state FROM orders WHERE id IN (${places})`, ids);
+    for (const row of rows) states.set(row.id as string, row.state as OrderState);
+  }
+  for (const move of moves) {
+    const state = states.get(move.orderId);
+    if (state === undefined) throw new Error(`order ${move.orderId} does not exist, though its messages do`);
+    move.state = state;
+  }
+  if (to === "cancelled") return;
+  const late = moves.filter((move) => move.state === "cancelled").map((move) => [move.orderId]);
+  await insertRows(transaction, "INSERT INTO refunds (order_id) VALUES", "ON CONFLICT DO NOTHING", late);
 }

@@ -55,8 +55,8 @@ export class SharedTransactions {
   }
 }
 
-/** Few different statements, so that they stay prepared. */
-const rowsPerStatement = [64, 8, 1] as const;
+/** What is written in groups needs few different statements, so that they stay prepared. */
+const groupSizes = [64, 8, 1] as const;
 
 /** `head` is `INSERT INTO … VALUES`, `tail` what follows the rows. A row at a time would cost several times as much. */
 export async function insertRows(
@@ -65,13 +65,16 @@ export async function insertRows(
   tail: string,
   rows: readonly (readonly SqlValue[])[],
 ): Promise<void> {
+  for (const some of inGroups(rows)) {
+    const places = some.map((row) => `(${row.map(() => "?").join(", ")})`).join(", ");
+    await transaction.execute(`${head} ${places} ${tail}`, some.flat());
+  }
+}
+
+/** Of few different sizes. */
+export function* inGroups<Item>(items: readonly Item[]): Generator<readonly Item[]> {
   let done = 0;
-  for (const count of rowsPerStatement) {
-    while (rows.length - done >= count) {
-      const some = rows.slice(done, done + count);
-      const places = some.map((row) => `(${row.map(() => "?").join(", ")})`).join(", ");
-      await transaction.execute(`${head} ${places} ${tail}`, some.flat());
-      done += count;
-    }
+  for (const size of groupSizes) {
+    for (; items.length - done >= size; done += size) yield items.slice(done, done + size);
   }
 }
