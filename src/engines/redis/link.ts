@@ -16,6 +16,8 @@ export interface LinkSettings {
   readonly connect: () => RedisClient | Promise<RedisClient>;
   /** How long a command waits to be sent, and then for its answer. */
   readonly commandTimeoutMs: number;
+  /** What comes before a session is used. Never rejects; a session that is lost meanwhile is not used. */
+  readonly prepare?: ((session: Session) => Promise<void>) | undefined;
   /** A session stands: what must be said first on each is said here. */
   readonly ready?: ((session: Session) => void) | undefined;
   readonly message?: ((channel: string, payload: Buffer) => void) | undefined;
@@ -151,7 +153,7 @@ export class Link {
     const current = () => this.#session === session;
     try {
       session = openSession(client, {
-        ready: () => current() && this.#ready(session),
+        ready: () => current() && this.#prepare(session),
         trouble: (error) => current() && this.#note(error),
         lost: (error) => current() && this.#lost(error),
         message: (channel, payload) => this.#settings.message?.(channel, payload),
@@ -167,6 +169,12 @@ export class Link {
     }
     this.#isCluster = session.isCluster;
     this.#session = session;
+  }
+
+  #prepare(session: Session): void {
+    const { prepare } = this.#settings;
+    if (prepare === undefined) this.#ready(session);
+    else void prepare(session).then(() => this.#session === session && this.#ready(session));
   }
 
   #ready(session: Session): void {

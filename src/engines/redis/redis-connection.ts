@@ -3,6 +3,7 @@ import type { RedisClient } from "./clients.ts";
 import type { Argument, Connection } from "./connection.ts";
 import { closed, unreachable } from "./failures.ts";
 import { Link } from "./link.ts";
+import { Predecessors } from "./predecessors.ts";
 import type { Script } from "./script.ts";
 import { ScriptRunner } from "./script-runner.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -39,7 +40,14 @@ export class RedisConnection implements Connection {
   private constructor(settings: ConnectionSettings) {
     const { world, connect, commandTimeoutMs } = settings;
     this.#world = world;
-    this.#link = new Link({ world, connect, commandTimeoutMs, ready: () => this.#scripts.forget() });
+    const predecessors = new Predecessors(world);
+    this.#link = new Link({
+      world,
+      connect,
+      commandTimeoutMs,
+      prepare: (session) => predecessors.succeed(session),
+      ready: () => this.#scripts.forget(),
+    });
     this.#scripts = new ScriptRunner(this.#link);
     // Published messages reach every node of a cluster, so one node is listened to; a cluster's client would not say what it missed.
     const connectListener = () => (this.isCluster ? this.#link.node() : connect());
