@@ -14,6 +14,12 @@ export type {
   NodeRedisOptions,
   RedisClient,
 } from "./clients.ts";
+export {
+  foundRedisQuorum,
+  type RedisQuorum,
+  type RedisQuorumOptions,
+  redisQuorum,
+} from "./quorum/redis-quorum.ts";
 export type { RedisEngine } from "./redis-engine.ts";
 export type { Requirement, Survives } from "./requirements.ts";
 

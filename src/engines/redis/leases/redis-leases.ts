@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import type { TenonError } from "../../../contracts/errors.ts";
 import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
 import type {
   Lease,
@@ -12,7 +12,8 @@ import type {
 import type { World } from "../../../world/world.ts";
 import type { Connection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { Acquisition, type Answer, patienceMs } from "./acquisition.ts";
+import { type Answer, patienceMs } from "./acquisition.ts";
+import { Acquisitions, differs, notHeld } from "./acquisitions.ts";
 import { watchLease } from "./lease-watch.ts";
 import { keysOf, watchChannelOf } from "./names.ts";
 import { acquire, describe, release, renew } from "./scripts.ts";
@@ -35,7 +36,7 @@ export class RedisLeases implements LeaseEngine {
   readonly #prefix: string;
   /** Where this engine hears that somebody's turn has come. */
   readonly #channel: string;
-  readonly #acquisitions = new Map<string, Acquisition>();
+  readonly #acquisitions: Acquisitions;
   readonly #ended = new AbortController();
   #listening: Promise<unknown> | undefined;
 
@@ -44,6 +45,11 @@ export class RedisLeases implements LeaseEngine {
     this.#world = world;
     this.#prefix = prefix;
     this.#channel = `${prefix}:leases:${world.random.uuid()}`;
+    this.#acquisitions = new Acquisitions({
+      world,
+      asking: (name) => (request, waits) => this.#ask(name, request, waits),
+      leave: (name, holder, what) => this.#release(name, holder, what),
+    });
     this.capabilities = {
       survives,
       fifo: true,
@@ -71,17 +77,7 @@ export class RedisLeases implements LeaseEngine {
       this.#throwIfClosed();
       signal?.throwIfAborted();
     }
-    const key = acquisitionKey(name, asked.holder);
-    let acquisition = this.#acquisitions.get(key);
-    if (acquisition === undefined) {
-      acquisition = this.#acquisition(key, name, asked);
-      this.#acquisitions.set(key, acquisition);
-    } else {
-      const { weight, capacity } = acquisition.request;
-      if (weight !== asked.weight || capacity !== asked.capacity)
-        throw differs(name, "waits for", weight, capacity, asked);
-    }
-    return acquisition.join(asked, signal);
+    return this.#acquisitions.acquire(name, asked, signal);
   }
 
   async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
@@ -92,15 +88,14 @@ export class RedisLeases implements LeaseEngine {
     const since = this.#now();
     const renewed = await this.#connection.run(renew, keysOf(this.#prefix, name), [holder, String(token), ttlMs]);
     if (renewed === 1) return { name, holder, token, ttlMs, since };
-    const message = `the lease of ${name} with token ${token} is lost: it ended or was released; acquire it again under a new holder`;
-    throw new TenonError("lost", message, { fields: { name, token } });
+    throw notHeld(lease);
   }
 
   async release(name: string, holder: string): Promise<void> {
     this.#throwIfClosed();
     this.#checkName(name);
     validText("holder", holder, 1, this.capabilities.nameBytesMax);
-    this.#acquisitions.get(acquisitionKey(name, holder))?.give();
+    this.#acquisitions.give(name, holder);
     await this.#release(name, holder, "all");
   }
 
@@ -128,19 +123,7 @@ export class RedisLeases implements LeaseEngine {
   close(reason: TenonError): void {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
-    for (const acquisition of [...this.#acquisitions.values()]) acquisition.fail(reason);
-  }
-
-  #acquisition(key: string, name: string, asked: ValidRequest): Acquisition {
-    const acquisition: Acquisition = new Acquisition(asked, {
-      world: this.#world,
-      ask: (request, waits) => this.#ask(name, request, waits),
-      leave: (what) => this.#release(name, asked.holder, what).catch(ignore),
-      ended: () => {
-        if (this.#acquisitions.get(key) === acquisition) this.#acquisitions.delete(key);
-      },
-    });
-    return acquisition;
+    this.#acquisitions.fail(reason);
   }
 
   async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
@@ -213,14 +196,13 @@ export class RedisLeases implements LeaseEngine {
 
   #heard(payload: Buffer | undefined): void {
     if (payload === undefined) {
-      for (const acquisition of this.#acquisitions.values()) acquisition.wake();
+      this.#acquisitions.wakeAll();
       return;
     }
     // The length of the name in bytes, a colon, the name, the holder.
     const colon = payload.indexOf(":");
     const nameEnd = colon + 1 + Number(payload.toString("latin1", 0, colon));
-    const key = acquisitionKey(payload.toString("utf8", colon + 1, nameEnd), payload.toString("utf8", nameEnd));
-    this.#acquisitions.get(key)?.wake();
+    this.#acquisitions.wake(payload.toString("utf8", colon + 1, nameEnd), payload.toString("utf8", nameEnd));
   }
 
   #now(): LeaseInstant {
@@ -235,15 +217,3 @@ export class RedisLeases implements LeaseEngine {
     this.#ended.signal.throwIfAborted();
   }
 }
-
-function acquisitionKey(name: string, holder: string): string {
-  return `${name.length}:${name}${holder}`;
-}
-
-function differs(name: string, does: string, ownWeight: number, ownCapacity: number, asked: ValidRequest): TenonError {
-  const { weight, capacity } = asked;
-  const message = `the holder ${does} ${ownWeight} of ${ownCapacity} of ${name}, not ${weight} of ${capacity}; release that first, or use another holder`;
-  return new TenonError("conflict", message, { fields: { name, weight, capacity } });
-}
-
-function ignore(): void {}

@@ -1,0 +1,93 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type { ValidRequest } from "../../../contracts/lease-requests.ts";
+import type { Lease } from "../../../contracts/leases.ts";
+import type { World } from "../../../world/world.ts";
+import { Acquisition, type Answer } from "./acquisition.ts";
+
+export interface AcquisitionsParts {
+  readonly world: World;
+  /** Answers how to ask for the name once; made anew for every acquisition. */
+  readonly asking: (name: string) => (request: ValidRequest, waits: boolean) => Promise<Answer>;
+  /** Gives up the place in the queue, or all that the holder has. */
+  readonly leave: (name: string, holder: string, what: "place" | "all") => Promise<void>;
+}
+
+/** The acquisitions of one engine that are under way, by name and holder. */
+export class Acquisitions {
+  readonly #parts: AcquisitionsParts;
+  readonly #underWay = new Map<string, Acquisition>();
+
+  constructor(parts: AcquisitionsParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts one, or shares the one that is under way; `conflict` when that asks for something else. */
+  acquire(name: string, asked: ValidRequest, signal: AbortSignal | undefined): Promise<Lease | undefined> {
+    const key = keyOf(name, asked.holder);
+    let acquisition = this.#underWay.get(key);
+    if (acquisition === undefined) {
+      acquisition = this.#start(key, name, asked);
+      this.#underWay.set(key, acquisition);
+    } else {
+      const { weight, capacity } = acquisition.request;
+      if (weight !== asked.weight || capacity !== asked.capacity) {
+        throw differs(name, "waits for", weight, capacity, asked);
+      }
+    }
+    return acquisition.join(asked, signal);
+  }
+
+  /** Its turn may have come. */
+  wake(name: string, holder: string): void {
+    this.#underWay.get(keyOf(name, holder))?.wake();
+  }
+
+  wakeAll(): void {
+    for (const acquisition of this.#underWay.values()) acquisition.wake();
+  }
+
+  /** The holder gives everything up; whoever asks for it is granted nothing. */
+  give(name: string, holder: string): void {
+    this.#underWay.get(keyOf(name, holder))?.give();
+  }
+
+  fail(reason: TenonError): void {
+    for (const acquisition of [...this.#underWay.values()]) acquisition.fail(reason);
+  }
+
+  #start(key: string, name: string, asked: ValidRequest): Acquisition {
+    const acquisition: Acquisition = new Acquisition(asked, {
+      world: this.#parts.world,
+      ask: this.#parts.asking(name),
+      leave: (what) => this.#parts.leave(name, asked.holder, what).catch(ignore),
+      ended: () => {
+        if (this.#underWay.get(key) === acquisition) this.#underWay.delete(key);
+      },
+    });
+    return acquisition;
+  }
+}
+
+function keyOf(name: string, holder: string): string {
+  return `${name.length}:${name}${holder}`;
+}
+
+/** `does`: `owns` or `waits for`. */
+export function differs(
+  name: string,
+  does: string,
+  ownWeight: number,
+  ownCapacity: number,
+  { weight, capacity }: ValidRequest,
+): TenonError {
+  const message = `the holder ${does} ${ownWeight} of ${ownCapacity} of ${name}, not ${weight} of ${capacity}; release that first, or use another holder`;
+  return new TenonError("conflict", message, { fields: { name, weight, capacity } });
+}
+
+/** `lost`: what a renewal met. */
+export function notHeld({ name, token }: Lease): TenonError {
+  const message = `the lease of ${name} with token ${token} is lost: it ended or was released; acquire it again under a new holder`;
+  return new TenonError("lost", message, { fields: { name, token } });
+}
+
+function ignore(): void {}
