@@ -25,7 +25,7 @@ const redisDownMs = 250;
 /** The last process of each kind, and Redis between them where it is the run's own. */
 export function plannedCrashes(
   plan: readonly ProcessPlan[],
-  processes: SaleProcesses,
+  processes: Pick<SaleProcesses, "crash">,
   ownRedis: RedisServer | undefined,
 ): readonly PlannedCrash[] {
   const victims = [...new Map(plan.map(({ name, roles }) => [roles[0]!.type, name])).values()].reverse();

@@ -31,7 +31,7 @@ async function open(crash: boolean): Promise<RunStores> {
 
 function sell({ stores, ownRedis }: RunStores, options: { flow: Flow; processes: boolean; crash: boolean }) {
   return run({
-    requests: 500,
+    requests: 300,
     stock: 60,
     buyers: 100,
     seed: 5,
@@ -52,26 +52,28 @@ function assertSound(outcome: Outcome): void {
   assert.deepEqual([summary.oversold, summary.lost, summary.duplicated], [0, 0, 0]);
 }
 
-for (const flow of ["queue", "bucket"] as const) {
-  const name = `a sale with the ${flow} flow in processes of its own passes its audit and leaves nothing on the servers`;
-  test(name, { skip: redis.skip }, async () => {
-    const opened = await open(false);
-    try {
-      const outcome = await sell(opened, { flow, processes: true, crash: false });
-      assertSound(outcome);
-      assert.equal(outcome.processCount, flow === "queue" ? 5 : 3);
-    } finally {
-      await opened.close({ keep: false });
-    }
-    const { engine: store, orders } = opened.stores;
-    assert.ok(store.type === "redis");
-    assert.deepEqual(await keysUnder(store.prefix), []);
-    if (orders.type !== "postgres") return;
-    await createSchema(orders.url, orders.schema, 5_000);
-    await dropSchema(orders.url, orders.schema);
-  });
+test("a sale in processes of its own passes its audit and leaves nothing on the servers", {
+  skip: redis.skip,
+}, async () => {
+  const opened = await open(false);
+  try {
+    const outcome = await sell(opened, { flow: "queue", processes: true, crash: false });
+    assertSound(outcome);
+    assert.equal(outcome.processCount, 5);
+  } finally {
+    await opened.close({ keep: false });
+  }
+  const { engine: store, orders } = opened.stores;
+  assert.ok(store.type === "redis");
+  assert.deepEqual(await keysUnder(store.prefix), []);
+  if (orders.type !== "postgres") return;
+  // It could not be made again if it were still there.
+  await createSchema(orders.url, orders.schema, 5_000);
+  await dropSchema(orders.url, orders.schema);
+});
 
-  test(`the ${flow} flow passes its audit when each kind of process, and Redis, is killed in mid-sale`, {
+for (const flow of ["queue", "bucket"] as const) {
+  test(`a sale with the ${flow} flow passes its audit when one process of each kind, and Redis, are killed in mid-sale`, {
     skip: redisServerMissing,
   }, async () => {
     const opened = await open(true);

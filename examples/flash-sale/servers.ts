@@ -29,7 +29,7 @@ export interface RunStores {
 }
 
 /** How long a server may take to answer before it counts as not there. */
-const connectTimeoutMs = 3_000;
+const connectTimeoutMs = 2_000;
 
 /** Throws `UsageError` when a server that is needed is not there. */
 export async function openStores(options: ServerOptions): Promise<RunStores> {

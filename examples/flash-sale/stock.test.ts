@@ -62,6 +62,21 @@ test("a request that was told sold out stays so, also when stock comes back", as
   assert.equal((await sale.stock.decide(request(2))).verdict, "accepted");
 });
 
+test("stock that another process gave back can be bought as soon as the memory of its being sold out fades", async () => {
+  await using sale = await openStock(20);
+  let nowMs = 0;
+  const { world, keyValue } = sale.engine;
+  const clock = { ...world.clock, now: () => world.clock.now(), monotonic: () => nowMs };
+  const here = new StockService(keyValue, { ...world, clock }, { seed, noteUnsentOrders: false });
+  const { order } = await here.decide(request(0));
+  assert.equal((await here.decide(request(1))).verdict, "sold-out");
+  await sale.stock.giveBack(order!.orderId, item);
+  nowMs = 49;
+  assert.equal((await here.decide(request(2))).verdict, "sold-out");
+  nowMs = 50;
+  assert.equal((await here.decide(request(3))).verdict, "accepted");
+});
+
 test("a buyer gets one, of whatever item", async () => {
   await using sale = await openStock(40);
   assert.equal((await sale.stock.decide(request(0))).verdict, "accepted");
