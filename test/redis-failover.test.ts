@@ -1,66 +1,17 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, type TestContext, test } from "node:test";
+import { after, test } from "node:test";
 import { Redis } from "ioredis";
 import { type KeyValueChange, type KeyValueEngine, TenonError } from "tenon/contracts";
 import { redis } from "tenon/redis";
 import { redisCommand } from "../scripts/engines/redis-protocol.ts";
-import { redisServerMissing, startRedis } from "./redis-server.ts";
+import { startReplicated } from "./redis-groups.ts";
+import { redisServerMissing } from "./redis-server.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
 after(() => clearInterval(keepAlive));
 
 const put = (key: string, value: string): KeyValueChange => ({ type: "put", key, value: Buffer.from(value) });
-
-/** Watches the primary, alone, and makes its replica the primary when it is gone. Answers its port. */
-async function startSentinel(t: TestContext, primaryPort: number): Promise<number> {
-  const port = await freePort();
-  const directory = await mkdtemp(join(tmpdir(), "tenon-sentinel-"));
-  const configuration = join(directory, "sentinel.conf");
-  await writeFile(
-    configuration,
-    [
-      `port ${port}`,
-      `dir ${directory}`,
-      `sentinel monitor tenon 127.0.0.1 ${primaryPort} 1`,
-      "sentinel down-after-milliseconds tenon 500",
-      "sentinel failover-timeout tenon 3000",
-      "",
-    ].join("\n"),
-  );
-  const sentinel = spawn("redis-server", [configuration, "--sentinel"], { stdio: "ignore" });
-  t.after(async () => {
-    sentinel.kill("SIGKILL");
-    if (sentinel.exitCode === null && sentinel.signalCode === null) await once(sentinel, "exit");
-    await rm(directory, { recursive: true, force: true });
-  });
-  await until(
-    async () => String(await redisCommand(`redis://127.0.0.1:${port}`, "SENTINEL", "REPLICAS", "tenon")) !== "",
-  );
-  return port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  assert.ok(typeof address === "object" && address !== null);
-  return address.port;
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await condition().catch(() => false)); tries++) {
-    assert.ok(tries < 1_500, `it did not come true: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 /** During the failover commits fail; what is put here may be put twice. */
 async function committed(keyValue: KeyValueEngine, change: KeyValueChange): Promise<bigint> {
@@ -78,16 +29,9 @@ async function committed(keyValue: KeyValueEngine, change: KeyValueChange): Prom
 test("an engine goes on with the new primary after a failover, and so does a watch", {
   skip: redisServerMissing,
 }, async (t) => {
-  const primary = await startRedis();
-  t.after(() => primary.dispose());
-  const replica = await startRedis({ settings: ["--replicaof", `127.0.0.1 ${primary.port}`] });
-  t.after(() => replica.dispose());
-  await until(async () =>
-    String(await redisCommand(replica.url, "INFO", "replication")).includes("master_link_status:up"),
-  );
-  const port = await startSentinel(t, primary.port);
+  const { primary, replica, sentinelPort: port, name } = await startReplicated(t);
   const connect = () =>
-    new Redis({ sentinels: [{ host: "127.0.0.1", port }], name: "tenon", autoResendUnfulfilledCommands: false });
+    new Redis({ sentinels: [{ host: "127.0.0.1", port }], name, autoResendUnfulfilledCommands: false });
   await using engine = await redis({ connect, commandTimeoutMs: 1_000 });
 
   const state = new Map<string, string>();
