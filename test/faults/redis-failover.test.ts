@@ -116,6 +116,8 @@ describe("after a failover", { skip: redisServerMissing, concurrency: 3 }, () =>
     assert.equal(await answered(() => read(engine, "k")), "kept");
     const again = await answered(() => engine.keyValue.commit([put("k", "again")]));
     assert.ok(again.committed && again.version > result.version, "versions go on");
+    // Who published what is lost is told with the first message that follows; it is not stored, and the next ones are.
+    await assert.rejects(made.publish("told"), { code: "conflict", outcome: "not-applied" });
     await made.publish("new");
     await reads("new");
   });
