@@ -21,15 +21,16 @@ export class ReplySenders {
     this.#world = world;
   }
 
-  /** `false` when the requester is gone. */
+  /** `false` when the requester is gone, or no longer waits for a reply that could not be sent. */
   async send(replyTopic: string, reply: NewMessage, deadline: number): Promise<boolean> {
     const leftMs = Math.min(timeoutMsMax, deadline - this.#world.clock.now());
     try {
       await this.#producer(replyTopic).send(0, reply, messageBytes(reply), { timeoutMs: Math.max(1, leftMs) });
       return true;
     } catch (error) {
-      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
-      this.#forget(replyTopic);
+      if (error instanceof TenonError && error.code === "not-found") this.#forget(replyTopic);
+      // Handling the request again would not help either: it has expired.
+      else if (this.#world.clock.now() < deadline) throw error;
       return false;
     }
   }
