@@ -7,7 +7,7 @@ import { systemWorld, type World } from "tenon/world";
 import { mortalWorld } from "./mortal-world.ts";
 import { removeKeys } from "./redis-messages-host.ts";
 
-export interface QuorumProcess {
+export interface QuorumProcess extends AsyncDisposable {
   readonly engine: RedisQuorum;
   readonly clients: ReadonlySet<Redis>;
   /** Ends as a killed process does: its connections break, and it never hears of anything again. */
@@ -43,6 +43,7 @@ export async function startQuorum({
       await mortal.die();
       for (const client of clients) client.disconnect();
     },
+    [Symbol.asyncDispose]: () => engine.close(),
   };
 }
 
@@ -81,6 +82,6 @@ export function quorumHost(
   };
 }
 
-function quorumClient(url: string): Redis {
+export function quorumClient(url: string): Redis {
   return new Redis(url, { autoResendUnfulfilledCommands: false, retryStrategy: () => 50 }).on("error", () => undefined);
 }

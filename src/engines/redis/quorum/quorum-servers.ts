@@ -114,8 +114,11 @@ export class QuorumServers {
     const unknown = votes.unheard > 0 || errors.some((error) => (error as TenonError).outcome !== "not-applied");
     const { count, majority, away } = votes;
     const fields = { servers: count, answered: votes.replies.size, away };
-    const reason = away > 0 ? `, and ${away} have no vote, as they may have lost leases` : "";
-    const message = `${what} needs ${majority} of the ${count} servers; ${votes.replies.size} answered${reason}. Try again when more are up.`;
+    const reason =
+      away > 0
+        ? `, and ${away} have no vote yet, as they came back empty or may have lost leases; if all are new, call foundRedisQuorum once`
+        : "";
+    const message = `${what} needs the agreement of ${majority} of the ${count} servers; ${votes.replies.size} answered${reason}. Try again when more are up.`;
     return new TenonError("unavailable", message, {
       outcome: unknown && !isRead ? "unknown" : "not-applied",
       fields,
