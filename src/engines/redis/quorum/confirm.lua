@@ -12,7 +12,7 @@ local holder, token = ARGV[1], tonumber(ARGV[2])
 local state = load(holder)
 local own = state.own
 if not own then return { 'gone' } end
-if token < own.token or token <= state.last then return { 'stale', text(math.max(own.token, state.last)) } end
+if token <= own.token or token <= state.last then return { 'stale', text(math.max(own.token, state.last)) } end
 own.token = token
 own.confirmed = true
 own.till = now + tonumber(ARGV[3])

@@ -1,7 +1,8 @@
 -- A leased name on one server of a quorum, shared by the scripts of this folder.
 --   KEYS[1] name    hash: m the last token that was confirmed ·
---                   h<holder>  token, weight, capacity, ttl, end, 1 once it is confirmed (f64 each) .. data, behind a byte that says whether there is any
---   KEYS[2] token   the greatest that this server has given or confirmed; never goes
+--                   h<holder>  token, weight, capacity, ttl, end, 1 once it is confirmed (f64 each) .. data, behind a byte that says whether there is any;
+--                              what is only reserved has the token that its own must be greater than
+--   KEYS[2] token   the greatest that this server has confirmed; never goes
 --   KEYS[3] server  hash: run the process that votes · from when its votes count; never goes
 -- Instants are ms since the epoch by this server's clock, with their fraction.
 local call = redis.call

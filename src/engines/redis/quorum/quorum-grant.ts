@@ -18,7 +18,7 @@ export interface GrantParts {
 }
 
 export type Reservation =
-  /** `token`: no server of the majority has seen a greater one. */
+  /** `token`: no server of the majority has seen one as great. */
   | { readonly type: "reserved"; readonly token: bigint }
   /** A majority holds it for the holder already. */
   | { readonly type: "held"; readonly token: bigint }
@@ -67,7 +67,7 @@ export class QuorumGrant {
   }
 
   /** The name is the holder's when a majority has confirmed the same token; the time to live counts from then. */
-  async confirm(first: bigint): Promise<Lease | undefined> {
+  async confirm(first: bigint): Promise<{ readonly lease: Lease; readonly votes: Votes } | undefined> {
     const { world, servers, keys, name, request, channel } = this.#parts;
     const { holder, ttlMs } = request;
     let token = first;
@@ -79,7 +79,7 @@ export class QuorumGrant {
         return agreed >= each.majority || agreed + each.unheard < each.majority;
       });
       const agreed = votes.of("ok");
-      if (agreed >= votes.majority) return { name, holder, token, ttlMs, since };
+      if (agreed >= votes.majority) return { lease: { name, holder, token, ttlMs, since }, votes };
       const stale = votes.saying("stale");
       if (agreed + stale.length < votes.majority || round === confirmationsMax) {
         servers.tell(servers.all, release, keys, [holder, channel]);

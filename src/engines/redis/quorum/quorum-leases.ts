@@ -11,6 +11,7 @@ import {
   sharedCapacity,
 } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
+import type { Argument } from "../connection.ts";
 import type { Answer } from "../leases/acquisition.ts";
 import { Acquisitions, notHeld } from "../leases/acquisitions.ts";
 import { watchLease } from "../leases/lease-watch.ts";
@@ -153,10 +154,18 @@ export class QuorumLeases implements LeaseEngine {
       const found = await grant.reserve();
       if (found.type === "declined") break;
       const lease =
-        found.type === "held" ? await this.#renewHeld(grant, found.token) : await grant.confirm(found.token);
+        found.type === "held" ? await this.#renewHeld(grant, found.token) : await this.#confirm(grant, found.token);
       if (lease !== undefined) return { type: "granted", lease, isNew: found.type === "reserved" };
     }
     return this.#declined(waits, attempts);
+  }
+
+  async #confirm(grant: QuorumGrant, token: bigint): Promise<Lease | undefined> {
+    const confirmed = await grant.confirm(token);
+    if (confirmed === undefined) return undefined;
+    const { weight, capacity } = grant.request;
+    void this.#restore(confirmed.lease, confirmed.votes, [String(weight), String(capacity), grant.data]);
+    return confirmed.lease;
   }
 
   async #renewHeld({ name, request, data }: QuorumGrant, token: bigint): Promise<Lease | undefined> {
@@ -203,25 +212,26 @@ export class QuorumLeases implements LeaseEngine {
     );
     const renewing = votes.saying("ok");
     if (renewing.length < votes.majority) return { renewed: undefined, votes };
-    const [, weight, capacity, kept] = renewing[0]![1];
-    const args = [holder, String(token), String(weight), String(capacity), ttlMs, keepMs, kept!, this.#channelOf(name)];
-    void this.#restore({ name, holder, isOff: false }, votes, args, since.monotonic + ttlMs);
-    return { renewed: { name, holder, token, ttlMs, since }, votes };
+    const renewed = { name, holder, token, ttlMs, since };
+    void this.#restore(renewed, votes, renewing[0]![1].slice(1));
+    return { renewed, votes };
   }
 
   /** Servers that do not hold what the majority does get it too, lest the lease be lost with one of the majority. */
   async #restore(
-    restoring: { readonly name: string; readonly holder: string; isOff: boolean },
+    { name, holder, token, ttlMs, since }: Lease,
     votes: Votes,
-    args: readonly (string | number | Buffer)[],
-    until: number,
+    [weight, capacity, data]: readonly Argument[],
   ): Promise<void> {
+    const restoring = { name, holder, isOff: false };
     this.#restoring.add(restoring);
     await votes.complete;
     this.#restoring.delete(restoring);
-    if (restoring.isOff || this.#world.clock.monotonic() >= until) return;
-    const without = votes.saying("gone").map(([server]) => server);
-    this.#servers.tell(without, restore, this.#keysOf(restoring.name), args);
+    if (restoring.isOff || this.#world.clock.monotonic() >= since.monotonic + ttlMs) return;
+    const without = [...votes.saying("gone"), ...votes.saying("stale")].map(([server]) => server);
+    const keepMs = ttlMs + driftMs(ttlMs);
+    const args = [holder, String(token), weight!, capacity!, ttlMs, keepMs, data!, this.#channelOf(name)];
+    this.#servers.tell(without, restore, this.#keysOf(name), args);
   }
 
   async #release(name: string, holder: string): Promise<void> {

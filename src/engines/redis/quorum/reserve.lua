@@ -1,7 +1,7 @@
--- Keeps a name for a holder until it is confirmed, under a token that is greater than all before it on this server.
+-- Keeps a name for a holder until it is confirmed under a token that is greater than all before it on this server.
 -- KEYS    as grant.part.lua says
 -- ARGV    holder · weight · capacity · ttl in ms · how long it is kept, in ms · 1 and data, or 0
--- Answers {'granted', token}, {'again', the greatest token of this server, the holder's token} when it holds the name already, {'differs', weight, capacity} when it does with others, {'no'},
+-- Answers {'granted', the token that it proposes}, {'again', the greatest token of this server, the holder's token} when it holds the name already, {'differs', weight, capacity} when it does with others, {'no'},
 --         {'restarted'}, or {'away', for how many ms}
 
 -- include: grant.part.lua
@@ -16,11 +16,9 @@ if own and own.confirmed then
   return { 'again', text(math.max(own.token, tonumber(call('GET', KEYS[2])) or 0)), text(own.token) }
 end
 if state.weight + weight > capacity then return { 'no' } end
--- Not below the clock: a token that this server has lost is not given again.
-local token = math.max((tonumber(call('GET', KEYS[2])) or 0) + 1, now_us)
-count(token)
+local greatest = tonumber(call('GET', KEYS[2])) or 0
 hold(state, holder, {
-  token = token,
+  token = greatest,
   weight = weight,
   capacity = capacity,
   ttl = tonumber(ARGV[4]),
@@ -28,4 +26,5 @@ hold(state, holder, {
   confirmed = false,
   data = ARGV[6],
 })
-return { 'granted', text(token) }
+-- Not below the clock: a token that this server has lost is not proposed again.
+return { 'granted', text(math.max(greatest + 1, now_us)) }

@@ -3,8 +3,9 @@ import type { Script } from "../script.ts";
 
 const grantPart = `-- A leased name on one server of a quorum, shared by the scripts of this folder.
 --   KEYS[1] name    hash: m the last token that was confirmed ·
---                   h<holder>  token, weight, capacity, ttl, end, 1 once it is confirmed (f64 each) .. data, behind a byte that says whether there is any
---   KEYS[2] token   the greatest that this server has given or confirmed; never goes
+--                   h<holder>  token, weight, capacity, ttl, end, 1 once it is confirmed (f64 each) .. data, behind a byte that says whether there is any;
+--                              what is only reserved has the token that its own must be greater than
+--   KEYS[2] token   the greatest that this server has confirmed; never goes
 --   KEYS[3] server  hash: run the process that votes · from when its votes count; never goes
 -- Instants are ms since the epoch by this server's clock, with their fraction.
 local call = redis.call
@@ -95,7 +96,7 @@ return { string.format('%.0f', math.max(0, from - now)) }
 
 export const confirm: Script = {
   name: "quorum/confirm",
-  sha: "3ba1cf0ba05b72f5fadab591d0d7f86f34b5fd27",
+  sha: "de1ffa23a680053f83b089d5c1161b0064abdeda",
   source: `-- Gives what was reserved the token that the quorum has agreed on, and its full time from now on. The tokens that this server confirms for a name
 -- only grow, so that of two that were confirmed by majorities one is greater.
 -- KEYS    as grant.part.lua says
@@ -109,7 +110,7 @@ local holder, token = ARGV[1], tonumber(ARGV[2])
 local state = load(holder)
 local own = state.own
 if not own then return { 'gone' } end
-if token < own.token or token <= state.last then return { 'stale', text(math.max(own.token, state.last)) } end
+if token <= own.token or token <= state.last then return { 'stale', text(math.max(own.token, state.last)) } end
 own.token = token
 own.confirmed = true
 own.till = now + tonumber(ARGV[3])
@@ -123,7 +124,7 @@ return { 'ok' }
 
 export const describe: Script = {
   name: "quorum/describe",
-  sha: "bd634d0f60c3cced9c874514e7d0be613757a155",
+  sha: "72e15844007723467a73f8a41a9fb661679954e1",
   source: `-- Who holds a name, as far as it is confirmed.
 -- KEYS    as grant.part.lua says
 -- Answers {'ok', now, then for each holder: holder, token, weight, ttl, end, 1 and its data or 0}, {'restarted'}, or {'away', for how many ms}
@@ -149,7 +150,7 @@ return answer
 
 export const release: Script = {
   name: "quorum/release",
-  sha: "e67e4384416db6752b780fff82e0d4aa79803571",
+  sha: "141b9fbd6eb5cf83125dd7abaa3524cde4e9d496",
   source: `-- Takes a holder out of a name, whether or not this server has a vote.
 -- KEYS    as grant.part.lua says
 -- ARGV    holder · channel of those who watch the name
@@ -169,7 +170,7 @@ return { 'ok' }
 
 export const renew: Script = {
   name: "quorum/renew",
-  sha: "eb789d0e77a7cbf33a539304708eb66fb1fba4e1",
+  sha: "54da4d7b5df8e77ee150542c1b2d14b2c32c43af",
   source: `-- Gives a holder its full time to live again.
 -- KEYS    as grant.part.lua says
 -- ARGV    holder · token · ttl in ms · how long it is kept, in ms · 1 and data, or 0, or '' when the data stays
@@ -192,11 +193,11 @@ return { 'ok', text(own.weight), text(own.capacity), own.data }
 
 export const reserve: Script = {
   name: "quorum/reserve",
-  sha: "6037601f09bec47688d4e28ee999475d3008b057",
-  source: `-- Keeps a name for a holder until it is confirmed, under a token that is greater than all before it on this server.
+  sha: "70060d262e9eaf99cdcfb5cab1eef1e932e7620d",
+  source: `-- Keeps a name for a holder until it is confirmed under a token that is greater than all before it on this server.
 -- KEYS    as grant.part.lua says
 -- ARGV    holder · weight · capacity · ttl in ms · how long it is kept, in ms · 1 and data, or 0
--- Answers {'granted', token}, {'again', the greatest token of this server, the holder's token} when it holds the name already, {'differs', weight, capacity} when it does with others, {'no'},
+-- Answers {'granted', the token that it proposes}, {'again', the greatest token of this server, the holder's token} when it holds the name already, {'differs', weight, capacity} when it does with others, {'no'},
 --         {'restarted'}, or {'away', for how many ms}
 
 ${grantPart}
@@ -210,11 +211,9 @@ if own and own.confirmed then
   return { 'again', text(math.max(own.token, tonumber(call('GET', KEYS[2])) or 0)), text(own.token) }
 end
 if state.weight + weight > capacity then return { 'no' } end
--- Not below the clock: a token that this server has lost is not given again.
-local token = math.max((tonumber(call('GET', KEYS[2])) or 0) + 1, now_us)
-count(token)
+local greatest = tonumber(call('GET', KEYS[2])) or 0
 hold(state, holder, {
-  token = token,
+  token = greatest,
   weight = weight,
   capacity = capacity,
   ttl = tonumber(ARGV[4]),
@@ -222,13 +221,14 @@ hold(state, holder, {
   confirmed = false,
   data = ARGV[6],
 })
-return { 'granted', text(token) }
+-- Not below the clock: a token that this server has lost is not proposed again.
+return { 'granted', text(math.max(greatest + 1, now_us)) }
 `,
 };
 
 export const restore: Script = {
   name: "quorum/restore",
-  sha: "d0b79ac183406ef3f031748e789a020b603b3523",
+  sha: "9dabc41860e4b6f3ce1b1484c3d142a872e22cf0",
   source: `-- Lets this server, which has not got it, hold what a majority holds at this moment.
 -- KEYS    as grant.part.lua says
 -- ARGV    holder · token · weight · capacity · ttl in ms · how long it is kept, in ms · 1 and data, or 0 · channel of those who watch the name
