@@ -60,6 +60,8 @@ export class LaneOwner implements Lane, CommittingLane {
   readonly #runs: Run[] = [];
   /** What is fetched from Redis next. */
   #cursor: number;
+  /** Where the partition ended when it was fetched from last. */
+  #next = 0;
   /** Below it everything unsettled was handed out. */
   #handedOut: number;
   #fetching = false;
@@ -150,9 +152,17 @@ export class LaneOwner implements Lane, CommittingLane {
         signal?.throwIfAborted();
         this.#throwIfEnded();
         const messages = this.#take(limit);
-        if (messages.length > 0) return messages;
+        if (messages.length > 0) {
+          this.#readAhead(limit);
+          return messages;
+        }
+        if (this.#filling !== undefined) {
+          // What was asked for earlier may be older than the last news.
+          await this.#unlessEnded(this.#filling, signal);
+          continue;
+        }
         const news = this.#news;
-        const full = this.#cursor >= this.low + this.#host.windowMax;
+        const full = this.#isFull;
         if (!full) await this.#unlessEnded(this.#fill(limit), signal);
         signal?.throwIfAborted();
         this.#throwIfEnded();
@@ -229,10 +239,21 @@ export class LaneOwner implements Lane, CommittingLane {
 
   /** Fetches from Redis. An aborted call leaves what comes to the next one. */
   #fill(limit: number): Promise<void> {
-    this.#filling ??= this.#runFetch(limit).finally(() => {
+    this.#filling = this.#runFetch(limit).finally(() => {
       this.#filling = undefined;
     });
     return this.#filling;
+  }
+
+  /** Redis reads while the messages are handled that were handed out last; at most one script's answer is here beside them. */
+  #readAhead(limit: number): void {
+    if (this.#filling !== undefined || this.#runs.length > 0 || this.#cursor >= this.#next || this.#isFull) return;
+    // What fails is asked for again, and fails again, when somebody waits for it.
+    this.#fill(limit).catch(() => undefined);
+  }
+
+  get #isFull(): boolean {
+    return this.#cursor >= this.low + this.#host.windowMax;
   }
 
   async #runFetch(limit: number): Promise<void> {
@@ -250,6 +271,7 @@ export class LaneOwner implements Lane, CommittingLane {
       return;
     }
     this.low = Math.max(this.low, numberOf(reply[0]));
+    this.#next = numberOf(reply[1]);
     this.#nextDueMs = numberOf(reply[2]);
     for (let i = 3; i < reply.length; i += 3) {
       const run = new Run(reply[i] as Buffer, reply[i + 1] as Buffer, reply[i + 2] as Buffer);
