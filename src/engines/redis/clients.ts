@@ -17,6 +17,8 @@ export interface IoredisClient extends Emitter {
     readonly keyPrefix?: string | undefined;
     readonly stringNumbers?: boolean | undefined;
   };
+  /** While there is a connection. */
+  readonly stream?: { cork(): void; uncork(): void } | undefined;
   callBuffer(command: string, args: (string | Buffer | number)[]): Promise<unknown>;
   subscribe(...channels: string[]): Promise<unknown>;
   unsubscribe(...channels: string[]): Promise<unknown>;

@@ -20,6 +20,7 @@ export function ioredisSession(client: IoredisClient, events: SessionEvents): Se
 class IoredisSession implements Session {
   readonly isCluster = false;
   readonly #client: IoredisClient;
+  #gathering = false;
   #destroyed = false;
 
   constructor(client: IoredisClient, events: SessionEvents) {
@@ -31,7 +32,21 @@ class IoredisSession implements Session {
   }
 
   send(_key: string | undefined, args: readonly Argument[]): Promise<unknown> | undefined {
-    return this.#client.status === "ready" ? call(this.#client, args) : undefined;
+    if (this.#client.status !== "ready") return undefined;
+    if (!this.#gathering) this.#gather();
+    return call(this.#client, args);
+  }
+
+  /** What is sent within the same turn is written at once: writing costs more than most commands do. */
+  #gather(): void {
+    const { stream } = this.#client;
+    if (stream === undefined) return;
+    this.#gathering = true;
+    stream.cork();
+    queueMicrotask(() => {
+      this.#gathering = false;
+      stream.uncork();
+    });
   }
 
   subscribe(channel: string): Promise<unknown> {
