@@ -5,6 +5,9 @@
  * owns it, under a grant whose fence grows. Engines do not retry, batch, decode, validate or trace: the messaging block
  * does that once for all of them. Every failure is a `TenonError`; `outcome: "unknown"` marks a change that may have
  * happened.
+ *
+ * Frozen: the embedded engine and Redis keep it, and lanes were tried on Kafka and RabbitMQ. From here on it gains capabilities
+ * and optional members; what is said today keeps its meaning.
  */
 export interface MessageEngine {
   readonly capabilities: MessageCapabilities;
