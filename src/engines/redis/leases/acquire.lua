@@ -21,6 +21,8 @@ end
 
 local function differs(does, own_weight, own_capacity)
   if own_weight == weight and own_capacity == capacity then return nil end
+  -- What has ended is taken out all the same.
+  save(state)
   return { does, text(own_weight), text(own_capacity) }
 end
 

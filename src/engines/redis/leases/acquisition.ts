@@ -11,8 +11,8 @@ export type Answer =
 
 export interface AcquisitionParts {
   readonly world: World;
-  /** Asks the server once; with `waits` it keeps a place in the queue until it is asked again. */
-  readonly ask: (request: ValidRequest, waits: boolean) => Promise<Answer>;
+  /** Asks once; with `waits` a place in the queue is kept until it is asked again. When `isOver`, nobody wants the answer any more. */
+  readonly ask: (request: ValidRequest, waits: boolean, isOver: () => boolean) => Promise<Answer>;
   /** Gives up the place in the queue, or all that the holder has. Never rejects. */
   readonly leave: (what: "place" | "all") => Promise<void>;
   readonly ended: () => void;
@@ -38,6 +38,7 @@ export class Acquisition {
   #asking = false;
   #queued = false;
   #over = false;
+  #given = false;
   request: ValidRequest;
 
   constructor(request: ValidRequest, parts: AcquisitionParts) {
@@ -66,6 +67,7 @@ export class Acquisition {
 
   /** The holder gives everything up; nobody is granted anything. */
   give(): void {
+    this.#given = true;
     this.#finish((asker) => asker.resolve(undefined));
   }
 
@@ -121,6 +123,7 @@ export class Acquisition {
         answer = await this.#parts.ask(
           this.request,
           present.some((asker) => asker.waits),
+          () => this.#over,
         );
       } catch (error) {
         this.#asking = false;
@@ -146,6 +149,8 @@ export class Acquisition {
 
   /** Everybody has gone while it was asked. */
   #giveBack(answer: Answer): void {
+    // What was asked before is released by whoever gave it up; by now the holder may have asked anew.
+    if (this.#given) return;
     if (answer.type === "waiting") void this.#parts.leave("place");
     else if (answer.type === "granted" && answer.isNew) void this.#parts.leave("all");
   }

@@ -2,12 +2,12 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
-import { Acquisition, type Answer } from "./acquisition.ts";
+import { Acquisition, type AcquisitionParts } from "./acquisition.ts";
 
 export interface AcquisitionsParts {
   readonly world: World;
   /** Answers how to ask for the name once; made anew for every acquisition. */
-  readonly asking: (name: string) => (request: ValidRequest, waits: boolean) => Promise<Answer>;
+  readonly asking: (name: string) => AcquisitionParts["ask"];
   /** Gives up the place in the queue, or all that the holder has. */
   readonly leave: (name: string, holder: string, what: "place" | "all") => Promise<void>;
 }
@@ -46,7 +46,7 @@ export class Acquisitions {
     for (const acquisition of this.#underWay.values()) acquisition.wake();
   }
 
-  /** The holder gives everything up; whoever asks for it is granted nothing. */
+  /** The holder gives everything up, and is released next; whoever asks for it is granted nothing. */
   give(name: string, holder: string): void {
     this.#underWay.get(keyOf(name, holder))?.give();
   }

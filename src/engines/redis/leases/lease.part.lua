@@ -87,9 +87,11 @@ local function head(state)
       return nil
     end
     local place = call('HGET', KEYS[1], 'r' .. first)
-    local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
-    if till > now then
-      return { holder = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
+    if place then
+      local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
+      if till > now then
+        return { holder = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
+      end
     end
     leave_queue(state, first)
   end

@@ -90,9 +90,11 @@ local function head(state)
       return nil
     end
     local place = call('HGET', KEYS[1], 'r' .. first)
-    local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
-    if till > now then
-      return { holder = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
+    if place then
+      local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
+      if till > now then
+        return { holder = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
+      end
     end
     leave_queue(state, first)
   end
@@ -113,7 +115,7 @@ end
 
 export const acquire: Script = {
   name: "leases/acquire",
-  sha: "a661749e9f4302570efcf80727f43296b5f9e8f8",
+  sha: "8f27c6cc02b0fd4f345664ac0c5b5b5554306384",
   source: `-- Grants a name, tells what it was granted already, or takes the holder into the queue.
 -- KEYS    as lease.part.lua says
 -- ARGV    name · holder · weight · capacity · ttl in ms · 1 and data, or 0 · channel of those who wait, '' when it does not wait ·
@@ -136,6 +138,8 @@ end
 
 local function differs(does, own_weight, own_capacity)
   if own_weight == weight and own_capacity == capacity then return nil end
+  -- What has ended is taken out all the same.
+  save(state)
   return { does, text(own_weight), text(own_capacity) }
 end
 
@@ -195,7 +199,7 @@ return answer
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "e94bdc81b98177b5f6df742f246da79876877e1e",
+  sha: "333f241dcb5e21a44790056185cceef1fd452b94",
   source: `-- Who holds a name, and how many wait for it.
 -- KEYS    as lease.part.lua says
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
@@ -222,7 +226,7 @@ return answer
 
 export const release: Script = {
   name: "leases/release",
-  sha: "646840881a586131840be1ac069130068cf9dc56",
+  sha: "881fee0fe8991d669c99db74ed497b35cb7cb081",
   source: `-- Takes a holder out of a name and out of the queue.
 -- KEYS    as lease.part.lua says
 -- ARGV    name · holder · '1' when only its place in the queue is given up · channel of those who watch the name
@@ -251,7 +255,7 @@ return 1
 
 export const renew: Script = {
   name: "leases/renew",
-  sha: "f5e770c1c8fdd6bd5121532966e1a01983dd32a8",
+  sha: "134f878e779ec381467c3848a75693992b055363",
   source: `-- Gives a holder its full time to live again.
 -- KEYS    as lease.part.lua says
 -- ARGV    holder · token · ttl in ms

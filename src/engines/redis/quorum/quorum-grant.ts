@@ -15,6 +15,8 @@ export interface GrantParts {
   readonly request: ValidRequest;
   readonly keys: readonly string[];
   readonly channel: string;
+  /** Nobody wants it any more. */
+  readonly isOver: () => boolean;
 }
 
 export type Reservation =
@@ -32,6 +34,7 @@ export class QuorumGrant {
   readonly #parts: GrantParts;
   readonly name: string;
   readonly request: ValidRequest;
+  readonly isOver: () => boolean;
   readonly reservation: readonly Argument[];
   /** As the scripts take it. */
   readonly data: string;
@@ -40,6 +43,7 @@ export class QuorumGrant {
     this.#parts = parts;
     this.name = parts.name;
     this.request = parts.request;
+    this.isOver = parts.isOver;
     const { holder, weight, capacity, ttlMs, data } = parts.request;
     this.data = data === undefined ? "0" : `1${data}`;
     this.reservation = [holder, weight, capacity, ttlMs, ttlMs + driftMs(ttlMs), this.data];
@@ -57,7 +61,7 @@ export class QuorumGrant {
       const greatest = Math.max(...own.map(([, reply]) => Number(String(reply[1]))));
       return { type: "reserved", token: BigInt(greatest) + 1n };
     }
-    this.#giveBack(votes);
+    this.giveBack();
     if (others.length > 0 && others.length + votes.failures.size + votes.unheard >= majority) {
       const [, weight, capacity] = others[0]![1];
       throw differs(name, "owns", Number(String(weight)), Number(String(capacity)), request);
@@ -68,7 +72,7 @@ export class QuorumGrant {
 
   /** The name is the holder's when a majority has confirmed the same token; the time to live counts from then. */
   async confirm(first: bigint): Promise<{ readonly lease: Lease; readonly votes: Votes } | undefined> {
-    const { world, servers, keys, name, request, channel } = this.#parts;
+    const { world, servers, keys, name, request, channel, isOver } = this.#parts;
     const { holder, ttlMs } = request;
     let token = first;
     for (let round = 1; ; round++) {
@@ -82,23 +86,21 @@ export class QuorumGrant {
       if (agreed >= votes.majority) return { lease: { name, holder, token, ttlMs, since }, votes };
       const stale = votes.saying("stale");
       if (agreed + stale.length < votes.majority || round === confirmationsMax) {
-        servers.tell(servers.all, release, keys, [holder, channel]);
+        servers.tell(servers.all, release, keys, [holder, channel, ""]);
         if (votes.replies.size + votes.unheard < votes.majority) throw this.#unavailable(votes);
         return undefined;
       }
       const greatest = Math.max(Number(token), ...stale.map(([, reply]) => Number(String(reply[1]))));
       token = BigInt(greatest) + 1n;
       await world.timers.sleep(world.random.float() * 5 * round);
+      if (isOver()) return undefined;
     }
   }
 
-  /** To those that may have reserved it; where the holder may own it, that stays. */
-  #giveBack(votes: Votes): void {
+  /** Whatever is reserved and not confirmed, wherever it may be. */
+  giveBack(): void {
     const { servers, keys, request, channel } = this.#parts;
-    const granted = votes.saying("granted").map(([server]) => server);
-    const isNobody = votes.of("again") + votes.of("differs") === 0;
-    const silent = isNobody ? servers.all.filter((server) => !votes.replies.has(server)) : [];
-    servers.tell([...granted, ...silent], release, keys, [request.holder, channel]);
+    servers.tell(servers.all, release, keys, [request.holder, channel, "1"]);
   }
 
   #unavailable(votes: Votes): TenonError {

@@ -59,7 +59,7 @@ export class QuorumLeases implements LeaseEngine {
       world,
       asking: (name) => {
         let attempts = 0;
-        return (request, waits) => this.#ask(name, request, waits, ++attempts);
+        return (request, waits, isOver) => this.#ask(name, request, waits, isOver, ++attempts);
       },
       // Between two attempts nothing is reserved.
       leave: async (name, holder, what) => {
@@ -137,7 +137,13 @@ export class QuorumLeases implements LeaseEngine {
   }
 
   /** One attempt. */
-  async #ask(name: string, request: ValidRequest, waits: boolean, attempts: number): Promise<Answer> {
+  async #ask(
+    name: string,
+    request: ValidRequest,
+    waits: boolean,
+    isOver: () => boolean,
+    attempts: number,
+  ): Promise<Answer> {
     const grant = new QuorumGrant({
       world: this.#world,
       servers: this.#servers,
@@ -145,18 +151,20 @@ export class QuorumLeases implements LeaseEngine {
       request,
       keys: this.#keysOf(name),
       channel: this.#channelOf(name),
+      isOver,
     });
     if (attempts > 1 && attempts % attemptsPerSurvey !== 0 && (await this.#isTaken(name, grant))) {
       return this.#declined(waits, attempts);
     }
     // On a busy machine a short time to live may have passed between the two rounds.
-    for (let tries = 0; tries < triesMax; tries++) {
+    for (let tries = 0; tries < triesMax && !isOver(); tries++) {
       const found = await grant.reserve();
-      if (found.type === "declined") break;
+      if (found.type === "declined" || isOver()) break;
       const lease =
         found.type === "held" ? await this.#renewHeld(grant, found.token) : await this.#confirm(grant, found.token);
       if (lease !== undefined) return { type: "granted", lease, isNew: found.type === "reserved" };
     }
+    if (isOver()) grant.giveBack();
     return this.#declined(waits, attempts);
   }
 
@@ -164,7 +172,8 @@ export class QuorumLeases implements LeaseEngine {
     const confirmed = await grant.confirm(token);
     if (confirmed === undefined) return undefined;
     const { weight, capacity } = grant.request;
-    void this.#restore(confirmed.lease, confirmed.votes, [String(weight), String(capacity), grant.data]);
+    const share = [String(weight), String(capacity), grant.data];
+    if (!grant.isOver()) void this.#restore(confirmed.lease, confirmed.votes, share);
     return confirmed.lease;
   }
 
@@ -236,7 +245,7 @@ export class QuorumLeases implements LeaseEngine {
 
   async #release(name: string, holder: string): Promise<void> {
     for (const each of this.#restoring) if (each.name === name && each.holder === holder) each.isOff = true;
-    const args = [holder, this.#channelOf(name)];
+    const args = [holder, this.#channelOf(name), ""];
     const votes = await this.#servers.ask(
       release,
       this.#keysOf(name),

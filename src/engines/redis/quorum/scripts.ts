@@ -150,16 +150,16 @@ return answer
 
 export const release: Script = {
   name: "quorum/release",
-  sha: "141b9fbd6eb5cf83125dd7abaa3524cde4e9d496",
+  sha: "79976a4906ed630e5648e34963659f6109a7e809",
   source: `-- Takes a holder out of a name, whether or not this server has a vote.
 -- KEYS    as grant.part.lua says
--- ARGV    holder · channel of those who watch the name
+-- ARGV    holder · channel of those who watch the name · '1' when what is confirmed stays
 -- Answers {'ok'}
 
 ${grantPart}
 local holder = ARGV[1]
 local state = load(holder)
-if state.own then
+if state.own and not (state.own.confirmed and ARGV[3] == '1') then
   call('HDEL', KEYS[1], 'h' .. holder)
   if state.weight == 0 then call('DEL', KEYS[1]) end
   call('PUBLISH', ARGV[2], '')
