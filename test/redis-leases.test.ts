@@ -69,3 +69,41 @@ test("of many processes with breaking connections one at a time is under the gre
     }
   }
 });
+
+test("a request that differs from what its holder owns leaves no weight of others behind", {
+  skip: redisServerMissing,
+}, async () => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const { leases } = engine;
+  const asks = (holder: string, weight: number, ttlMs: number, waitMs = 0) =>
+    leases.acquire("name", { holder, capacity: 4, weight, ttlMs, waitMs });
+  await asks("stays", 1, 60_000);
+  await asks("ends", 3, 50);
+  while ((await leases.describe("name")).holders.length > 1) await sleep(5);
+  await assert.rejects(asks("stays", 2, 60_000), { code: "conflict" });
+  assert.ok((await asks("next", 3, 60_000)) !== undefined);
+});
+
+test("what one process releases while it asks for it can be asked for anew at once", {
+  skip: redisServerMissing,
+}, async () => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const { leases } = engine;
+  const request = { holder: "a", ttlMs: 60_000, waitMs: 0 };
+  const first = leases.acquire("name", request);
+  const released = leases.release("name", "a");
+  const second = leases.acquire("name", request);
+  assert.equal(await first, undefined);
+  await released;
+  const lease = await second;
+  assert.ok(lease !== undefined);
+  // Everything that was still to be sent for the first one has been sent before this.
+  await leases.describe("other");
+  assert.equal((await leases.describe("name")).holders[0]?.token, lease.token);
+});
