@@ -62,7 +62,7 @@ async function news(t: TestContext, engine: RedisEngine) {
 
 const isPrimary = async (url: string) => String(await redisCommand(url, "ROLE")).startsWith("master");
 
-describe("after a failover", { skip: redisServerMissing, concurrency: 3 }, () => {
+describe("after a failover", { skip: redisServerMissing, concurrency: 4 }, () => {
   test("what was replicated is there, and publishers, consumers and lock holders go on with the new primary", async (t) => {
     const servers = await startReplicated(t);
     const engine = await openReplicated(t, servers);

@@ -315,7 +315,11 @@ class Pipe {
   }
 }
 
+/**
+ * Not `resetAndDestroy`: that first ends the socket in good order, waits until everything is written, and leaves it open for ever when it fails
+ * meanwhile. An end of ours that is under way makes a reset impossible.
+ */
 function reset(socket: Socket): void {
-  if (socket.connecting) socket.destroy();
-  else socket.resetAndDestroy();
+  if (!socket.connecting && !socket.writableEnded) (socket as { resetAndClosing?: boolean }).resetAndClosing = true;
+  socket.destroy();
 }
