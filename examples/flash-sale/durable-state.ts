@@ -29,7 +29,7 @@ export async function readDurableState(stores: SaleStores): Promise<DurableState
 type Tables = Pick<DurableState, "orders" | "refunds" | "notifications" | "statistics">;
 
 async function readTables(stored: OrdersDatabase): Promise<Tables> {
-  await using database = openOrders(stored);
+  await using database = await openOrders(stored);
   return await database.sql.transaction(async (transaction: SqlTransaction) => {
     const rows = async <Row>(sql: string) => (await transaction.query(sql)) as unknown as Row[];
     return {

@@ -65,7 +65,7 @@ test("the audit reads the disk: an order removed or stock added there is found",
   assert.ok(audit(sound, buyers).holds);
 
   {
-    await using orders = openOrders(stores.orders);
+    await using orders = await openOrders(stores.orders);
     await orders.sql.transaction((transaction) =>
       transaction.execute("DELETE FROM orders WHERE id = (SELECT min(id) FROM orders WHERE state = 'paid')"),
     );

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type CommandLine, parseCommandLine, UsageError, usage } from "./options.ts";
 import { type Outcome, reportText, summarize } from "./report.ts";
 import { run } from "./run.ts";
-import { openStores } from "./servers.ts";
+import { embeddedStores } from "./stores.ts";
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -40,7 +40,11 @@ async function main(args: readonly string[]): Promise<number> {
 async function sell(commandLine: CommandLine, directory: string, signal: AbortSignal): Promise<number> {
   // With --json standard output holds nothing but the object.
   const progress = commandLine.json ? process.stderr : process.stdout;
-  const opened = await openStores({ ...commandLine, directory });
+  if (commandLine.engine === "embedded") {
+    return report(await run({ ...commandLine, stores: embeddedStores(directory), progress, signal }), commandLine);
+  }
+  const { openServers } = await import("./servers.ts");
+  const opened = await openServers({ ...commandLine, directory });
   let outcome: Outcome;
   try {
     const { stores, ownRedis } = opened;
@@ -48,6 +52,10 @@ async function sell(commandLine: CommandLine, directory: string, signal: AbortSi
   } finally {
     await opened.close({ keep: commandLine.directory !== undefined });
   }
+  return report(outcome, commandLine);
+}
+
+function report(outcome: Outcome, commandLine: CommandLine): number {
   console.log(commandLine.json ? JSON.stringify(summarize(outcome)) : reportText(outcome));
   if (commandLine.json && !outcome.audit.holds) console.error(reportText(outcome));
   return outcome.audit.holds ? 0 : 1;

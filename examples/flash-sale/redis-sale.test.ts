@@ -11,25 +11,26 @@ import { readDurableState } from "./durable-state.ts";
 import { openEngine } from "./engine-store.ts";
 import type { Flow } from "./model.ts";
 import { UsageError } from "./options.ts";
-import { createSchema, dropSchema, openOrders } from "./orders-database.ts";
+import { openOrders } from "./orders-database.ts";
+import { createSchema, dropSchema } from "./postgres-orders.ts";
 import { recordKeys } from "./records.ts";
 import { type Outcome, reportText, summarize } from "./report.ts";
 import { run } from "./run.ts";
-import { openStores, type RunStores } from "./servers.ts";
+import { openServers, type ServerStores } from "./servers.ts";
 
 const redis = await engine("redis");
 const postgres = await engine("postgres");
 const scratch = mkdtempSync(join(tmpdir(), "flash-sale-test-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
-async function open(crash: boolean): Promise<RunStores> {
+async function open(crash: boolean): Promise<ServerStores> {
   const directory = mkdtempSync(join(scratch, "run-"));
-  const opened = await openStores({ engine: "redis", redis: undefined, postgres: undefined, crash, directory });
+  const opened = await openServers({ redis: undefined, postgres: undefined, crash, directory });
   assert.equal(opened.stores.orders.type, postgres.skip === false ? "postgres" : "sqlite");
   return opened;
 }
 
-function sell({ stores, ownRedis }: RunStores, options: { flow: Flow; processes: boolean; crash: boolean }) {
+function sell({ stores, ownRedis }: ServerStores, options: { flow: Flow; processes: boolean; crash: boolean }) {
   return run({
     requests: 300,
     stock: 60,
@@ -101,7 +102,7 @@ test("in one process on Redis the audit holds, and finds orders removed and stoc
     const buyers = buyersOf(sound);
     assert.ok(audit(sound, buyers).holds);
     {
-      await using orders = openOrders(stores.orders);
+      await using orders = await openOrders(stores.orders);
       const remove = "DELETE FROM orders WHERE id = (SELECT min(id) FROM orders WHERE state = 'paid')";
       await orders.sql.transaction((transaction) => transaction.execute(remove));
     }
@@ -122,8 +123,8 @@ function buyersOf(state: DurableState): BuyersView {
 
 test("a server that was asked for and is not there is a mistake of one line that says what to do", async () => {
   const directory = mkdtempSync(join(scratch, "nowhere-"));
-  const nowhere = { engine: "redis", crash: false, directory, redis: "redis://:secret@127.0.0.1:1" } as const;
-  await assert.rejects(openStores({ ...nowhere, postgres: undefined }), (error) => {
+  const nowhere = { crash: false, directory, redis: "redis://:secret@127.0.0.1:1" } as const;
+  await assert.rejects(openServers({ ...nowhere, postgres: undefined }), (error) => {
     assert.ok(error instanceof UsageError);
     assert.match(error.message, /^no Redis answers at 127.0.0.1:1; .*npm run engines -- up redis postgres$/);
     return true;
@@ -132,8 +133,8 @@ test("a server that was asked for and is not there is a mistake of one line that
 
 test("a database that was asked for and is not there is not replaced by another", { skip: redis.skip }, async () => {
   const directory = mkdtempSync(join(scratch, "nowhere-"));
-  const options = { engine: "redis", crash: false, directory, redis: undefined } as const;
-  await assert.rejects(openStores({ ...options, postgres: "postgres://u:secret@127.0.0.1:1/shop" }), (error) => {
+  const options = { crash: false, directory, redis: undefined } as const;
+  await assert.rejects(openServers({ ...options, postgres: "postgres://u:secret@127.0.0.1:1/shop" }), (error) => {
     assert.ok(error instanceof UsageError);
     assert.match(error.message, /^PostgreSQL at 127.0.0.1:1: [^\n]+$/);
     assert.doesNotMatch(error.message, /secret/);

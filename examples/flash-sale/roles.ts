@@ -99,7 +99,7 @@ function gatewayShare(flow: Flow) {
 }
 
 async function startOrders({ engine, topics, stock, orders, options }: Workplace): Promise<Service> {
-  const database = openOrders(orders);
+  const database = await openOrders(orders);
   const { sql } = database;
   const transactions = new SharedTransactions(sql, engine.world);
   const store = new OrderStore(sql, transactions);

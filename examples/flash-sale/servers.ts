@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { TenonError } from "tenon/contracts";
 import { engineAddress } from "../../scripts/engines/addresses.ts";
 import { type RedisServer, redisServerMissing, startRedis } from "../../scripts/engines/redis-server.ts";
-import { openEngine, removeKeys } from "./engine-store.ts";
 import { UsageError } from "./options.ts";
-import { createSchema, dropSchema, type OrdersDatabase } from "./orders-database.ts";
-import { embeddedStores, type SaleStores, sqliteOrders } from "./stores.ts";
+import type { OrdersDatabase } from "./orders-database.ts";
+import { createSchema, dropSchema } from "./postgres-orders.ts";
+import { openRedis, removeKeys } from "./redis-store.ts";
+import { type SaleStores, sqliteOrders } from "./stores.ts";
 
 export interface ServerOptions {
-  readonly engine: "embedded" | "redis";
   /** URLs that were asked for; without them servers are looked for where `npm run engines` starts them. */
   readonly redis: string | undefined;
   readonly postgres: string | undefined;
@@ -20,7 +20,7 @@ export interface ServerOptions {
 }
 
 /** The stores of one run, and what the run owns of their servers. */
-export interface RunStores {
+export interface ServerStores {
   readonly stores: SaleStores;
   /** A server that is this run's alone, so that it may be killed. */
   readonly ownRedis: RedisServer | undefined;
@@ -31,12 +31,9 @@ export interface RunStores {
 /** How long a server may take to answer before it counts as not there. */
 const connectTimeoutMs = 2_000;
 
-/** Throws `UsageError` when a server that is needed is not there. */
-export async function openStores(options: ServerOptions): Promise<RunStores> {
+/** Finds Redis and PostgreSQL, or starts what is to be killed. Throws `UsageError` when a server that is needed is not there. */
+export async function openServers(options: ServerOptions): Promise<ServerStores> {
   const { directory } = options;
-  if (options.engine === "embedded") {
-    return { stores: embeddedStores(directory), ownRedis: undefined, close: async () => {} };
-  }
   const name = `flash-sale-${randomBytes(6).toString("hex")}`;
   const ownRedis = options.crash && options.redis === undefined ? await startOwnRedis(directory) : undefined;
   try {
@@ -76,7 +73,7 @@ async function startOwnRedis(parent: string): Promise<RedisServer> {
 /** Opens an engine once, which also looks at the server's settings. */
 async function findRedis(url: string, prefix: string): Promise<void> {
   try {
-    const engine = await openEngine({ type: "redis", url, prefix }, { connectTimeoutMs });
+    const engine = await openRedis({ url, prefix, connectTimeoutMs });
     await engine.close();
   } catch (error) {
     if (!(error instanceof TenonError)) throw error;
