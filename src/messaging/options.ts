@@ -15,7 +15,7 @@ export function countOption(
 }
 
 /** Timers of JavaScript cannot wait longer than this. */
-const durationMsMax = 2 ** 31 - 1;
+export const durationMsMax = 2 ** 31 - 1;
 
 /** An option that is a time in milliseconds, greater than 0. */
 export function durationOption(name: string, value: number | undefined, fallback: number): number {

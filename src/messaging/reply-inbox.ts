@@ -11,6 +11,8 @@ export interface ReplyInboxOptions {
   /** The topic of the requests. */
   readonly topic: string;
   readonly receive: (reply: Stored) => void;
+  /** No reply will come any more: the engine was closed. */
+  readonly ended: () => void;
 }
 
 const group = "replies";
@@ -77,6 +79,11 @@ export class ReplyInbox {
       for (;;) await this.#empty(await current.membership.nextLane({ signal }));
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof TenonError && error.code === "closed") {
+        this.#current = undefined;
+        this.#options.ended();
+        return;
+      }
       this.#log(
         "receiving replies failed; those under way are lost, and a new inbox is made for the next request",
         error,

@@ -3,7 +3,7 @@ import { TenonError } from "../contracts/errors.ts";
 import type { MessageHeaders, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { checkName } from "./names.ts";
-import { countOption, durationOption } from "./options.ts";
+import { countOption, durationMsMax, durationOption } from "./options.ts";
 import { ReplyInbox } from "./reply-inbox.ts";
 import {
   checkRequestHeaders,
@@ -105,6 +105,7 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
       world: engine.world,
       topic: name,
       receive: (stored) => this.#receive(stored),
+      ended: () => this.#rejectAll((sent) => this.#engineClosed(sent)),
     });
   }
 
@@ -151,9 +152,13 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
   }
 
   async #close(): Promise<void> {
-    for (const waiting of this.#waiting.values()) waiting.reject(this.#closed(waiting.sent));
+    this.#rejectAll((sent) => this.#closed(sent));
     await this.#requests.close();
     await this.#inbox.close();
+  }
+
+  #rejectAll(reason: (sent: boolean) => TenonError): void {
+    for (const { reject, sent } of this.#waiting.values()) reject(reason(sent));
   }
 
   /** `over` takes the request back when nobody waits any more and it has not left yet. */
@@ -178,7 +183,7 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
         [replyByHeader]: String(Math.ceil(replyBy)),
       },
       // Its own timeout is the longest that it is repeated: the wait for the reply ends before.
-      timeoutMs: Math.max(1, replyBy - this.#world.clock.now() + publishMarginMs),
+      timeoutMs: Math.min(durationMsMax, Math.max(1, replyBy - this.#world.clock.now() + publishMarginMs)),
       signal: over,
     });
   }
@@ -205,11 +210,14 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
   }
 
   #timedOut({ sent }: Waiting<Reply>, timeoutMs: number): TenonError {
-    const fate = sent ? "It may have been handled, or may still be." : "It was not sent.";
-    return new TenonError("timeout", `No reply to a request to "${this.name}" came within ${timeoutMs} ms. ${fate}`, {
-      outcome: sent ? "unknown" : "not-applied",
-      fields: { topic: this.name, timeoutMs },
-    });
+    return new TenonError(
+      "timeout",
+      `No reply to a request to "${this.name}" came within ${timeoutMs} ms. ${fate(sent)}`,
+      {
+        outcome: sent ? "unknown" : "not-applied",
+        fields: { topic: this.name, timeoutMs },
+      },
+    );
   }
 
   #full(): TenonError {
@@ -227,6 +235,17 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
     });
   }
 
+  #engineClosed(sent: boolean): TenonError {
+    return new TenonError(
+      "closed",
+      `The engine was closed before a reply to a request to "${this.name}" came. ${fate(sent)}`,
+      {
+        outcome: sent ? "unknown" : "not-applied",
+        fields: { topic: this.name },
+      },
+    );
+  }
+
   #notDecoded(cause: unknown): TenonError {
     return new TenonError(
       "invalid",
@@ -237,3 +256,7 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
 }
 
 const publishMarginMs = 1_000;
+
+function fate(sent: boolean): string {
+  return sent ? "It may have been handled, or may still be." : "It was not sent.";
+}

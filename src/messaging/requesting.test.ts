@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { json, text } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
+import { memory } from "../engines/embedded/index.ts";
 import { type Bench, onDisk, onMemory } from "./fixtures.test.ts";
 import {
   type Replier,
@@ -201,6 +202,26 @@ test("closing rejects the requests that wait, and everything after", () =>
     await assert.rejects(client.request("m"), { code: "closed", outcome: "not-applied" });
     assert.deepEqual(await replyTopics(bench), []);
   }));
+
+test("closing the engine rejects the requests that wait for their replies", async () => {
+  const engine = await memory();
+  const asked = Promise.withResolvers<void>();
+  const hear = (): Promise<string> => {
+    asked.resolve();
+    return new Promise(() => {});
+  };
+  const server = await replier(engine, "prices", hear, { ...codecs, drainTimeoutMs: 1 });
+  const ended = assert.rejects(server.closed, { code: "closed" });
+  const client = requester(engine, "prices", { ...codecs, timeoutMs: 2 ** 31 - 1 });
+  const rejected = assert.rejects(client.request("m"), { code: "closed", outcome: "unknown" });
+  await asked.promise;
+  await engine.close();
+  await rejected;
+  await assert.rejects(client.request("m"), { code: "closed", outcome: "not-applied" });
+  assert.equal(client.counts.waiting, 0);
+  await ended;
+  await Promise.all([client.close(), server.close()]);
+});
 
 test("a reply whose requester is gone is counted and dropped", () =>
   onMemory(async (bench) => {
