@@ -1,6 +1,7 @@
 import { type MissingPeer, runScenarios, type Scenario } from "./harness.ts";
 import type { BenchmarkOptions } from "./options.ts";
 import type { Contention, PeerSpecification, Survives } from "./peer.ts";
+import { limiterContestants, limiterRequirements, limiterScenarios } from "./redis-limiters.ts";
 import { environmentOf, print, printMissing, printRows, printVerdicts, writeJson } from "./report.ts";
 import { judgeRatio, type RequiredRatio } from "./requirements.ts";
 import { Scratch } from "./scratch.ts";
@@ -61,6 +62,7 @@ const REQUIRED: readonly RequiredRatio[] = LEVELS.flatMap((level) => {
     ratio(UNCONTENDED, TENON_MUTEX, REDIS_SEMAPHORE, 1.5),
     ratio(IN_TURNS, TENON_MUTEX, REDLOCK, 1.5),
     ratio(IN_TURNS, TENON_MUTEX, REDIS_SEMAPHORE, 1.5),
+    ...limiterRequirements((peer) => at(peer, level)),
   ];
 });
 
@@ -124,6 +126,9 @@ async function contestants(
     await add(TENON_MUTEX, "tenon-locks");
     await add(REDLOCK, "redlock");
     await add(REDIS_SEMAPHORE, "redis-semaphore");
+    const directory = await scratch.make(`limiters ${text}`);
+    const options = { directory, survives, port: server.port, backlog: 0 };
+    specifications.push(...limiterContestants((peer) => at(peer, level), options));
   }
   return specifications;
 }
@@ -149,5 +154,9 @@ function scenariosFor(quick: boolean): readonly Scenario[] {
         peers: everywhere(...(contention.locks === "own" ? [FLOOR_SET] : []), TENON_MUTEX, REDLOCK, REDIS_SEMAPHORE),
       };
     }),
+    ...limiterScenarios(
+      LEVELS.map((level) => (peer: string) => at(peer, level)),
+      quick ? 150 : 500,
+    ),
   ];
 }

@@ -1,12 +1,19 @@
-/** rate-limiter-flexible's limiter in memory, a fixed window, with figures under which everything is allowed. */
-import { RateLimiterMemory } from "rate-limiter-flexible";
-import { decisionLoop, limiterKeys } from "../load.ts";
-import type { Peer } from "../peer.ts";
+/** rate-limiter-flexible's limiter, a fixed window, with figures under which everything is allowed: in memory or, where there is a port, on Redis. */
+import { RateLimiterMemory, RateLimiterRedis } from "rate-limiter-flexible";
+import { closedLoop, decisionLoop, limiterKeys } from "../load.ts";
+import type { Peer, PeerOptions } from "../peer.ts";
+import { emptyRedis, redisClient } from "../redis-clients.ts";
 
-export async function start(): Promise<Peer> {
+const rule = { points: 1e9, duration: 1 };
+
+export async function start({ port }: PeerOptions): Promise<Peer> {
+  return port === undefined ? inMemory() : onRedis(port);
+}
+
+function inMemory(): Peer {
   return {
     decide(keyCount, durationMs) {
-      const limiter = new RateLimiterMemory({ points: 1e9, duration: 1 });
+      const limiter = new RateLimiterMemory(rule);
       const keys = limiterKeys(keyCount);
       return decisionLoop(durationMs, async (from, to) => {
         // It rejects when it refuses.
@@ -14,5 +21,21 @@ export async function start(): Promise<Peer> {
       });
     },
     async close() {},
+  };
+}
+
+async function onRedis(port: number): Promise<Peer> {
+  const client = await redisClient(port);
+  return {
+    async decide(keyCount, durationMs, inFlight) {
+      const limiter = new RateLimiterRedis({ storeClient: client, ...rule });
+      const keys = limiterKeys(keyCount);
+      const rate = await closedLoop(inFlight!, durationMs, (n) => limiter.consume(keys[n % keyCount]!));
+      await emptyRedis(port);
+      return rate;
+    },
+    async close() {
+      client.disconnect();
+    },
   };
 }
