@@ -153,14 +153,15 @@ test("a cut resets both sides and no other connection", async (t) => {
 test("a cut waits for nothing: neither for who does not read, nor for an end that is under way, nor for itself", async (t) => {
   const { client, connection, echo, proxy } = await line(t);
   client.socket.pause();
-  // More than the sockets hold, so that the proxy has something left to write.
-  client.socket.write("x".repeat(32 * 1024 * 1024));
-  await echo.until(() => echo.sockets[0]!.writableNeedDrain);
+  const other = new Client(proxy.port);
+  // More than the sockets hold: when as much has gone through beside it, the proxy has something left to write.
+  const text = "x".repeat(32 * 1024 * 1024);
+  client.socket.write(text);
+  await other.echoes(text);
+  assert.ok(echo.sockets[0]!.writableNeedDrain);
   connection.cut();
   connection.cut();
   await connection.closed;
-  const other = new Client(proxy.port);
-  await other.echoes("ping");
   const [ending] = proxy.connections;
   echo.sockets[1]!.end();
   other.socket.end();
