@@ -22,7 +22,8 @@ describe("in a storm", { skip: redisServerMissing, concurrency: 2 }, () => {
         const command = `TENON_SEED=${seed} npm test -- faults/redis-storms "--test-name-pattern=through ${client}"`;
         const steps = plan.map((step) => JSON.stringify(step)).join("\n");
         assert.deepEqual(faults, [], `replay with: ${command}\n${faults.join("\n")}\nplan:\n${steps}`);
-        assert.ok(least >= 5, `too little happened to test anything: ${summary}`);
+        // How much happens is the machine's business; that nothing did would be a run that tests nothing.
+        assert.ok(least >= 1, `too little happened to test anything: ${summary}`);
       });
     }
   }
