@@ -311,6 +311,30 @@ describe("opening a connection", { skip: redisServerMissing }, () => {
     assert.equal(outputOf(program), "closed\n");
   });
 
+  test("an ioredis client that is destroyed while it looks at the server leaves no timer", async (t) => {
+    const server = await startRedis();
+    t.after(() => server.dispose());
+    const program = `
+      import { once } from "node:events";
+      import { setImmediate } from "node:timers/promises";
+      import { Redis } from "ioredis";
+      import { ioredisSession } from ${JSON.stringify(new URL("../src/engines/redis/ioredis-client.ts", import.meta.url).href)};
+      const client = new Redis(${JSON.stringify(server.url)}, { autoResendUnfulfilledCommands: false });
+      const nothing = () => undefined;
+      const session = ioredisSession(client, { ready: nothing, trouble: nothing, lost: nothing, message: nothing });
+      const { info } = client;
+      client.info = (...args) => {
+        const asked = info.apply(client, args);
+        session.destroy();
+        return asked;
+      };
+      await once(client, "end");
+      await setImmediate();
+      console.log(process.getActiveResourcesInfo().includes("Timeout"));
+    `;
+    assert.equal(outputOf(program), "false\n");
+  });
+
   test("is refused with clients that repeat commands or change keys, by the option to set", async () => {
     const connects: readonly (readonly [RegExp, () => RedisClient])[] = [
       [/autoResendUnfulfilledCommands: false/, () => new Redis({ lazyConnect: true })],

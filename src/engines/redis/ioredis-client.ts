@@ -162,6 +162,8 @@ function disconnect(client: IoredisClient): void {
   client.disconnect();
   // It waits some seconds for the server to end the stream too, which a stalled server does not do.
   (client as { readonly stream?: { destroy?(): void } }).stream?.destroy?.();
+  // When its first look at the server ends with the stream, it disconnects once more, by a timer that keeps the process alive for those seconds.
+  client.disconnect = () => undefined;
 }
 
 function refuse(client: IoredisClient | IoredisCluster, message: string): never {
