@@ -5,17 +5,12 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { type RedisEngine, redis } from "tenon/redis";
+import { checkGrants, type Grant } from "./lease-grants.ts";
 import { redisServerMissing, startRedis } from "./redis-server.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
 after(() => clearInterval(keepAlive));
-
-interface Grant {
-  readonly token: bigint;
-  readonly at: number;
-  until: number;
-}
 
 test("of many processes with breaking connections one at a time is under the greatest token", {
   skip: redisServerMissing,
@@ -37,11 +32,12 @@ test("of many processes with breaking connections one at a time is under the gre
   const fight = async ({ leases }: RedisEngine) => {
     while (performance.now() < end) {
       const holder = randomUUID();
+      const asked = performance.now();
       const lease = await leases
         .acquire("name", { holder, ttlMs: 400, waitMs: 1_000 })
         .catch((error) => void assert.equal(error.code, "unavailable"));
       if (lease === undefined) continue;
-      const grant = { token: lease.token, at: performance.now(), until: lease.since.monotonic + lease.ttlMs };
+      const grant = { token: lease.token, asked, at: performance.now(), until: lease.since.monotonic + lease.ttlMs };
       grants.push(grant);
       await sleep(Math.random() * 8);
       // What a holder gives back it gave up before it asked to.
@@ -61,13 +57,7 @@ test("of many processes with breaking connections one at a time is under the gre
   })();
   await Promise.all([...engines.map(fight), breaking]);
   assert.ok(grants.length > 10, `${grants.length} grants`);
-  grants.sort((one, other) => one.at - other.at);
-  for (const [index, { token, at }] of grants.entries()) {
-    for (const former of grants.slice(0, index)) {
-      assert.ok(token > former.token, "every grant has a greater token than those before it");
-      assert.ok(former.until <= at, "nobody else relies on a lease");
-    }
-  }
+  checkGrants(grants);
 });
 
 test("a request that differs from what its holder owns leaves no weight of others behind", {
