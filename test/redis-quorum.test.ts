@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sharedCapacity } from "tenon/contracts";
 import { foundRedisQuorum, type RedisQuorumOptions, redisQuorum } from "tenon/redis";
 import { checkGrants, type Grant } from "./lease-grants.ts";
 import { foundPrefix, type QuorumProcess, quorumClient, startQuorum } from "./redis-quorum-host.ts";
@@ -175,6 +176,36 @@ describe("a quorum of five Redis servers", { concurrency: 3, skip: redisServerMi
       assert.ok(next.token > first.token, `${next.token} does not follow ${first.token}`);
       return true;
     });
+  });
+
+  test("readers that come at the same time through several processes have different tokens", async () => {
+    await using servers = await five();
+    const prefix = await foundPrefix(servers.urls);
+    await using one = await startQuorum({ urls: servers.urls, prefix });
+    await using other = await startQuorum({ urls: servers.urls, prefix });
+    // Ahead of the clocks, so that all servers propose the same.
+    for (const url of servers.urls) {
+      const client = quorumClient(url);
+      await client.set(`${prefix}:quorum:token`, String(2n ** 52n));
+      client.disconnect();
+    }
+    const tokens = new Set<bigint>();
+    let granted = 0;
+    for (let round = 0; round < 10; round++) {
+      const asking = Array.from({ length: 12 }, (_, index) =>
+        [one, other][index % 2]!.engine.leases.acquire(
+          `name ${round}`,
+          request(`${index}`, { capacity: sharedCapacity, waitMs: 10_000 }),
+        ),
+      );
+      for (const lease of await Promise.all(asking)) {
+        if (lease === undefined) continue;
+        granted += 1;
+        tokens.add(BigInt(round) * 2n ** 60n + lease.token);
+      }
+    }
+    assert.ok(granted > 60, `${granted} of 120 were granted`);
+    assert.equal(tokens.size, granted);
   });
 
   test("is made of different servers, an odd number of them", async () => {
