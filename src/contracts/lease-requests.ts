@@ -20,7 +20,7 @@ export function validRequest(request: LeaseRequest, capabilities: LeaseCapabilit
   const { holder, ttlMs, waitMs, capacity = 1, weight = 1, data } = request;
   validText("holder", holder, 1, capabilities.nameBytesMax);
   validTtl(ttlMs, capabilities);
-  if (!(waitMs >= 0 && (waitMs <= waitMsMax || waitMs === Number.POSITIVE_INFINITY))) {
+  if (!(typeof waitMs === "number" && waitMs >= 0 && (waitMs <= waitMsMax || waitMs === Number.POSITIVE_INFINITY))) {
     throw new TenonError("invalid", `waitMs must be 0 to ${waitMsMax}, or Infinity, not ${waitMs}`);
   }
   if (!(Number.isInteger(capacity) && capacity >= 1 && capacity <= sharedCapacity)) {

@@ -2,7 +2,13 @@ import { TenonError } from "./errors.ts";
 import type { ConcurrencyRule, RateCapabilities, RateRule } from "./rates.ts";
 
 /** Refuses a rule whose figures make no sense, and a count that it could never allow. */
-export function checkRule(rule: RateRule, count: number, capabilities: RateCapabilities): void {
+export function checkRule(rule: RateRule, count: number, { logLimitMax }: RateCapabilities): void {
+  checkFigures(rule, logLimitMax);
+  checkCount(countBoundsOf(rule), count);
+}
+
+/** Refuses a rule whose figures make no sense. */
+export function checkFigures(rule: RateRule, logLimitMax: number): void {
   const type = rule?.type;
   switch (type) {
     case "fixedWindow":
@@ -14,7 +20,7 @@ export function checkRule(rule: RateRule, count: number, capabilities: RateCapab
       break;
     case "slidingLog":
       checkWindow(rule);
-      checkWhole(type, "limit", rule.limit, 1, capabilities.logLimitMax);
+      checkWhole(type, "limit", rule.limit, 1, logLimitMax);
       break;
     case "leakyBucket":
       checkRate(type, rule.ratePerSecond);
@@ -22,27 +28,45 @@ export function checkRule(rule: RateRule, count: number, capabilities: RateCapab
       break;
     case "tokenBucket":
       checkRate(type, rule.ratePerSecond);
-      if (!(rule.burst >= 1 && rule.burst <= Number.MAX_SAFE_INTEGER)) {
+      if (!(Number.isFinite(rule.burst) && rule.burst >= 1 && rule.burst <= Number.MAX_SAFE_INTEGER)) {
         throw wrong(type, "burst", rule.burst, "a finite number of at least 1");
       }
       break;
     default:
-      throw new TenonError("invalid", `there is no rate rule of the type ${JSON.stringify(type)}`);
+      throw new TenonError(
+        "invalid",
+        `there is no rate rule of the type ${JSON.stringify(type)}; give fixedWindow, slidingWindow, slidingLog, leakyBucket or tokenBucket`,
+      );
   }
-  const whole = type !== "tokenBucket";
-  const countMax = countMaxOf(rule);
-  if (count > 0 && count <= countMax && (!whole || Number.isInteger(count))) return;
-  const wanted = `${whole ? "a whole number from 1" : "more than 0"}, and at most ${countMax}`;
+}
+
+/** How many units one request may ask for. */
+export interface CountBounds {
+  readonly type: RateRule["type"];
+  readonly countMax: number;
+  readonly fractions: boolean;
+}
+
+export function countBoundsOf(rule: RateRule): CountBounds {
+  const { type } = rule;
+  if (type === "tokenBucket") return { type, countMax: rule.burst, fractions: true };
+  if (type === "leakyBucket") return { type, countMax: rule.queueMax + 1, fractions: false };
+  return { type, countMax: rule.limit, fractions: false };
+}
+
+export function checkCount({ type, countMax, fractions }: CountBounds, count: number): void {
+  if (count > 0 && count <= countMax && (fractions ? Number.isFinite(count) : Number.isInteger(count))) return;
+  const wanted = `${fractions ? "more than 0" : "a whole number from 1"}, and at most ${countMax}`;
   throw new TenonError("invalid", `a ${type} rule can never allow ${count} units; ask for ${wanted}`, {
     fields: { type, countMax },
   });
 }
 
-export function checkConcurrency(rule: ConcurrencyRule, capabilities: RateCapabilities): void {
+export function checkConcurrency(rule: ConcurrencyRule, { logLimitMax }: Pick<RateCapabilities, "logLimitMax">): void {
   if (rule?.type !== "concurrency") {
     throw new TenonError("invalid", `permits need a rule of the type "concurrency", not ${JSON.stringify(rule?.type)}`);
   }
-  checkWhole(rule.type, "limit", rule.limit, 1, capabilities.logLimitMax);
+  checkWhole(rule.type, "limit", rule.limit, 1, logLimitMax);
   checkWhole(rule.type, "holdMs", rule.holdMs, 1);
 }
 
@@ -57,18 +81,13 @@ export function checkKey(what: "key" | "permit", text: string, bytesMax: number)
   if (!text.isWellFormed()) throw new TenonError("invalid", `a ${what} is not well-formed Unicode; encode it first`);
 }
 
-function countMaxOf(rule: RateRule): number {
-  if (rule.type === "tokenBucket") return rule.burst;
-  return rule.type === "leakyBucket" ? rule.queueMax + 1 : rule.limit;
-}
-
 function checkWindow({ type, limit, windowMs }: Extract<RateRule, { readonly windowMs: number }>): void {
   checkWhole(type, "limit", limit, 1);
   checkWhole(type, "windowMs", windowMs, 1);
 }
 
 function checkRate(type: string, ratePerSecond: number): void {
-  if (ratePerSecond > 0 && ratePerSecond < Number.POSITIVE_INFINITY) return;
+  if (Number.isFinite(ratePerSecond) && ratePerSecond > 0) return;
   throw wrong(type, "ratePerSecond", ratePerSecond, "a finite number above 0");
 }
 
@@ -78,5 +97,6 @@ function checkWhole(type: string, figure: string, value: number, min: number, ma
 }
 
 function wrong(type: string, figure: string, value: number, wanted: string): TenonError {
-  return new TenonError("invalid", `${figure} of a ${type} rule must be ${wanted}, not ${value}`, { fields: { type } });
+  const shown = typeof value === "number" ? value : `of type ${typeof value}`;
+  return new TenonError("invalid", `${figure} of a ${type} rule must be ${wanted}, not ${shown}`, { fields: { type } });
 }

@@ -1,8 +1,8 @@
 import { TenonError } from "../contracts/errors.ts";
+import { checkConcurrency } from "../contracts/rate-rules.ts";
 import type { ConcurrencyRule, RateDecision, RateEngine } from "../contracts/rates.ts";
 import type { World } from "../world/index.ts";
 import { KeyTurns } from "./key-turns.ts";
-import { checkConcurrencyRule } from "./rules.ts";
 import { type RatesEngine, SharedKeys } from "./shared-key.ts";
 import { checkWaitMs, tooLong, type WaitOptions, waitMsDefault } from "./waiting.ts";
 
@@ -42,9 +42,9 @@ export function concurrencyLimiter(
   rule: ConcurrencyRule,
   options: ConcurrencyLimiterOptions = {},
 ): ConcurrencyLimiter {
-  checkConcurrencyRule(rule);
+  checkConcurrency(rule, { logLimitMax: Number.MAX_SAFE_INTEGER });
   const { pollMs = 100 } = options;
-  if (!(pollMs >= 1 && pollMs < Number.POSITIVE_INFINITY)) {
+  if (!(Number.isFinite(pollMs) && pollMs >= 1)) {
     throw new TenonError("invalid", `pollMs is ${pollMs}. Give a finite number of milliseconds of at least 1.`, {
       fields: { name, pollMs },
     });

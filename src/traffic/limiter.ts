@@ -1,8 +1,8 @@
 import { TenonError } from "../contracts/errors.ts";
+import { type CountBounds, checkCount, checkFigures, countBoundsOf } from "../contracts/rate-rules.ts";
 import type { RateDecision, RateEngine, RateRule } from "../contracts/rates.ts";
 import type { World } from "../world/index.ts";
 import { KeyTurns } from "./key-turns.ts";
-import { type CountBounds, checkCount, checkRateRule, countBoundsOf } from "./rules.ts";
 import { type RatesEngine, SharedKeys } from "./shared-key.ts";
 import { checkMayWait, checkWaitMs, type TakeOptions, tooLong, waitMsDefault } from "./waiting.ts";
 
@@ -25,7 +25,7 @@ export interface Limiter {
 }
 
 export function limiter(engine: RatesEngine, name: string, rule: RateRule): Limiter {
-  checkRateRule(rule);
+  checkFigures(rule, Number.MAX_SAFE_INTEGER);
   const { logLimitMax } = engine.rates.capabilities;
   if (rule.type === "slidingLog" && rule.limit > logLimitMax) {
     throw new TenonError(

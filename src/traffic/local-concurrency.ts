@@ -1,7 +1,7 @@
+import { checkConcurrency } from "../contracts/rate-rules.ts";
 import type { ConcurrencyRule, RateDecision } from "../contracts/rates.ts";
 import { systemWorld, type World } from "../world/index.ts";
 import { PermitRoom } from "./permit-room.ts";
-import { checkConcurrencyRule } from "./rules.ts";
 import { checkWaitMs, tooLong, type WaitOptions, waitMsDefault } from "./waiting.ts";
 
 /** The answer to who asks to enter; when `allowed`, the permit itself. Releasing a refusal, or twice, does nothing. */
@@ -26,7 +26,7 @@ export function localConcurrencyLimiter(
   rule: ConcurrencyRule,
   options: { readonly world?: World | undefined } = {},
 ): LocalConcurrencyLimiter {
-  checkConcurrencyRule(rule);
+  checkConcurrency(rule, { logLimitMax: Number.MAX_SAFE_INTEGER });
   return new MemoryConcurrencyLimiter(rule, options.world ?? systemWorld());
 }
 

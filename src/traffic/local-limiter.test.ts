@@ -402,12 +402,13 @@ test("wrong figures are invalid", async () => {
     { type: "slidingWindow", limit: 1, windowMs: 1_000, cells: 1_001 },
     { type: "slidingLog", limit: 1_000_001, windowMs: 1_000 },
     { type: "leakyBucket", ratePerSecond: 1, queueMax: -1 },
-    ...[0, 0.5, Number.NaN, Number.POSITIVE_INFINITY].flatMap((value) => [
+    undefined,
+    ...[0, 0.5, Number.NaN, Number.POSITIVE_INFINITY, "5"].flatMap((value) => [
       { type: "tokenBucket", ratePerSecond: 1, burst: value },
       { type: "fixedWindow", limit: value, windowMs: 1_000 },
       { type: "fixedWindow", limit: 1, windowMs: value },
     ]),
-    ...[0, -1, Number.NaN, Number.POSITIVE_INFINITY].flatMap((value) => [
+    ...[0, -1, Number.NaN, Number.POSITIVE_INFINITY, "5"].flatMap((value) => [
       { type: "tokenBucket", ratePerSecond: value, burst: 1 },
       { type: "leakyBucket", ratePerSecond: value, queueMax: 1 },
     ]),
@@ -421,6 +422,7 @@ test("wrong figures are invalid", async () => {
     await assert.rejects(limiter.take("", { count }), { code: "invalid" });
   }
   await assert.rejects(limiter.take("", { waitMs: -1 }), { code: "invalid" });
+  await assert.rejects(limiter.take("", { waitMs: "5" as unknown as number }), { code: "invalid" });
   assert.throws(() => limiter.tryTake(7 as unknown as string), { code: "invalid" });
   assert.throws(() => localLimiter({ type: "slidingLog", limit: 5, windowMs: 1_000 }, { keysMax: 1 }), {
     code: "invalid",

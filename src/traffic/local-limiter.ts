@@ -1,9 +1,9 @@
+import { type CountBounds, checkCount, checkFigures, countBoundsOf } from "../contracts/rate-rules.ts";
 import type { RateDecision, RateRule } from "../contracts/rates.ts";
 import { systemWorld, type World } from "../world/index.ts";
 import { type Algorithm, algorithmOf, type OpaqueState } from "./algorithms/algorithm.ts";
 import { type KeyQueue, ReleaseQueue, TurnQueue } from "./key-queue.ts";
 import { KeyStates } from "./key-states.ts";
-import { type CountBounds, checkCount, checkRateRule, countBoundsOf } from "./rules.ts";
 import { checkMayWait, checkWaitMs, type TakeOptions, tooLong, waitMsDefault } from "./waiting.ts";
 
 export interface LocalLimiterOptions {
@@ -33,9 +33,12 @@ export interface LocalLimiter {
 }
 
 export function localLimiter(rule: RateRule, options: LocalLimiterOptions = {}): LocalLimiter {
-  checkRateRule(rule);
+  checkFigures(rule, logLimitMax);
   return new MemoryLimiter(rule, options.keysMax ?? 100_000, options.world ?? systemWorld());
 }
+
+/** The largest `limit` of a local sliding log: each of its units is remembered. */
+const logLimitMax = 1_000_000;
 
 class MemoryLimiter implements LocalLimiter {
   readonly #rule: RateRule;

@@ -16,7 +16,7 @@ export interface TakeOptions extends WaitOptions {
 export const waitMsDefault = 10_000;
 
 export function checkWaitMs(waitMs: number): void {
-  if (waitMs >= 0) return;
+  if (typeof waitMs === "number" && waitMs >= 0) return;
   throw new TenonError(
     "invalid",
     `waitMs is ${waitMs}. Give a number of milliseconds from 0; Infinity waits for ever.`,

@@ -45,7 +45,7 @@ export const limitCases: readonly LeaseCase[] = [
       ok(ttlMsMin > 0 && ttlMsMax >= ttlMsMin);
       const wrong: readonly Partial<LeaseRequest>[] = [
         ...[0, -1, Number.NaN, ttlMsMin / 2, ttlMsMax + 1, Infinity].map((ttlMs) => ({ ttlMs })),
-        ...[-1, Number.NaN, 2 ** 31, -Infinity].map((waitMs) => ({ waitMs })),
+        ...[-1, Number.NaN, 2 ** 31, -Infinity, "5" as unknown as number].map((waitMs) => ({ waitMs })),
         ...[0, -1, 1.5, Number.NaN, sharedCapacity + 1].map((capacity) => ({ capacity })),
         ...[0, -1, 0.5, Number.NaN].map((weight) => ({ weight, capacity: sharedCapacity })),
         { weight: 2 },

@@ -4,7 +4,9 @@ import type { RateCase } from "../conformance-case.ts";
 import { refused, within } from "../expectations.ts";
 import { allowed, declined, endlessMs, five, needsCrash, permits, types } from "./fixtures.ts";
 
-const notWhole = [0, -1, 1.5, Number.NaN, Infinity];
+/** What a program without types may hand over. */
+const digits = "5" as unknown as number;
+const notWhole = [0, -1, 1.5, Number.NaN, Infinity, digits];
 
 const wrongRules: readonly RateRule[] = [
   ...notWhole.flatMap((figure): RateRule[] => [
@@ -18,12 +20,16 @@ const wrongRules: readonly RateRule[] = [
   ]),
   { type: "slidingWindow", limit: 5, windowMs: 1_000, cells: 1 },
   { type: "slidingWindow", limit: 5, windowMs: 1_000, cells: 1_001 },
-  ...[-1, 1.5, Number.NaN, Infinity].map((queueMax): RateRule => ({ type: "leakyBucket", ratePerSecond: 1, queueMax })),
-  ...[0, -1, Number.NaN, Infinity].flatMap((ratePerSecond): RateRule[] => [
+  ...[-1, 1.5, Number.NaN, Infinity, digits].map(
+    (queueMax): RateRule => ({ type: "leakyBucket", ratePerSecond: 1, queueMax }),
+  ),
+  ...[0, -1, Number.NaN, Infinity, digits].flatMap((ratePerSecond): RateRule[] => [
     { type: "leakyBucket", ratePerSecond, queueMax: 5 },
     { type: "tokenBucket", ratePerSecond, burst: 5 },
   ]),
-  ...[0, 0.5, -1, Number.NaN, Infinity].map((burst): RateRule => ({ type: "tokenBucket", ratePerSecond: 1, burst })),
+  ...[0, 0.5, -1, Number.NaN, Infinity, digits].map(
+    (burst): RateRule => ({ type: "tokenBucket", ratePerSecond: 1, burst }),
+  ),
   { type: "somethingElse" } as unknown as RateRule,
   permits(5) as unknown as RateRule,
 ];
@@ -52,7 +58,7 @@ export const limitCases: readonly RateCase[] = [
     async run({ engine }) {
       for (const type of types) {
         const rule = five(type, endlessMs);
-        const wrong = [0, -1, Number.NaN, Infinity, 6, ...(type === "tokenBucket" ? [5.5] : [1.5])];
+        const wrong = [0, -1, Number.NaN, Infinity, digits, 6, ...(type === "tokenBucket" ? [5.5] : [1.5])];
         for (const count of wrong) {
           await refused("invalid", `${count} of ${type}`, () => engine.rates.decide("key", rule, count));
         }
