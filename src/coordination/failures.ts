@@ -17,7 +17,7 @@ export function passes({ code }: TenonError): boolean {
 export function notAcquired(what: string, waitMs: number): TenonError {
   return new TenonError(
     "timeout",
-    `${what} was not acquired within ${waitMs} ms, because others hold it. Wait longer, or try again later.`,
+    `${capital(what)} was not acquired within ${waitMs} ms, because others hold it. Wait longer, or try again later.`,
     { fields: { waitMs } },
   );
 }
@@ -25,9 +25,14 @@ export function notAcquired(what: string, waitMs: number): TenonError {
 export function unanswered(what: string, forMs: number, cause: unknown): TenonError {
   return new TenonError(
     "unavailable",
-    `${what}: the engine gave no answer within ${forMs} ms. Look whether it is reachable, then try again.`,
+    `${capital(what)}: the engine gave no answer within ${forMs} ms. Look whether it is reachable, then try again.`,
     { outcome: "unknown", fields: { forMs }, cause },
   );
+}
+
+/** At the beginning of a sentence. */
+export function capital(what: string): string {
+  return what.charAt(0).toUpperCase() + what.slice(1);
 }
 
 /** A line for the log: no stack and no cause, which may quote data. */

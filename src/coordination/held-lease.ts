@@ -3,7 +3,7 @@ import type { Lease } from "../contracts/leases.ts";
 import type { Cancel } from "../world/index.ts";
 import type { LeasingEngine } from "./api.ts";
 import { backoffMs } from "./backoff.ts";
-import { asTenonError } from "./failures.ts";
+import { asTenonError, capital } from "./failures.ts";
 import { releaseLease } from "./giving-up.ts";
 import { elapsedMs } from "./validity.ts";
 
@@ -176,8 +176,4 @@ export class HeldLease {
     this.#timer = undefined;
     this.#controller?.abort(over);
   }
-}
-
-function capital(what: string): string {
-  return what.charAt(0).toUpperCase() + what.slice(1);
 }

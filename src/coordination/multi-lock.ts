@@ -20,7 +20,9 @@ export type MultiLock = Lockable<HeldLocks>;
  * want the same ones never wait for each other. A name that is given twice counts once. `waitMs` is for all of them together.
  */
 export function multiLock(engine: LeasingEngine, names: readonly string[], options: LockOptions = {}): MultiLock {
-  if (names.length === 0) throw new TenonError("invalid", "multiLock() needs at least one name.");
+  if (!Array.isArray(names) || names.length === 0) {
+    throw new TenonError("invalid", "multiLock() needs a list of at least one name.");
+  }
   const sorted = [...new Set(names)].sort();
   return new OrderedLocks(
     engine,

@@ -399,6 +399,8 @@ test("wrong names and options are refused by name, when the lock is made or acqu
       ["waitMs", -1],
       ["waitMs", Number.NaN],
       ["waitMs", 2 ** 31],
+      ["waitMs", "1000"],
+      ["marginMs", "1000"],
       ["marginMs", -1],
       ["marginMs", 15_001],
       ["timeoutMs", 0],
@@ -409,6 +411,7 @@ test("wrong names and options are refused by name, when the lock is made or acqu
       await assert.rejects(mutex(engine, "a").acquire({ [option]: value }), invalid(option), option);
       await assert.rejects(mutex(engine, "a").tryAcquire({ [option]: value }), invalid(option), option);
     }
+    await assert.rejects(mutex(engine, "a").use(undefined as unknown as () => void), invalid("a function"));
     assert.deepEqual((await mutex(engine, "a").describe()).holders, []);
   }));
 

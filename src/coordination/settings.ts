@@ -48,7 +48,7 @@ function check(what: string, capabilities: LeaseCapabilities, settings: Settings
   }
   if (!isWait(waitMs))
     throw invalid(what, "waitMs", waitMs, `0 to ${waitMsMax} milliseconds, or Infinity to wait for ever`);
-  if (!(marginMs >= 0 && marginMs <= ttlMs / 2)) {
+  if (!(Number.isFinite(marginMs) && marginMs >= 0 && marginMs <= ttlMs / 2)) {
     throw invalid(what, "marginMs", marginMs, `milliseconds from 0 to half of ttlMs, which is ${ttlMs}`);
   }
   if (!(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
@@ -70,7 +70,7 @@ export function checkData(what: string, data: string | undefined, dataBytesMax: 
 }
 
 export function isWait(waitMs: number): boolean {
-  return waitMs === Number.POSITIVE_INFINITY || (waitMs >= 0 && waitMs <= waitMsMax);
+  return waitMs === Number.POSITIVE_INFINITY || (Number.isFinite(waitMs) && waitMs >= 0 && waitMs <= waitMsMax);
 }
 
 /** `wanted` completes "Give …". */

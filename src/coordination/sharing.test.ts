@@ -173,5 +173,6 @@ test("several locks need a name, and right ones", () =>
   onMemory(async ({ engine }) => {
     assert.throws(() => multiLock(engine, []), { code: "invalid" });
     assert.throws(() => multiLock(engine, ["a", ""]), { code: "invalid" });
+    assert.throws(() => multiLock(engine, "ab" as unknown as string[]), { code: "invalid" });
     await assert.rejects(multiLock(engine, ["a"]).acquire({ waitMs: -1 }), { code: "invalid" });
   }));

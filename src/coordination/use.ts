@@ -7,6 +7,7 @@ export async function useHold<Held extends Hold, Result>(
   acquire: () => Promise<Held>,
   work: (hold: Held) => Promise<Result> | Result,
 ): Promise<Result> {
+  if (typeof work !== "function") throw new TenonError("invalid", `The work under ${what} must be a function.`);
   await using hold = await acquire();
   const result = await work(hold);
   const cause = lossOf(hold);
