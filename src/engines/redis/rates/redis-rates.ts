@@ -56,12 +56,15 @@ export class RedisRates implements RateEngine {
   async decide(key: string, rule: RateRule, count: number): Promise<RateDecision> {
     this.#check(key);
     checkRule(rule, count, this.capabilities);
-    return this.#decision(scripts[rule.type], key, rule, argumentsOf(rule, count));
+    return decisionOf(
+      await this.#connection.run(scripts[rule.type], [this.#keyOf(key, rule)], argumentsOf(rule, count)),
+    );
   }
 
   async enter(key: string, rule: ConcurrencyRule, permit: string): Promise<RateDecision> {
     this.#checkPermit(key, rule, permit);
-    return this.#decision(enter, key, rule, [permit, rule.limit, rule.holdMs]);
+    const args = [permit, rule.limit, rule.holdMs];
+    return decisionOf(await this.#connection.run(enter, [this.#keyOf(key, rule)], args));
   }
 
   async leave(key: string, rule: ConcurrencyRule, permit: string): Promise<void> {
@@ -81,13 +84,6 @@ export class RedisRates implements RateEngine {
     this.#closed ??= reason;
   }
 
-  async #decision(script: Script, key: string, rule: AnyRule, args: readonly Argument[]): Promise<RateDecision> {
-    const reply = await this.#connection.run(script, [this.#keyOf(key, rule)], args);
-    const [allowed, retryAfterMs, remaining, delay] = reply as readonly [number, number, number, Buffer?];
-    const delayMs = delay === undefined ? 0 : Number(delay.toString("latin1"));
-    return { allowed: allowed === 1, retryAfterMs, remaining, delayMs };
-  }
-
   #keyOf(key: string, { type }: AnyRule): string {
     return `${this.#prefix}${letters[type]}:${key}`;
   }
@@ -102,6 +98,12 @@ export class RedisRates implements RateEngine {
     checkKey("permit", permit, this.capabilities.keyBytesMax);
     checkConcurrency(rule, this.capabilities);
   }
+}
+
+function decisionOf(reply: unknown): RateDecision {
+  const [allowed, retryAfterMs, remaining, delay] = reply as readonly [number, number, number, Buffer?];
+  const delayMs = delay === undefined ? 0 : Number(delay.toString("latin1"));
+  return { allowed: allowed === 1, retryAfterMs, remaining, delayMs };
 }
 
 /** In the order in which the rule's script lists them. */
