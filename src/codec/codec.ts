@@ -1,3 +1,5 @@
+import { TenonError } from "../contracts/errors.ts";
+
 /** Turns values into bytes and back. One codec may be shared by any number of topics and key spaces. */
 export interface Codec<T> {
   /** Throws `invalid` when the value cannot be encoded. The bytes must not change afterwards. */
@@ -6,4 +8,13 @@ export interface Codec<T> {
   decode(body: Uint8Array): T;
   /** A media type. */
   readonly contentType: string;
+}
+
+/** Refuses what is no codec when it is handed over, not when the first value comes. `what` says what needs it. */
+export function checkCodec<T>(what: string, codec: Codec<T>): Codec<T> {
+  if (typeof codec?.encode === "function" && typeof codec.decode === "function") return codec;
+  throw new TenonError(
+    "invalid",
+    `${what} needs a codec: json(), text(), bytes(), or your own with encode and decode.`,
+  );
 }

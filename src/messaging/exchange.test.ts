@@ -334,6 +334,7 @@ test("what makes no sense is refused", () =>
     await declared(bench, "a");
     assert.throws(() => exchange(bench.engine, "a..b", { type: "fanout", codec: text() }), { code: "invalid" });
     assert.throws(() => made(bench, "round" as never), { code: "invalid" });
+    assert.throws(() => made(bench, "fanout", { codec: {} as never }), { code: "invalid", message: /codec/ });
     assert.throws(() => made(bench, { name: "a b", matches: () => true }), { code: "invalid" });
     assert.throws(() => made(bench, "fanout", { alternate: "" }), { code: "invalid" });
     await using routes = made(bench, "topic");

@@ -1,3 +1,4 @@
+import { checkCodec } from "../codec/codec.ts";
 import { bytes, type Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { KeyValueEngine } from "../contracts/key-value.ts";
@@ -100,7 +101,7 @@ class TopicExchange<T> implements Exchange<T> {
     this.name = name;
     this.#engine = engine;
     this.#world = engine.world;
-    this.#codec = options.codec;
+    this.#codec = checkCodec(`Exchange "${name}"`, options.codec);
     this.#alternate = options.alternate;
     this.#publishTimeoutMs = durationOption("publishTimeoutMs", options.publishTimeoutMs, 10_000);
     this.#matching = matchingOf(name, options.type);

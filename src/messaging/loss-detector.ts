@@ -36,6 +36,9 @@ export interface Detection {
 
 export function lossDetection(given: boolean | LossDetection | undefined): Detection | undefined {
   if (given === undefined || given === false) return undefined;
+  if (given !== true && (typeof given !== "object" || given === null)) {
+    throw new TenonError("invalid", "lossDetection must be true, false, or an object with graceMs and onLoss.");
+  }
   const { graceMs, onLoss } = given === true ? {} : given;
   if (onLoss !== undefined && typeof onLoss !== "function") {
     throw new TenonError("invalid", "lossDetection.onLoss must be a function.");

@@ -357,7 +357,7 @@ test("a report that throws harms nobody, and the engine that cannot be asked is 
 
 test("options of the loss detector that make no sense are refused", () =>
   onMemory(async ({ engine }) => {
-    for (const lossDetection of [{ graceMs: 0 }, { onLoss: "x" as never }]) {
+    for (const lossDetection of [{ graceMs: 0 }, { onLoss: "x" as never }, "yes" as never, null as never]) {
       assert.throws(() => watched(engine, [], { lossDetection }), { code: "invalid" });
     }
   }));

@@ -413,6 +413,7 @@ test("arguments that make no sense are refused, and nothing is stored", () =>
     assert.throws(() => topic(engine, "a", { codec: text(), partitions: 0 }), { code: "invalid" });
     assert.throws(() => topic(engine, "a", { codec: text(), partitions: 1_000_000_000 }), { code: "invalid" });
     assert.throws(() => topic(engine, "a", {} as never), { code: "invalid" });
+    assert.throws(() => topic(engine, "a", { codec: {} as never }), { code: "invalid", message: /codec/ });
     assert.throws(() => topic(engine, "a", { codec: text(), producer: { id: "", epoch: 0 } }), { code: "invalid" });
   }));
 

@@ -1,3 +1,4 @@
+import { checkCodec } from "../codec/codec.ts";
 import { bytes, type Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, NewMessage } from "../contracts/messages.ts";
@@ -61,6 +62,8 @@ export async function replier<Request, Reply>(
 ): Promise<Replier> {
   if (typeof handler !== "function") throw new TenonError("invalid", "The handler must be a function.");
   const { request, reply, group = replyingGroupDefault, partitions, ...consuming } = options;
+  checkCodec(`The replier of "${name}"`, request);
+  checkCodec(`The replier of "${name}"`, reply);
   const requests = topic(engine, name, { codec: bytes(), partitions, groups: [group] });
   const answering = new Answering(engine, name, handler, request, reply);
   try {

@@ -1,3 +1,4 @@
+import { checkCodec } from "../codec/codec.ts";
 import type { Codec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageHeaders, Stored } from "../contracts/messages.ts";
@@ -98,8 +99,12 @@ class TopicRequester<Request, Reply> implements Requester<Request, Reply> {
     this.#world = engine.world;
     this.#timeoutMs = durationOption("timeoutMs", options.timeoutMs, 10_000);
     this.#waitingMax = countOption("waitingMax", options.waitingMax, 10_000);
-    this.#requests = topic(engine, name, { codec: request, partitions, groups: [group] });
-    this.#replyCodec = reply;
+    this.#requests = topic(engine, name, {
+      codec: checkCodec(`The requester of "${name}"`, request),
+      partitions,
+      groups: [group],
+    });
+    this.#replyCodec = checkCodec(`The requester of "${name}"`, reply);
     this.#inbox = new ReplyInbox({
       engine: engine.messages,
       world: engine.world,

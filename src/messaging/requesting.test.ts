@@ -330,6 +330,11 @@ test("wrong options are invalid", () =>
     assert.throws(() => asking(bench, { timeoutMs: 0 }), { code: "invalid" });
     assert.throws(() => asking(bench, { waitingMax: 0 }), { code: "invalid" });
     assert.throws(() => asking(bench, { group: "" }), { code: "invalid" });
+    for (const missing of ["request", "reply"]) {
+      assert.throws(() => asking(bench, { [missing]: undefined }), { code: "invalid", message: /codec/ });
+      const handler = (): string => assert.fail("it was asked");
+      await assert.rejects(answering(bench, handler, { [missing]: undefined }), { code: "invalid", message: /codec/ });
+    }
     const client = asking(bench);
     await assert.rejects(client.request("m", { timeoutMs: -1 }), { code: "invalid" });
     await assert.rejects(answering(bench, 7 as never), { code: "invalid" });

@@ -1,3 +1,4 @@
+import { checkCodec } from "../codec/codec.ts";
 import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, SeekTarget, TopicDescription } from "../contracts/messages.ts";
@@ -436,7 +437,8 @@ function codecOf<T>(name: string, options: TopicOptions<T>): Codec<T> {
       fields: { topic: name },
     });
   }
-  return options.codec ?? schemaCodec(options.schema as StandardSchemaV1<unknown, T>);
+  if (options.codec !== undefined) return checkCodec(`Topic "${name}"`, options.codec);
+  return schemaCodec(options.schema as StandardSchemaV1<unknown, T>);
 }
 
 function checkHandler(handler: unknown): void {
