@@ -186,7 +186,8 @@ describe("rates on Redis", { skip: redisServerMissing }, () => {
       if (letter === "w" || letter === "s") {
         const at = Number(await client.lindex(stored, 0));
         await client.lset(stored, 0, String(at + (letter === "w" ? aheadMs / 1_000 : aheadMs)));
-      } else {
+      } else if (letter !== "f") {
+        // A fixed window is known by its end alone.
         const state = (await client.getBuffer(stored))!;
         state.writeDoubleLE(state.readDoubleLE(0) + aheadMs, 0);
         await client.set(stored, state);
@@ -222,6 +223,51 @@ describe("rates on Redis", { skip: redisServerMissing }, () => {
     assert.ok(key !== undefined);
     assert.ok((await client.llen(key)) <= 2 * rule.limit + 1);
     assert.equal((await engine.rates.decide("hammered", rule, 1)).allowed, false);
+  });
+
+  test("what is asked at once under one rule is one command, each key with its own count and answer", async () => {
+    const commands = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info("commandstats"))?.[1]);
+    const rules: readonly RateRule[] = [
+      { type: "fixedWindow", limit: 3, windowMs: longMs },
+      { type: "slidingWindow", limit: 3, windowMs: longMs, cells: 10 },
+      { type: "slidingLog", limit: 3, windowMs: longMs },
+      { type: "tokenBucket", ratePerSecond: 1e-9, burst: 3 },
+      { type: "leakyBucket", ratePerSecond: 1e-9, queueMax: 2 },
+    ];
+    for (const rule of rules) {
+      await engine.rates.decide(nextKey(), rule, 1);
+      const [one, two] = [nextKey(), nextKey()];
+      const before = await commands();
+      const asked = [
+        [one, 2],
+        [two, 1],
+        [one, 2],
+        [two, 2],
+        [one, 1],
+      ] as const;
+      const decisions = await Promise.all(asked.map(([key, count]) => engine.rates.decide(key, rule, count)));
+      assert.equal((await commands()) - before, 1, rule.type);
+      assert.deepEqual(
+        decisions.map(({ allowed, remaining }) => [allowed, remaining]),
+        [
+          [true, 1],
+          [true, 2],
+          [false, 1],
+          [true, 0],
+          [true, 0],
+        ],
+        rule.type,
+      );
+      if (rule.type === "leakyBucket") assert.ok(decisions[1]!.delayMs === 0 && decisions[3]!.delayMs > 0);
+    }
+  });
+
+  test("a thousand keys that are asked at once each get their answer", async () => {
+    const rule = { type: "fixedWindow", limit: 1, windowMs: longMs } as const;
+    const keys = Array.from({ length: 1_000 }, nextKey);
+    const first = await Promise.all(keys.map((key) => engine.rates.decide(key, rule, 1)));
+    const second = await Promise.all(keys.map((key) => engine.rates.decide(key, rule, 1)));
+    assert.ok(first.every(({ allowed }) => allowed) && second.every(({ allowed }) => !allowed));
   });
 
   test("a decision is one command, once the server knows the script", async () => {

@@ -1,7 +1,7 @@
 -- Asks for a permit.
 -- KEYS[1] sorted set: p<permit> -> when it ends · t -> minus the instant of the last change
 -- ARGV    permit · limit · hold in ms
--- Answers {1 when allowed or 0, after how many ms the first permit ends by itself, permits that are left}
+-- Answers as decision.part.lua says: after how many ms the first permit ends by itself, permits that are left
 
 -- include: decision.part.lua
 

@@ -1,20 +1,27 @@
 -- Decides by a fixed window.
--- KEYS[1] the key's state: the instant of the last change, the units used in its window
+-- KEYS    each the units that were used in its window, in digits; it ends with the window
 -- ARGV    limit · window in ms · '1' when refusals count · units
--- Answers {1 when allowed or 0, after how many ms it succeeds, units that are left}
+-- Answers as decision.part.lua says
 
 -- include: decision.part.lua
--- include: pair.part.lua
 
-local limit, window, counts, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
-local start = math.floor(now / window) * window
-local ends = start + window
-local at, used = load()
--- An instant that is still to come was written before the clock was set back; it counts as now.
-if not at or at < start then at, used = now, 0 end
-local fits = used + count <= limit
-local after = used
-if fits or counts then after = math.max(used, math.min(limit, used + count)) end
-if after ~= used or at > now then save(after, ends) end
-if fits then return allowed(limit - after) end
-return refused(limit - after, ends - now)
+local limit, window, counts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+for i = 1, #KEYS do
+  local key, count = KEYS[i], units(3, i)
+  local used = tonumber(call('GET', key))
+  local lasts = used and call('PTTL', key) or 0
+  if lasts <= 0 then used = 0 end
+  local fits = used + count <= limit
+  local after = used
+  if fits or counts then after = math.max(used, math.min(limit, used + count)) end
+  if lasts <= 0 or lasts > window then
+    -- What lasts longer than a window was written before the clock was set back; it counts as now.
+    local ends = math.floor(now / window) * window + window
+    call('SET', key, after, 'PXAT', instant(ends))
+    lasts = ends - now
+  elseif after > used then
+    call('INCRBY', key, after - used)
+  end
+  if fits then allowed(limit - after) else refused(limit - after, lasts) end
+end
+return answers

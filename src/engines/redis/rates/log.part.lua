@@ -1,54 +1,54 @@
 -- A list of what was taken: instant, units, instant, units, …, oldest first; its last element says how many units that is.
 -- Instants only grow; what they count, milliseconds or parts of a window, and how long one counts is up to who includes this.
-local newest, newest_units, counted = -math.huge, 0, 0
+local key, newest, newest_units, counted
 local chunk = 64
 
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
 local function clear()
-  call('DEL', KEYS[1])
+  call('DEL', key)
   newest, newest_units, counted = -math.huge, 0, 0
 end
 
-local function add(at, units)
-  local total = digits(counted + units)
+local function add(at, taken)
+  local total = counted + taken
   if newest == at then
-    newest_units = newest_units + units
-    call('LSET', KEYS[1], -2, digits(newest_units))
-    call('LSET', KEYS[1], -1, total)
+    newest_units = newest_units + taken
+    call('LSET', key, -2, newest_units)
+    call('LSET', key, -1, total)
   else
     if counted > 0 then
-      call('LSET', KEYS[1], -1, digits(at))
-      call('RPUSH', KEYS[1], digits(units), total)
+      call('LSET', key, -1, at)
+      call('RPUSH', key, taken, total)
     else
-      call('RPUSH', KEYS[1], digits(at), digits(units), total)
+      call('RPUSH', key, at, taken, total)
     end
-    newest, newest_units = at, units
+    newest, newest_units = at, taken
   end
-  counted = counted + units
+  counted = counted + taken
 end
 
 -- Takes out the oldest for which it holds; never the newest.
 local function drop_while(holds)
-  local dropped = 0
+  -- Mostly the oldest stays already.
+  local dropped, size = 0, 3
   repeat
-    local pairs_read = call('LRANGE', KEYS[1], 0, chunk * 2 - 1)
+    local wanted = size * 2
+    local pairs_read = call('LRANGE', key, 0, wanted - 1)
     local out = 0
     while out + 4 < #pairs_read and holds(tonumber(pairs_read[out + 1]), tonumber(pairs_read[out + 2])) do
       counted = counted - tonumber(pairs_read[out + 2])
       out = out + 2
     end
-    if out > 0 then call('LPOP', KEYS[1], out) end
+    if out > 0 then call('LPOP', key, out) end
     dropped = dropped + out
-  until out + 4 < chunk * 2
-  if dropped > 0 then call('LSET', KEYS[1], -1, digits(counted)) end
+    size = chunk
+  until out + 4 < wanted
+  if dropped > 0 then call('LSET', key, -1, counted) end
 end
 
--- Reads what counts at this instant; answers whether the clock was set back, and all of it counts as taken at this instant.
-local function open(at, is_out)
-  local tail = call('LRANGE', KEYS[1], -3, -1)
+-- Reads what counts of a key at this instant; answers whether the clock was set back, and all of it counts as taken at this instant.
+local function open(of, at, is_out)
+  key, newest, newest_units, counted = of, -math.huge, 0, 0
+  local tail = call('LRANGE', key, -3, -1)
   if not tail[3] then return false end
   newest, newest_units, counted = tonumber(tail[1]), tonumber(tail[2]), tonumber(tail[3])
   if newest > at then
@@ -65,7 +65,7 @@ end
 local function last_out(most)
   local left, from = counted, 0
   while true do
-    local pairs_read = call('LRANGE', KEYS[1], from, from + chunk * 2 - 1)
+    local pairs_read = call('LRANGE', key, from, from + chunk * 2 - 1)
     for i = 1, #pairs_read - 1, 2 do
       left = left - tonumber(pairs_read[i + 1])
       if left <= most then return tonumber(pairs_read[i]) end

@@ -9,6 +9,7 @@ import type {
 } from "../../../contracts/rates.ts";
 import type { Argument, Connection } from "../connection.ts";
 import type { Script } from "../script.ts";
+import { DecisionBatches, decisionOf, type RuleScript } from "./decision-batches.ts";
 import { enter, fixedWindow, leakyBucket, leave, slidingLog, slidingWindow, tokenBucket } from "./scripts.ts";
 
 export interface RateSettings {
@@ -38,33 +39,34 @@ const letters: Readonly<Record<AnyRule["type"], string>> = {
 };
 
 /**
- * Rates on Redis: one script and one round trip per decision, by the server's clock. All that a key has lies under one key of Redis, so that a
+ * Rates on Redis: one round trip per decision, by the server's clock, and one script for those that are asked for at once. All that a key has lies under one key of Redis, so that a
  * cluster spreads keys over all of its slots; it ends by itself, which the same script sees to.
  */
 export class RedisRates implements RateEngine {
   readonly capabilities: RateCapabilities;
   readonly #connection: Connection;
   readonly #prefix: string;
+  readonly #decisions: DecisionBatches;
   #closed: TenonError | undefined;
 
   constructor(connection: Connection, { prefix, survives }: RateSettings) {
     this.#connection = connection;
     this.#prefix = `${prefix}:rate-`;
+    this.#decisions = new DecisionBatches(connection, scriptOf);
     this.capabilities = { survives, keyBytesMax: 1_024, logLimitMax: 10_000 };
   }
 
   async decide(key: string, rule: RateRule, count: number): Promise<RateDecision> {
     this.#check(key);
     checkRule(rule, count, this.capabilities);
-    return decisionOf(
-      await this.#connection.run(scripts[rule.type], [this.#keyOf(key, rule)], argumentsOf(rule, count)),
-    );
+    return this.#decisions.decide(this.#keyOf(key, rule), rule, count);
   }
 
   async enter(key: string, rule: ConcurrencyRule, permit: string): Promise<RateDecision> {
     this.#checkPermit(key, rule, permit);
     const args = [permit, rule.limit, rule.holdMs];
-    return decisionOf(await this.#connection.run(enter, [this.#keyOf(key, rule)], args));
+    const reply = await this.#connection.run(enter, [this.#keyOf(key, rule)], args);
+    return decisionOf(reply as readonly number[], 0, 3);
   }
 
   async leave(key: string, rule: ConcurrencyRule, permit: string): Promise<void> {
@@ -100,23 +102,21 @@ export class RedisRates implements RateEngine {
   }
 }
 
-function decisionOf(reply: unknown): RateDecision {
-  const [allowed, retryAfterMs, remaining, delay] = reply as readonly [number, number, number, Buffer?];
-  const delayMs = delay === undefined ? 0 : Number(delay.toString("latin1"));
-  return { allowed: allowed === 1, retryAfterMs, remaining, delayMs };
+function scriptOf(rule: RateRule): RuleScript {
+  return { script: scripts[rule.type], figures: figuresOf(rule), answerItems: rule.type === "leakyBucket" ? 4 : 3 };
 }
 
 /** In the order in which the rule's script lists them. */
-function argumentsOf(rule: RateRule, count: number): readonly Argument[] {
+function figuresOf(rule: RateRule): readonly Argument[] {
   switch (rule.type) {
     case "fixedWindow":
     case "slidingLog":
-      return [rule.limit, rule.windowMs, rule.countRefusals === true ? "1" : "", count];
+      return [rule.limit, rule.windowMs, rule.countRefusals === true ? "1" : ""];
     case "slidingWindow":
-      return [rule.limit, rule.windowMs, rule.countRefusals === true ? "1" : "", count, rule.cells];
+      return [rule.limit, rule.windowMs, rule.countRefusals === true ? "1" : "", rule.cells];
     case "leakyBucket":
-      return [rule.ratePerSecond, rule.queueMax, count];
+      return [rule.ratePerSecond, rule.queueMax];
     case "tokenBucket":
-      return [rule.ratePerSecond, rule.burst, count];
+      return [rule.ratePerSecond, rule.burst];
   }
 }

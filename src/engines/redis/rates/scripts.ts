@@ -1,7 +1,8 @@
 // Made by scripts/lua.ts from the .lua files of this folder; edit those.
 import type { Script } from "../script.ts";
 
-const decisionPart = `-- Decisions by this server's clock, in whole milliseconds. What a key has lies in KEYS[1] alone, and ends by itself.
+const decisionPart = `-- Decisions by this server's clock, in whole milliseconds: one for each of KEYS, in their order. What a key has lies under it alone, and ends by itself.
+-- ARGV ends with the units that each key is asked for, or with one figure for all.
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -10,88 +11,102 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local forever = 9007199254740991
 
 local function instant(at)
-  return string.format('%.0f', math.max(now + 1, math.min(at, forever)))
+  return math.max(now + 1, math.min(at, forever))
+end
+
+-- What the i-th key is asked for; so many arguments stand before.
+local function units(before, i)
+  return tonumber(ARGV[before + i] or ARGV[before + 1])
+end
+
+-- One after the other: 1 when allowed or 0, after how many ms it succeeds, units that are left.
+local answers, answered = {}, 0
+
+local function answer(verdict, retry_after, remaining)
+  answers[answered + 1], answers[answered + 2], answers[answered + 3] = verdict, retry_after, remaining
+  answered = answered + 3
+  return answers
 end
 
 local function allowed(remaining)
-  return { 1, 0, remaining }
+  return answer(1, 0, remaining)
 end
 
 local function refused(remaining, retry_after)
-  return { 0, math.max(1, math.min(math.ceil(retry_after), forever)), math.max(0, remaining) }
+  return answer(0, math.max(1, math.min(math.ceil(retry_after), forever)), math.max(0, remaining))
 end
 `;
 
 const pairPart = `-- A state of two numbers (f64 each): the instant of the last change, and an amount at it.
-local function load()
-  local packed = call('GET', KEYS[1])
+local function load(key)
+  local packed = call('GET', key)
   if not packed then return nil end
   return struct.unpack('<dd', packed)
 end
 
-local function save(amount, ends)
-  call('SET', KEYS[1], struct.pack('<dd', now, amount), 'PXAT', instant(ends))
+local function save(key, amount, ends)
+  call('SET', key, struct.pack('<dd', now, amount), 'PXAT', instant(ends))
 end
 
 -- So much may be missing, lest rounding refuse what has just become free. It is taken all the same, so it never adds up.
 local tolerance = 1e-9
 
-local function whole(units)
-  return math.max(0, math.min(math.floor(units + tolerance), forever))
+local function whole(amount)
+  return math.max(0, math.min(math.floor(amount + tolerance), forever))
 end
 `;
 
 const logPart = `-- A list of what was taken: instant, units, instant, units, …, oldest first; its last element says how many units that is.
 -- Instants only grow; what they count, milliseconds or parts of a window, and how long one counts is up to who includes this.
-local newest, newest_units, counted = -math.huge, 0, 0
+local key, newest, newest_units, counted
 local chunk = 64
 
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
 local function clear()
-  call('DEL', KEYS[1])
+  call('DEL', key)
   newest, newest_units, counted = -math.huge, 0, 0
 end
 
-local function add(at, units)
-  local total = digits(counted + units)
+local function add(at, taken)
+  local total = counted + taken
   if newest == at then
-    newest_units = newest_units + units
-    call('LSET', KEYS[1], -2, digits(newest_units))
-    call('LSET', KEYS[1], -1, total)
+    newest_units = newest_units + taken
+    call('LSET', key, -2, newest_units)
+    call('LSET', key, -1, total)
   else
     if counted > 0 then
-      call('LSET', KEYS[1], -1, digits(at))
-      call('RPUSH', KEYS[1], digits(units), total)
+      call('LSET', key, -1, at)
+      call('RPUSH', key, taken, total)
     else
-      call('RPUSH', KEYS[1], digits(at), digits(units), total)
+      call('RPUSH', key, at, taken, total)
     end
-    newest, newest_units = at, units
+    newest, newest_units = at, taken
   end
-  counted = counted + units
+  counted = counted + taken
 end
 
 -- Takes out the oldest for which it holds; never the newest.
 local function drop_while(holds)
-  local dropped = 0
+  -- Mostly the oldest stays already.
+  local dropped, size = 0, 3
   repeat
-    local pairs_read = call('LRANGE', KEYS[1], 0, chunk * 2 - 1)
+    local wanted = size * 2
+    local pairs_read = call('LRANGE', key, 0, wanted - 1)
     local out = 0
     while out + 4 < #pairs_read and holds(tonumber(pairs_read[out + 1]), tonumber(pairs_read[out + 2])) do
       counted = counted - tonumber(pairs_read[out + 2])
       out = out + 2
     end
-    if out > 0 then call('LPOP', KEYS[1], out) end
+    if out > 0 then call('LPOP', key, out) end
     dropped = dropped + out
-  until out + 4 < chunk * 2
-  if dropped > 0 then call('LSET', KEYS[1], -1, digits(counted)) end
+    size = chunk
+  until out + 4 < wanted
+  if dropped > 0 then call('LSET', key, -1, counted) end
 end
 
--- Reads what counts at this instant; answers whether the clock was set back, and all of it counts as taken at this instant.
-local function open(at, is_out)
-  local tail = call('LRANGE', KEYS[1], -3, -1)
+-- Reads what counts of a key at this instant; answers whether the clock was set back, and all of it counts as taken at this instant.
+local function open(of, at, is_out)
+  key, newest, newest_units, counted = of, -math.huge, 0, 0
+  local tail = call('LRANGE', key, -3, -1)
   if not tail[3] then return false end
   newest, newest_units, counted = tonumber(tail[1]), tonumber(tail[2]), tonumber(tail[3])
   if newest > at then
@@ -108,7 +123,7 @@ end
 local function last_out(most)
   local left, from = counted, 0
   while true do
-    local pairs_read = call('LRANGE', KEYS[1], from, from + chunk * 2 - 1)
+    local pairs_read = call('LRANGE', key, from, from + chunk * 2 - 1)
     for i = 1, #pairs_read - 1, 2 do
       left = left - tonumber(pairs_read[i + 1])
       if left <= most then return tonumber(pairs_read[i]) end
@@ -121,11 +136,11 @@ end
 
 export const enter: Script = {
   name: "rates/enter",
-  sha: "c53f15231c6808f403661e5bb56e422bd4657986",
+  sha: "5de3db7875d931a406f925dbbc92b689a8e610b2",
   source: `-- Asks for a permit.
 -- KEYS[1] sorted set: p<permit> -> when it ends · t -> minus the instant of the last change
 -- ARGV    permit · limit · hold in ms
--- Answers {1 when allowed or 0, after how many ms the first permit ends by itself, permits that are left}
+-- Answers as decision.part.lua says: after how many ms the first permit ends by itself, permits that are left
 
 ${decisionPart}
 local member, limit, hold = 'p' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -162,57 +177,75 @@ return allowed(math.max(0, limit - inside))
 
 export const fixedWindow: Script = {
   name: "rates/fixed-window",
-  sha: "d798bc4d993b9caec18011be4d4175f9d92055b9",
+  sha: "0f287e0ceca07733d128f1b38c1dfa6f3bed00c6",
   source: `-- Decides by a fixed window.
--- KEYS[1] the key's state: the instant of the last change, the units used in its window
+-- KEYS    each the units that were used in its window, in digits; it ends with the window
 -- ARGV    limit · window in ms · '1' when refusals count · units
--- Answers {1 when allowed or 0, after how many ms it succeeds, units that are left}
+-- Answers as decision.part.lua says
 
-${decisionPart}${pairPart}
-local limit, window, counts, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
-local start = math.floor(now / window) * window
-local ends = start + window
-local at, used = load()
--- An instant that is still to come was written before the clock was set back; it counts as now.
-if not at or at < start then at, used = now, 0 end
-local fits = used + count <= limit
-local after = used
-if fits or counts then after = math.max(used, math.min(limit, used + count)) end
-if after ~= used or at > now then save(after, ends) end
-if fits then return allowed(limit - after) end
-return refused(limit - after, ends - now)
+${decisionPart}
+local limit, window, counts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+for i = 1, #KEYS do
+  local key, count = KEYS[i], units(3, i)
+  local used = tonumber(call('GET', key))
+  local lasts = used and call('PTTL', key) or 0
+  if lasts <= 0 then used = 0 end
+  local fits = used + count <= limit
+  local after = used
+  if fits or counts then after = math.max(used, math.min(limit, used + count)) end
+  if lasts <= 0 or lasts > window then
+    -- What lasts longer than a window was written before the clock was set back; it counts as now.
+    local ends = math.floor(now / window) * window + window
+    call('SET', key, after, 'PXAT', instant(ends))
+    lasts = ends - now
+  elseif after > used then
+    call('INCRBY', key, after - used)
+  end
+  if fits then allowed(limit - after) else refused(limit - after, lasts) end
+end
+return answers
 `,
 };
 
 export const leakyBucket: Script = {
   name: "rates/leaky-bucket",
-  sha: "fe1ce25210c74e46b6c974b2d5093617a12f7e84",
+  sha: "22f835e2e2a5d8d1c06d9758732887831ba1efc9",
   source: `-- Decides by a leaky bucket.
--- KEYS[1] the key's state: an instant, how many units there were at it whose successor could not leave yet
+-- KEYS    each the key's state: an instant, how many units there were at it whose successor could not leave yet
 -- ARGV    rate per second · how many wait at most · units
--- Answers {1 when allowed or 0, after how many ms it succeeds, units that there is room for, after how many ms it may go on, in digits}
+-- Answers as decision.part.lua says, in units that there is room for; each answer ends with the ms after which it may go on, in digits
 
 ${decisionPart}${pairPart}
-local per_ms, queue_max, count = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
-local at, queued = load()
-if not at then at, queued = now, 0 end
--- An instant that is still to come was written before the clock was set back; it counts as now.
-queued = math.max(0, queued - math.max(0, now - at) * per_ms)
+local per_ms, queue_max = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2])
 
-local function empty(units)
-  return now + math.ceil(units / per_ms)
+local function empty(queued)
+  return now + math.ceil(queued / per_ms)
 end
 
-local excess = queued + count - 1 - queue_max
-if excess > tolerance then
-  if at > now then save(queued, empty(queued)) end
-  return refused(whole(queue_max + 1 - queued), (excess - tolerance / 2) / per_ms)
+local function may_go_on(after_ms)
+  answered = answered + 1
+  answers[answered] = after_ms > 0 and string.format('%.17g', math.min(after_ms, forever)) or '0'
 end
-local after = queued + count
-save(after, empty(after))
-local answer = allowed(whole(queue_max + 1 - after))
-answer[4] = string.format('%.17g', math.max(0, math.min((after - 1) / per_ms, forever)))
-return answer
+
+for i = 1, #KEYS do
+  local key, count = KEYS[i], units(2, i)
+  local at, queued = load(key)
+  if not at then at, queued = now, 0 end
+  -- An instant that is still to come was written before the clock was set back; it counts as now.
+  queued = math.max(0, queued - math.max(0, now - at) * per_ms)
+  local excess = queued + count - 1 - queue_max
+  if excess > tolerance then
+    if at > now then save(key, queued, empty(queued)) end
+    refused(whole(queue_max + 1 - queued), (excess - tolerance / 2) / per_ms)
+    may_go_on(0)
+  else
+    local after = queued + count
+    save(key, after, empty(after))
+    allowed(whole(queue_max + 1 - after))
+    may_go_on((after - 1) / per_ms)
+  end
+end
+return answers
 `,
 };
 
@@ -233,45 +266,52 @@ return gone
 
 export const slidingLog: Script = {
   name: "rates/sliding-log",
-  sha: "e26ead48824f42e8ee7f68701f7e53a393ab01e7",
+  sha: "a9ba038e7d6c15cf7919338d78083743993b05ad",
   source: `-- Decides by a log of everything that was taken.
--- KEYS[1] what was taken, with milliseconds since the epoch as instants
+-- KEYS    each what was taken, with milliseconds since the epoch as instants
 -- ARGV    limit · window in ms · '1' when refusals count · units
--- Answers {1 when allowed or 0, after how many ms it succeeds, units that are left}
+-- Answers as decision.part.lua says
 
 ${decisionPart}${logPart}
-local limit, window, counts, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
+local limit, window, counts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 
 local function is_out(at)
   return at + window <= now
 end
 
-local set_back = open(now, is_out)
-local fits = counted + count <= limit
-if fits or counts then add(now, count) end
-if counts and not fits then
-  -- Whoever is beyond the limit stays there without the oldest, too.
-  drop_while(function(_, units)
-    return counted - units >= limit
-  end)
+for i = 1, #KEYS do
+  local count = units(3, i)
+  local set_back = open(KEYS[i], now, is_out)
+  local fits = counted + count <= limit
+  if fits or counts then add(now, count) end
+  if counts and not fits then
+    -- Whoever is beyond the limit stays there without the oldest, too.
+    drop_while(function(_, taken)
+      return counted - taken >= limit
+    end)
+  end
+  if fits or counts or set_back then call('PEXPIREAT', key, instant(newest + window)) end
+  if fits then
+    allowed(limit - counted)
+  else
+    refused(limit - counted, last_out(limit - count) + window - now)
+  end
 end
-if fits or counts or set_back then call('PEXPIREAT', KEYS[1], instant(newest + window)) end
-if fits then return allowed(limit - counted) end
-return refused(limit - counted, last_out(limit - count) + window - now)
+return answers
 `,
 };
 
 export const slidingWindow: Script = {
   name: "rates/sliding-window",
-  sha: "43294791a415be6f3d15e6e2e195916ded879c51",
+  sha: "77f8fcc7bb50747877ab5820a579681323114506",
   source: `-- Decides by a sliding window that is counted in parts.
--- KEYS[1] what was taken, with the numbers of parts since the epoch as instants
--- ARGV    limit · window in ms · '1' when refusals count · units · how many parts a window has
--- Answers {1 when allowed or 0, after how many ms it succeeds, units that are left}
+-- KEYS    each what was taken, with the numbers of parts since the epoch as instants
+-- ARGV    limit · window in ms · '1' when refusals count · how many parts a window has · units
+-- Answers as decision.part.lua says
 
 ${decisionPart}${logPart}
-local limit, window, counts, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
-local cells = tonumber(ARGV[5])
+local limit, window, counts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+local cells = tonumber(ARGV[4])
 -- Both factors are whole, so that no part's edge is moved by rounding.
 local current = math.floor(now * cells / window)
 
@@ -285,40 +325,52 @@ local function ends(part)
   return math.ceil((part + cells + 1) * window / cells)
 end
 
-local set_back = open(current, is_out)
-local fits = counted + count <= limit
-if fits or counts then add(current, count) end
-if fits or counts or set_back then call('PEXPIREAT', KEYS[1], instant(ends(newest))) end
-if fits then return allowed(limit - counted) end
-return refused(limit - counted, ends(last_out(limit - count)) - now)
+for i = 1, #KEYS do
+  local count = units(4, i)
+  local set_back = open(KEYS[i], current, is_out)
+  local fits = counted + count <= limit
+  if fits or counts then add(current, count) end
+  if fits or counts or set_back then call('PEXPIREAT', key, instant(ends(newest))) end
+  if fits then
+    allowed(limit - counted)
+  else
+    refused(limit - counted, ends(last_out(limit - count)) - now)
+  end
+end
+return answers
 `,
 };
 
 export const tokenBucket: Script = {
   name: "rates/token-bucket",
-  sha: "5356b8c269cbb3f916c0a319ee5d4f1783efecf2",
+  sha: "2fea3485fa87916c1a734342aba318b55437655b",
   source: `-- Decides by a token bucket.
--- KEYS[1] the key's state: an instant, the tokens at it. Written only when tokens are taken, so that rounding does not add up on refusals.
+-- KEYS    each the key's state: an instant, the tokens at it. Written only when tokens are taken, so that rounding does not add up on refusals.
 -- ARGV    rate per second · burst · tokens
--- Answers {1 when allowed or 0, after how many ms it succeeds, whole tokens that are left}
+-- Answers as decision.part.lua says, in whole tokens
 
 ${decisionPart}${pairPart}
-local per_ms, burst, count = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
-local at, tokens = load()
-if not at then at, tokens = now, burst end
--- An instant that is still to come was written before the clock was set back; it counts as now.
-tokens = math.min(burst, tokens + math.max(0, now - at) * per_ms)
+local per_ms, burst = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2])
 
 local function full(left)
   return now + math.ceil((burst - left) / per_ms)
 end
 
-if tokens < count - tolerance then
-  if at > now then save(tokens, full(tokens)) end
-  return refused(whole(tokens), (count - tokens - tolerance / 2) / per_ms)
+for i = 1, #KEYS do
+  local key, count = KEYS[i], units(2, i)
+  local at, tokens = load(key)
+  if not at then at, tokens = now, burst end
+  -- An instant that is still to come was written before the clock was set back; it counts as now.
+  tokens = math.min(burst, tokens + math.max(0, now - at) * per_ms)
+  if tokens < count - tolerance then
+    if at > now then save(key, tokens, full(tokens)) end
+    refused(whole(tokens), (count - tokens - tolerance / 2) / per_ms)
+  else
+    local left = tokens - count
+    save(key, left, full(left))
+    allowed(whole(left))
+  end
 end
-local left = tokens - count
-save(left, full(left))
-return allowed(whole(left))
+return answers
 `,
 };

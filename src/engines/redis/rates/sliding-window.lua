@@ -1,13 +1,13 @@
 -- Decides by a sliding window that is counted in parts.
--- KEYS[1] what was taken, with the numbers of parts since the epoch as instants
--- ARGV    limit · window in ms · '1' when refusals count · units · how many parts a window has
--- Answers {1 when allowed or 0, after how many ms it succeeds, units that are left}
+-- KEYS    each what was taken, with the numbers of parts since the epoch as instants
+-- ARGV    limit · window in ms · '1' when refusals count · how many parts a window has · units
+-- Answers as decision.part.lua says
 
 -- include: decision.part.lua
 -- include: log.part.lua
 
-local limit, window, counts, count = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', tonumber(ARGV[4])
-local cells = tonumber(ARGV[5])
+local limit, window, counts = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+local cells = tonumber(ARGV[4])
 -- Both factors are whole, so that no part's edge is moved by rounding.
 local current = math.floor(now * cells / window)
 
@@ -21,9 +21,16 @@ local function ends(part)
   return math.ceil((part + cells + 1) * window / cells)
 end
 
-local set_back = open(current, is_out)
-local fits = counted + count <= limit
-if fits or counts then add(current, count) end
-if fits or counts or set_back then call('PEXPIREAT', KEYS[1], instant(ends(newest))) end
-if fits then return allowed(limit - counted) end
-return refused(limit - counted, ends(last_out(limit - count)) - now)
+for i = 1, #KEYS do
+  local count = units(4, i)
+  local set_back = open(KEYS[i], current, is_out)
+  local fits = counted + count <= limit
+  if fits or counts then add(current, count) end
+  if fits or counts or set_back then call('PEXPIREAT', key, instant(ends(newest))) end
+  if fits then
+    allowed(limit - counted)
+  else
+    refused(limit - counted, ends(last_out(limit - count)) - now)
+  end
+end
+return answers
