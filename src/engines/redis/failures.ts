@@ -66,7 +66,8 @@ function errReply(message: string, word: string, what: string): TenonError {
   if (/max(imum)? number of clients/i.test(message)) {
     return replied("unavailable", `Redis refused ${what}: it has reached maxclients. Raise it.`, word, "not-applied");
   }
-  if (message.startsWith("ERR The user executing the script")) {
+  // The second are the words from Redis 7.2 on.
+  if (/^ERR (?:The user executing the script|ACL failure in script)/.test(message)) {
     // Permissions are asked for at each call of a script, so that it may have come half way.
     return replied("denied", `Redis forbids a part of ${what}. ${refusals.NOPERM!.advice}`, word, "unknown");
   }
