@@ -145,6 +145,36 @@ test("a topic without groups keeps nothing beyond its retention", onRedis, async
   assert.equal(await bench.streamLength(), 0);
 });
 
+test("publishing alone gives back what only an ephemeral group kept whose member is gone", onRedis, async () => {
+  await using bench = new Bench(redis.url);
+  const process = await bench.start();
+  await process.messages.declare("orders", { partitions: 1 });
+  await process.messages.declare("bounded", { partitions: 1, countMax: 1 });
+  await process.messages.declare("source", { partitions: 1, groups: ["group"] });
+  const gone = await bench.start();
+  for (const topic of ["orders", "bounded"]) {
+    await gone.messages.join(topic, "mine", { ...joining, sessionMs: 200, ephemeral: true });
+  }
+  const source = await process.messages.join("source", "group", joining);
+  const lane = await source.nextLane();
+  const batch = (topic: string) => ({ topic, partition: 0, messages: [{ body: Buffer.alloc(5_000) }] });
+  for (let round = 0; round < 20; round++) await process.messages.append(batch("orders"));
+  const stream = (await bench.keys()).find((key) => /\{orders\}:\d+:0:m$/.test(key))!;
+  await process.messages.append(batch("bounded"));
+  await assert.rejects(process.messages.append(batch("bounded")), { code: "overloaded" });
+  await gone.die();
+  // Nobody describes, joins or renews anything of these topics from here on.
+  await eventually(async () => {
+    await process.messages.append(batch("orders"));
+    return (await bench.client.xlen(stream)) === 0;
+  });
+  await eventually(async () => {
+    const refused = await lane.commit({ settled: [], appends: [batch("bounded")] }).catch((error: unknown) => error);
+    if (refused !== undefined) assert.equal((refused as TenonError).code, "overloaded");
+    return refused === undefined;
+  });
+});
+
 test("a removed topic leaves nothing but producers' marks, which expire", onRedis, async () => {
   await using bench = new Bench(redis.url);
   const process = await bench.start();

@@ -5,9 +5,11 @@
 
 -- include: partition.part.lua
 -- include: lane.part.lua
+-- include: groups.part.lua
 -- include: append.part.lua
 
 local now = clock()
+removeEndedBeforeAppending(KEYS, now)
 local answers = {}
 local at = 2
 for i = 1, tonumber(ARGV[1]) do

@@ -7,15 +7,17 @@
 
 -- include: partition.part.lua
 -- include: lane.part.lua
+-- include: groups.part.lua
 -- include: append.part.lua
 -- include: commit.part.lua
 
+local now = clock()
+removeEndedBeforeAppending(KEYS, now)
 local change, at = readChange(KEYS[1])
 local refusal = checkChange(KEYS[1], change)
 if refusal then
   return refusal
 end
-local now = clock()
 local batches, planned = {}, {}
 local count = tonumber(ARGV[at])
 at = at + 1

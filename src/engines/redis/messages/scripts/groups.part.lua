@@ -47,9 +47,16 @@ local function makeGroup(topic, name, start, now)
   return group
 end
 
+-- In the settings, so that whoever appends sees at little cost whether there are any.
+local function countEphemeral(topic)
+  call('HSET', topic, 'e', call('ZCARD', topic .. ':e'))
+end
+
 local function removeGroup(topic, name, group)
   call('HDEL', topic .. ':g', name)
-  call('ZREM', topic .. ':e', group)
+  if call('ZREM', topic .. ':e', group) == 1 then
+    countEphemeral(topic)
+  end
   call('HINCRBY', topic, 'c', -1)
   call('HDEL', topic, 'u')
   local key = topic .. ':g' .. group
@@ -76,6 +83,15 @@ local function removeEnded(topic, now)
   end
   if #ended > 0 then
     trimAll(topic, now)
+  end
+end
+
+-- Where nobody reads any more, appending is all that looks; else what an ended group has not settled would be kept for ever.
+local function removeEndedBeforeAppending(topics, now)
+  for _, topic in ipairs(topics) do
+    if (tonumber(call('HGET', topic, 'e')) or 0) > 0 then
+      removeEnded(topic, now)
+    end
   end
 end
 

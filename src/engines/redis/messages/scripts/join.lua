@@ -45,6 +45,7 @@ call('ZADD', key .. ':m', text(now + sessionMs), id)
 if ephemeral then
   call('HSET', key, 'e', id)
   call('ZADD', topic .. ':e', text(now + sessionMs), group)
+  countEphemeral(topic)
 end
 local byId, revoked, soonest = balance(topic, KEYS[2], group, now)
 return { tonumber(group), unpack(reportTo(id, byId, revoked, soonest, now)) }

@@ -340,6 +340,267 @@ local function moveLane(topic, group, number, position)
 end
 `;
 
+const groupsPart = `-- Groups: their members, and who owns which lane. A part that other scripts begin with; needs partition.part.lua and
+-- lane.part.lua.
+--
+--   T:g<g>    hash  name · j number of the last member that joined · a what its members agreed on · e its only member, of an
+--                   ephemeral one
+--   T:g<g>:m  zset  members by the instant at which their sessions end
+--   T:g<g>:i  hash  of each member: \`<number> <revokeMs>\`
+--   T:g<g>:o  hash  of each owned lane: \`<fence> <member>\`
+--   T:g<g>:r  hash  of each lane that was asked back: the instant from which on it is lost
+--   T:e       zset  ephemeral groups by the instant at which their member's session ends
+-- and the counters of the family, a hash: t topics ever · x grants ever, so that a fence is greater than all before it.
+
+-- Fences count seconds at least: they must stay below 2^31.
+local fenceEpochMs = 1767225600000
+
+-- The counter's next value, \`least\` at least: by the clock, so that a failover that lost values does not give them again.
+local function grow(counters, field, least)
+  local value = call('HINCRBY', counters, field, 1)
+  if value < least then
+    value = least
+    call('HSET', counters, field, text(value))
+  end
+  return value
+end
+
+local function announce(topic, group)
+  call('PUBLISH', topic .. ':w', 'g' .. group)
+end
+
+local function atNext(partition)
+  return partition.next
+end
+
+-- Makes a group that starts at \`start(partition)\`, and now where that says nothing.
+local function makeGroup(topic, name, start, now)
+  local group = tostring(call('HINCRBY', topic, 'g', 1))
+  call('HSET', topic .. ':g', name, group)
+  call('HSET', topic .. ':g' .. group, 'name', name)
+  call('HINCRBY', topic, 'c', 1)
+  call('HDEL', topic, 'u')
+  eachPartition(topic, now, function(partition)
+    local position = start(partition) or partition.next
+    if position > 0 then
+      call('HSET', topic .. ':g' .. group .. ':' .. partition.number, 'l', text(position))
+    end
+  end)
+  return group
+end
+
+-- In the settings, so that whoever appends sees at little cost whether there are any.
+local function countEphemeral(topic)
+  call('HSET', topic, 'e', call('ZCARD', topic .. ':e'))
+end
+
+local function removeGroup(topic, name, group)
+  call('HDEL', topic .. ':g', name)
+  if call('ZREM', topic .. ':e', group) == 1 then
+    countEphemeral(topic)
+  end
+  call('HINCRBY', topic, 'c', -1)
+  call('HDEL', topic, 'u')
+  local key = topic .. ':g' .. group
+  for number = 0, tonumber(call('HGET', topic, 'n')) - 1 do
+    local lane = key .. ':' .. number
+    call('UNLINK', lane, lane .. ':b', lane .. ':h')
+  end
+  call('UNLINK', key, key .. ':m', key .. ':i', key .. ':o', key .. ':r')
+  announce(topic, group)
+end
+
+-- What only this group had not settled is given back.
+local function trimAll(topic, now)
+  for number = 0, tonumber(call('HGET', topic, 'n')) - 1 do
+    trim(partitionOf(topic, tostring(number)), now)
+  end
+end
+
+-- Ephemeral groups go with their members' sessions.
+local function removeEnded(topic, now)
+  local ended = call('ZRANGEBYSCORE', topic .. ':e', '-inf', text(now))
+  for _, group in ipairs(ended) do
+    removeGroup(topic, call('HGET', topic .. ':g' .. group, 'name'), group)
+  end
+  if #ended > 0 then
+    trimAll(topic, now)
+  end
+end
+
+-- Where nobody reads any more, appending is all that looks; else what an ended group has not settled would be kept for ever.
+local function removeEndedBeforeAppending(topics, now)
+  for _, topic in ipairs(topics) do
+    if (tonumber(call('HGET', topic, 'e')) or 0) > 0 then
+      removeEnded(topic, now)
+    end
+  end
+end
+
+-- Takes a lane from its owner. \`orderly\`: the owner gave it back, so that nothing of it is suspect.
+local function takeLane(topic, group, number, orderly)
+  local key = topic .. ':g' .. group
+  call('HDEL', key .. ':o', number)
+  call('HDEL', key .. ':r', number)
+  local lane = key .. ':' .. number
+  if orderly then
+    call('HDEL', lane, 'x', 's', 'c')
+    return
+  end
+  local fields = call('HMGET', lane, 's', 'c')
+  local suspect = math.max(tonumber(fields[1]) or 0, tonumber(fields[2]) or 0)
+  call('HDEL', lane, 'x', 'c')
+  call('HSET', lane, 's', text(suspect))
+end
+
+local function readMembers(key, now)
+  local members, byId, infos = {}, {}, {}
+  local fields = call('HGETALL', key .. ':i')
+  for i = 1, #fields, 2 do
+    infos[fields[i]] = fields[i + 1]
+  end
+  local sessions = call('ZRANGE', key .. ':m', 0, -1, 'WITHSCORES')
+  for i = 1, #sessions, 2 do
+    local id, ends = sessions[i], tonumber(sessions[i + 1])
+    if ends > now then
+      local number, revokeMs = string.match(infos[id], '^(%S+) (%S+)$')
+      local member = { id = id, ends = ends, number = tonumber(number), revokeMs = tonumber(revokeMs), lanes = {} }
+      members[#members + 1] = member
+      byId[id] = member
+    else
+      call('ZREM', key .. ':m', id)
+      call('HDEL', key .. ':i', id)
+    end
+  end
+  table.sort(members, function(one, other)
+    return one.number < other.number
+  end)
+  return members, byId
+end
+
+-- Takes the lanes whose owners are gone or did not give them back in time, and notes the others with their owners.
+local function readOwners(topic, group, byId, now)
+  local key = topic .. ':g' .. group
+  local revoked, owned, changed = {}, {}, false
+  local fields = call('HGETALL', key .. ':r')
+  for i = 1, #fields, 2 do
+    revoked[fields[i]] = tonumber(fields[i + 1])
+  end
+  fields = call('HGETALL', key .. ':o')
+  for i = 1, #fields, 2 do
+    local number = fields[i]
+    local fence, id = string.match(fields[i + 1], '^(%S+) (%S+)$')
+    local member = byId[id]
+    if not member or (revoked[number] and revoked[number] <= now) then
+      takeLane(topic, group, number, false)
+      revoked[number] = nil
+      changed = true
+    else
+      owned[number] = true
+      member.lanes[#member.lanes + 1] = { number = number, order = tonumber(number), fence = fence }
+    end
+  end
+  return owned, revoked, changed
+end
+
+-- Spreads the lanes evenly, moving as few as possible: who has most keeps the odd ones.
+local function setQuotas(members, partitions)
+  local byLanes = {}
+  for i, member in ipairs(members) do
+    byLanes[i] = member
+  end
+  table.sort(byLanes, function(one, other)
+    if #one.lanes ~= #other.lanes then
+      return #one.lanes > #other.lanes
+    end
+    return one.number < other.number
+  end)
+  local least, odd = math.floor(partitions / #members), partitions % #members
+  for i, member in ipairs(byLanes) do
+    member.quota = least + (i <= odd and 1 or 0)
+  end
+end
+
+local function revokeBeyond(key, member, revoked, now)
+  table.sort(member.lanes, function(one, other)
+    return one.order < other.order
+  end)
+  local kept, changed = 0, false
+  for _, lane in ipairs(member.lanes) do
+    if not revoked[lane.number] then
+      kept = kept + 1
+      if kept > member.quota then
+        revoked[lane.number] = now + member.revokeMs
+        call('HSET', key .. ':r', lane.number, text(revoked[lane.number]))
+        changed = true
+      end
+    end
+  end
+  return changed
+end
+
+-- Brings the group's lanes to where they belong. Answers the members by id, what is revoked, and in how many ms it is worth
+-- another look, -1 for never.
+local function balance(topic, counters, group, now)
+  local key = topic .. ':g' .. group
+  local partitions = tonumber(call('HGET', topic, 'n'))
+  local members, byId = readMembers(key, now)
+  local owned, revoked, changed = readOwners(topic, group, byId, now)
+  if #members > 0 then
+    setQuotas(members, partitions)
+    for _, member in ipairs(members) do
+      if revokeBeyond(key, member, revoked, now) then
+        changed = true
+      end
+    end
+    local candidate = 1
+    for number = 0, partitions - 1 do
+      while candidate <= #members and #members[candidate].lanes >= members[candidate].quota do
+        candidate = candidate + 1
+      end
+      if candidate > #members then
+        break
+      end
+      number = tostring(number)
+      if not owned[number] then
+        local member = members[candidate]
+        local fence = text(grow(counters, 'x', math.floor((now - fenceEpochMs) / 1000)))
+        call('HSET', key .. ':' .. number, 'x', fence)
+        call('HSET', key .. ':o', number, fence .. ' ' .. member.id)
+        member.lanes[#member.lanes + 1] = { number = number, fence = fence }
+        changed = true
+      end
+    end
+  end
+  if changed then
+    announce(topic, group)
+  end
+  local soonest
+  for _, instant in pairs(revoked) do
+    soonest = math.min(soonest or instant, instant)
+  end
+  return byId, revoked, soonest
+end
+
+-- What a member is to know: in how many ms it is worth another look (-1: when its session is renewed) · its lanes as
+-- (partition, fence, 1 when it was asked back).
+local function reportTo(id, byId, revoked, soonest, now)
+  local member = byId[id]
+  for other, each in pairs(byId) do
+    if other ~= id then
+      soonest = math.min(soonest or each.ends, each.ends)
+    end
+  end
+  local report = { soonest and math.max(0, math.ceil(soonest - now)) or -1 }
+  for _, lane in ipairs(member.lanes) do
+    report[#report + 1] = tonumber(lane.number)
+    report[#report + 1] = tonumber(lane.fence)
+    report[#report + 1] = revoked[lane.number] and 1 or 0
+  end
+  return report
+end
+`;
+
 const appendPart = `-- Appending: what is checked, what is known already, what is written. A part that other scripts begin with; needs
 -- partition.part.lua and lane.part.lua.
 --
@@ -769,251 +1030,6 @@ local function writeChange(change)
 end
 `;
 
-const groupsPart = `-- Groups: their members, and who owns which lane. A part that other scripts begin with; needs partition.part.lua and
--- lane.part.lua.
---
---   T:g<g>    hash  name · j number of the last member that joined · a what its members agreed on · e its only member, of an
---                   ephemeral one
---   T:g<g>:m  zset  members by the instant at which their sessions end
---   T:g<g>:i  hash  of each member: \`<number> <revokeMs>\`
---   T:g<g>:o  hash  of each owned lane: \`<fence> <member>\`
---   T:g<g>:r  hash  of each lane that was asked back: the instant from which on it is lost
---   T:e       zset  ephemeral groups by the instant at which their member's session ends
--- and the counters of the family, a hash: t topics ever · x grants ever, so that a fence is greater than all before it.
-
--- Fences count seconds at least: they must stay below 2^31.
-local fenceEpochMs = 1767225600000
-
--- The counter's next value, \`least\` at least: by the clock, so that a failover that lost values does not give them again.
-local function grow(counters, field, least)
-  local value = call('HINCRBY', counters, field, 1)
-  if value < least then
-    value = least
-    call('HSET', counters, field, text(value))
-  end
-  return value
-end
-
-local function announce(topic, group)
-  call('PUBLISH', topic .. ':w', 'g' .. group)
-end
-
-local function atNext(partition)
-  return partition.next
-end
-
--- Makes a group that starts at \`start(partition)\`, and now where that says nothing.
-local function makeGroup(topic, name, start, now)
-  local group = tostring(call('HINCRBY', topic, 'g', 1))
-  call('HSET', topic .. ':g', name, group)
-  call('HSET', topic .. ':g' .. group, 'name', name)
-  call('HINCRBY', topic, 'c', 1)
-  call('HDEL', topic, 'u')
-  eachPartition(topic, now, function(partition)
-    local position = start(partition) or partition.next
-    if position > 0 then
-      call('HSET', topic .. ':g' .. group .. ':' .. partition.number, 'l', text(position))
-    end
-  end)
-  return group
-end
-
-local function removeGroup(topic, name, group)
-  call('HDEL', topic .. ':g', name)
-  call('ZREM', topic .. ':e', group)
-  call('HINCRBY', topic, 'c', -1)
-  call('HDEL', topic, 'u')
-  local key = topic .. ':g' .. group
-  for number = 0, tonumber(call('HGET', topic, 'n')) - 1 do
-    local lane = key .. ':' .. number
-    call('UNLINK', lane, lane .. ':b', lane .. ':h')
-  end
-  call('UNLINK', key, key .. ':m', key .. ':i', key .. ':o', key .. ':r')
-  announce(topic, group)
-end
-
--- What only this group had not settled is given back.
-local function trimAll(topic, now)
-  for number = 0, tonumber(call('HGET', topic, 'n')) - 1 do
-    trim(partitionOf(topic, tostring(number)), now)
-  end
-end
-
--- Ephemeral groups go with their members' sessions.
-local function removeEnded(topic, now)
-  local ended = call('ZRANGEBYSCORE', topic .. ':e', '-inf', text(now))
-  for _, group in ipairs(ended) do
-    removeGroup(topic, call('HGET', topic .. ':g' .. group, 'name'), group)
-  end
-  if #ended > 0 then
-    trimAll(topic, now)
-  end
-end
-
--- Takes a lane from its owner. \`orderly\`: the owner gave it back, so that nothing of it is suspect.
-local function takeLane(topic, group, number, orderly)
-  local key = topic .. ':g' .. group
-  call('HDEL', key .. ':o', number)
-  call('HDEL', key .. ':r', number)
-  local lane = key .. ':' .. number
-  if orderly then
-    call('HDEL', lane, 'x', 's', 'c')
-    return
-  end
-  local fields = call('HMGET', lane, 's', 'c')
-  local suspect = math.max(tonumber(fields[1]) or 0, tonumber(fields[2]) or 0)
-  call('HDEL', lane, 'x', 'c')
-  call('HSET', lane, 's', text(suspect))
-end
-
-local function readMembers(key, now)
-  local members, byId, infos = {}, {}, {}
-  local fields = call('HGETALL', key .. ':i')
-  for i = 1, #fields, 2 do
-    infos[fields[i]] = fields[i + 1]
-  end
-  local sessions = call('ZRANGE', key .. ':m', 0, -1, 'WITHSCORES')
-  for i = 1, #sessions, 2 do
-    local id, ends = sessions[i], tonumber(sessions[i + 1])
-    if ends > now then
-      local number, revokeMs = string.match(infos[id], '^(%S+) (%S+)$')
-      local member = { id = id, ends = ends, number = tonumber(number), revokeMs = tonumber(revokeMs), lanes = {} }
-      members[#members + 1] = member
-      byId[id] = member
-    else
-      call('ZREM', key .. ':m', id)
-      call('HDEL', key .. ':i', id)
-    end
-  end
-  table.sort(members, function(one, other)
-    return one.number < other.number
-  end)
-  return members, byId
-end
-
--- Takes the lanes whose owners are gone or did not give them back in time, and notes the others with their owners.
-local function readOwners(topic, group, byId, now)
-  local key = topic .. ':g' .. group
-  local revoked, owned, changed = {}, {}, false
-  local fields = call('HGETALL', key .. ':r')
-  for i = 1, #fields, 2 do
-    revoked[fields[i]] = tonumber(fields[i + 1])
-  end
-  fields = call('HGETALL', key .. ':o')
-  for i = 1, #fields, 2 do
-    local number = fields[i]
-    local fence, id = string.match(fields[i + 1], '^(%S+) (%S+)$')
-    local member = byId[id]
-    if not member or (revoked[number] and revoked[number] <= now) then
-      takeLane(topic, group, number, false)
-      revoked[number] = nil
-      changed = true
-    else
-      owned[number] = true
-      member.lanes[#member.lanes + 1] = { number = number, order = tonumber(number), fence = fence }
-    end
-  end
-  return owned, revoked, changed
-end
-
--- Spreads the lanes evenly, moving as few as possible: who has most keeps the odd ones.
-local function setQuotas(members, partitions)
-  local byLanes = {}
-  for i, member in ipairs(members) do
-    byLanes[i] = member
-  end
-  table.sort(byLanes, function(one, other)
-    if #one.lanes ~= #other.lanes then
-      return #one.lanes > #other.lanes
-    end
-    return one.number < other.number
-  end)
-  local least, odd = math.floor(partitions / #members), partitions % #members
-  for i, member in ipairs(byLanes) do
-    member.quota = least + (i <= odd and 1 or 0)
-  end
-end
-
-local function revokeBeyond(key, member, revoked, now)
-  table.sort(member.lanes, function(one, other)
-    return one.order < other.order
-  end)
-  local kept, changed = 0, false
-  for _, lane in ipairs(member.lanes) do
-    if not revoked[lane.number] then
-      kept = kept + 1
-      if kept > member.quota then
-        revoked[lane.number] = now + member.revokeMs
-        call('HSET', key .. ':r', lane.number, text(revoked[lane.number]))
-        changed = true
-      end
-    end
-  end
-  return changed
-end
-
--- Brings the group's lanes to where they belong. Answers the members by id, what is revoked, and in how many ms it is worth
--- another look, -1 for never.
-local function balance(topic, counters, group, now)
-  local key = topic .. ':g' .. group
-  local partitions = tonumber(call('HGET', topic, 'n'))
-  local members, byId = readMembers(key, now)
-  local owned, revoked, changed = readOwners(topic, group, byId, now)
-  if #members > 0 then
-    setQuotas(members, partitions)
-    for _, member in ipairs(members) do
-      if revokeBeyond(key, member, revoked, now) then
-        changed = true
-      end
-    end
-    local candidate = 1
-    for number = 0, partitions - 1 do
-      while candidate <= #members and #members[candidate].lanes >= members[candidate].quota do
-        candidate = candidate + 1
-      end
-      if candidate > #members then
-        break
-      end
-      number = tostring(number)
-      if not owned[number] then
-        local member = members[candidate]
-        local fence = text(grow(counters, 'x', math.floor((now - fenceEpochMs) / 1000)))
-        call('HSET', key .. ':' .. number, 'x', fence)
-        call('HSET', key .. ':o', number, fence .. ' ' .. member.id)
-        member.lanes[#member.lanes + 1] = { number = number, fence = fence }
-        changed = true
-      end
-    end
-  end
-  if changed then
-    announce(topic, group)
-  end
-  local soonest
-  for _, instant in pairs(revoked) do
-    soonest = math.min(soonest or instant, instant)
-  end
-  return byId, revoked, soonest
-end
-
--- What a member is to know: in how many ms it is worth another look (-1: when its session is renewed) · its lanes as
--- (partition, fence, 1 when it was asked back).
-local function reportTo(id, byId, revoked, soonest, now)
-  local member = byId[id]
-  for other, each in pairs(byId) do
-    if other ~= id then
-      soonest = math.min(soonest or each.ends, each.ends)
-    end
-  end
-  local report = { soonest and math.max(0, math.ceil(soonest - now)) or -1 }
-  for _, lane in ipairs(member.lanes) do
-    report[#report + 1] = tonumber(lane.number)
-    report[#report + 1] = tonumber(lane.fence)
-    report[#report + 1] = revoked[lane.number] and 1 or 0
-  end
-  return report
-end
-`;
-
 const positionsPart = `-- Where a group starts. A part that other scripts begin with; needs partition.part.lua.
 --
 -- A target in ARGV: \`now\` · \`earliest\` · \`at\`, instant · \`positions\`, how many, (partition, position) × so many
@@ -1060,14 +1076,15 @@ end
 
 export const append: Script = {
   name: "messages/scripts/append",
-  sha: "b604c687a4dc038c41488f3e7f3d9a22f33d1275",
+  sha: "c61d24ba3dee04ce47d625aa84d3419022b54bd4",
   source: `-- Appends batches, each as a whole or not at all, in the order given.
 -- KEYS: the topics' settings (T); everything else is derived under their hash tag, see the parts.
 -- ARGV: how many batches, then the batches as append.part.lua says.
 -- Answers one item per batch, as append.part.lua says.
 
-${partitionPart}${lanePart}${appendPart}
+${partitionPart}${lanePart}${groupsPart}${appendPart}
 local now = clock()
+removeEndedBeforeAppending(KEYS, now)
 local answers = {}
 local at = 2
 for i = 1, tonumber(ARGV[1]) do
@@ -1088,7 +1105,7 @@ return answers
 
 export const commitAppends: Script = {
   name: "messages/scripts/commit-appends",
-  sha: "bb56d84755a741a74e32dc5346f8d08a7ca84586",
+  sha: "611b32503773aa4637c82ececc538ca50b4cd186",
   source: `-- Records a lane's progress and appends batches: all of it or nothing.
 -- KEYS[1]: the lane's topic's settings (T); further KEYS: those of the batches' topics. Everything else is derived under
 -- their hash tags, see the parts.
@@ -1096,13 +1113,14 @@ export const commitAppends: Script = {
 -- Answers {'lost'}, {'position', the next position}, {'batch', its number from 0, why it is refused, …}, or the lowest
 -- unsettled position.
 
-${partitionPart}${lanePart}${appendPart}${commitPart}
+${partitionPart}${lanePart}${groupsPart}${appendPart}${commitPart}
+local now = clock()
+removeEndedBeforeAppending(KEYS, now)
 local change, at = readChange(KEYS[1])
 local refusal = checkChange(KEYS[1], change)
 if refusal then
   return refusal
 end
-local now = clock()
 local batches, planned = {}, {}
 local count = tonumber(ARGV[at])
 at = at + 1
@@ -1147,7 +1165,7 @@ return { change.lane.low }
 
 export const declare: Script = {
   name: "messages/scripts/declare",
-  sha: "e253d801b9be6097eda48c7747380b16e68e1529",
+  sha: "6d84faa230cf1b47110036e76431a92dabbefc49",
   source: `-- Makes a topic and its groups where they are not there, and changes the settings that are given.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2]: the family's counters, a hash · KEYS[3], where it is in reach:
 -- all topics, a hash from name to number.
@@ -1200,7 +1218,7 @@ return { tonumber(number) }
 
 export const describe: Script = {
   name: "messages/scripts/describe",
-  sha: "360d3b0cf0919db934bcf48c9949aa8fb4d96264",
+  sha: "fd5bccb6c73227b238148991c0a26ea59091aec8",
   source: `#!lua flags=allow-oom
 -- Describes a topic, exactly.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1327,7 +1345,7 @@ return answer
 
 export const join: Script = {
   name: "messages/scripts/join",
-  sha: "db025fe7b401987b5e991bf55e00cdff1d2ebe70",
+  sha: "3003d736f81f0d26ee3ccc0a5f9ee9b9c1784c6f",
   source: `-- Makes a member of a group, and the group where it is not there. Idempotent for the same member.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
@@ -1371,6 +1389,7 @@ call('ZADD', key .. ':m', text(now + sessionMs), id)
 if ephemeral then
   call('HSET', key, 'e', id)
   call('ZADD', topic .. ':e', text(now + sessionMs), group)
+  countEphemeral(topic)
 end
 local byId, revoked, soonest = balance(topic, KEYS[2], group, now)
 return { tonumber(group), unpack(reportTo(id, byId, revoked, soonest, now)) }
@@ -1379,7 +1398,7 @@ return { tonumber(group), unpack(reportTo(id, byId, revoked, soonest, now)) }
 
 export const leave: Script = {
   name: "messages/scripts/leave",
-  sha: "eb27454c8b6edc3c2dfd7dad541d458be2d5049b",
+  sha: "3dc7820d25642df7443b6b4ba500c8bc324ab886",
   source: `#!lua flags=allow-oom
 -- A member leaves its group, and its lanes pass on. Idempotent.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1465,7 +1484,7 @@ return answer
 
 export const release: Script = {
   name: "messages/scripts/release",
-  sha: "902b710eba8500a554d57ac753edee945fc1cd5c",
+  sha: "4261f21e7bcc9a84b5b54bf8b58fd520f4c23046",
   source: `#!lua flags=allow-oom
 -- An owner gives its lane back. Idempotent.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1486,7 +1505,7 @@ return {}
 
 export const removeGroup: Script = {
   name: "messages/scripts/remove-group",
-  sha: "c19a4cf9071289ac0e2113b475e4976d785be66d",
+  sha: "de9d6c60bbff7359c2bc99ce29a84630cec2ed7f",
   source: `#!lua flags=allow-oom
 -- Deletes a group with its progress.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1510,7 +1529,7 @@ return {}
 
 export const remove: Script = {
   name: "messages/scripts/remove",
-  sha: "57f6923008c5ef08e8165134915c86bf258f1e8f",
+  sha: "522d485ef9204cdede72e71c96a5719c6617d98d",
   source: `#!lua flags=allow-oom
 -- Deletes a topic. What producers were remembered by is out of reach from then on, and expires.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2], where it is in reach: all topics, a hash from name to number.
@@ -1543,7 +1562,7 @@ return { tonumber(number) }
 
 export const renew: Script = {
   name: "messages/scripts/renew",
-  sha: "99a07291e681ea23752a79258cf715791ba6fd79",
+  sha: "4cde56d7f1f8d4efa39a5c4960c08801170f91c1",
   source: `#!lua flags=allow-oom
 -- Renews a member's session and brings its group's lanes to where they belong.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
@@ -1578,7 +1597,7 @@ return reportTo(id, byId, revoked, soonest, now)
 
 export const seek: Script = {
   name: "messages/scripts/seek",
-  sha: "43d88e6068057aefec95090c21fdd6ef4982f1ff",
+  sha: "3bb7881c64a144eeed0ebe88f5752fa4b8b87d07",
   source: `-- Sets a group's positions; every lane that is owned is lost to its owner and granted anew.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- KEYS[2]: the family's counters.
