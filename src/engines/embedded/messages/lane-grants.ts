@@ -1,5 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../../contracts/messages.ts";
+import { checkName } from "../../../contracts/topic-declarations.ts";
 import { Writer } from "../cursor.ts";
 import { recordKind } from "../records.ts";
 import type { Appends } from "./appends.ts";
@@ -8,7 +9,6 @@ import { LaneOwner } from "./lane-owner.ts";
 import { type Lane, laneCommitBytes, writeHeld } from "./lanes.ts";
 import { GroupMembers } from "./memberships.ts";
 import type { MessageStore } from "./message-store.ts";
-import { checkName } from "./names.ts";
 import type { Queue } from "./queues.ts";
 
 /** Who owns which lane, and what owners do with them: grants, commits, releases, seeks. */

@@ -11,13 +11,12 @@ import type {
   TopicDeclaration,
   TopicDescription,
 } from "../../../contracts/messages.ts";
+import { checkDeclaration, nameBytesMax } from "../../../contracts/topic-declarations.ts";
 import { Appends, batchBytesMax } from "./appends.ts";
 import { partitionsMax, type Topic, type TopicSettings } from "./catalogue.ts";
-import { checkDeclaration } from "./declarations.ts";
 import { groupTaken, LaneGrants } from "./lane-grants.ts";
 import type { Lane } from "./lanes.ts";
 import type { MessageStore } from "./message-store.ts";
-import { nameBytesMax } from "./names.ts";
 
 /** The `messages` contract on the journal's state. */
 export class EmbeddedMessages implements MessageEngine {
@@ -54,7 +53,7 @@ export class EmbeddedMessages implements MessageEngine {
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
     this.#store.core.throwIfClosed();
-    checkDeclaration(name, declaration);
+    checkDeclaration(name, declaration, this.capabilities);
     const { partitions, groups = [] } = declaration;
     let topic = this.#store.catalogue.topics.get(name);
     if (topic !== undefined && topic.queues.length !== partitions) {

@@ -9,11 +9,11 @@ import type {
   TopicDeclaration,
   TopicDescription,
 } from "../../../contracts/messages.ts";
+import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
 import type { Connection } from "../connection.ts";
 import { Appends } from "./appends.ts";
 import { Member } from "./membership.ts";
-import { checkName } from "./names.ts";
 import { engineClosed, groupNotFound, type Reply, refusalOf } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
 import { targetArguments } from "./targets.ts";

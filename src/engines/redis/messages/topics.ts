@@ -1,8 +1,8 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
+import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import type { Connection } from "../connection.ts";
 import { type Family, familyOf, namesKey } from "./keys.ts";
-import { checkName } from "./names.ts";
 import { groupNotFound, numberOf, type Reply, refusalOf, textOf, topicNotFound } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
 
@@ -70,7 +70,7 @@ export class Topics {
   }
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration);
+    checkDeclaration(name, declaration, { partitionsMax });
     const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
     const family = familyOf(this.#prefix, name);
     const names = namesKey(this.#prefix);
@@ -164,23 +164,4 @@ function inGroupsOf(size: number, items: Reply): Reply[] {
 export function ephemeralTaken(topic: string, group: string): TenonError {
   const text = `group ${group} of topic ${topic} is there already, and an ephemeral group has one member only; take another name`;
   return new TenonError("conflict", text, { fields: { topic, group } });
-}
-
-function checkDeclaration(name: string, declaration: TopicDeclaration): void {
-  const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
-  checkName("topic", name);
-  for (const group of groups) checkName("group", group);
-  if (!(Number.isInteger(partitions) && partitions >= 1 && partitions <= partitionsMax)) {
-    throw new TenonError("invalid", `topic ${name} needs 1 to ${partitionsMax} partitions, not ${partitions}`);
-  }
-  if (retentionMs !== undefined && !(typeof retentionMs === "number" && retentionMs >= 0)) {
-    throw new TenonError("invalid", `retentionMs of topic ${name} must be a number ≥ 0, not ${retentionMs}`);
-  }
-  if (countMax !== undefined && !(Number.isSafeInteger(countMax) && countMax >= 1)) {
-    throw new TenonError("invalid", `countMax of topic ${name} must be a whole number ≥ 1, not ${countMax}`);
-  }
-  if (whenFull !== undefined && whenFull !== "refuse" && whenFull !== "evict") {
-    const text = `whenFull of topic ${name} is "refuse" or "evict", not ${JSON.stringify(whenFull)}`;
-    throw new TenonError("invalid", text);
-  }
 }

@@ -1,10 +1,23 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import type { TopicDeclaration } from "../../../contracts/messages.ts";
-import { partitionsMax } from "./catalogue.ts";
-import { checkName } from "./names.ts";
+import { TenonError } from "./errors.ts";
+import type { MessageCapabilities, TopicDeclaration } from "./messages.ts";
+
+/** Of topics and groups. */
+export const nameBytesMax = 512;
+
+/** Which characters a name may have is the messaging block's to say; engines only need it to be short. */
+export function checkName(what: "topic" | "group", name: string): void {
+  // UTF-8 has no form for a lone surrogate: two names could become one.
+  if (!name.isWellFormed()) throw new TenonError("invalid", `a ${what} name must be well-formed Unicode`);
+  if (name.length > 0 && Buffer.byteLength(name) <= nameBytesMax) return;
+  throw new TenonError("invalid", `a ${what} name needs 1 to ${nameBytesMax} bytes, not ${Buffer.byteLength(name)}`);
+}
 
 /** Throws `invalid` when a topic cannot be declared so. */
-export function checkDeclaration(name: string, declaration: TopicDeclaration): void {
+export function checkDeclaration(
+  name: string,
+  declaration: TopicDeclaration,
+  { partitionsMax }: Pick<MessageCapabilities, "partitionsMax">,
+): void {
   const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
   checkName("topic", name);
   for (const group of groups) checkName("group", group);
