@@ -28,9 +28,11 @@ test("of many processes with breaking connections one at a time is under the gre
     engines.push(stack.use(await redis({ connect, prefix: "fight", commandTimeoutMs: 2_000 })));
   }
   const grants: Grant[] = [];
-  const end = performance.now() + 4_000;
+  // As many as a machine gets in a few seconds; a slow one takes longer.
+  const grantsWanted = 15;
+  const fighting = () => grants.length < grantsWanted;
   const fight = async ({ leases }: RedisEngine) => {
-    while (performance.now() < end) {
+    while (fighting()) {
       const holder = randomUUID();
       const asked = performance.now();
       const lease = await leases
@@ -46,7 +48,7 @@ test("of many processes with breaking connections one at a time is under the gre
     }
   };
   const breaking = (async () => {
-    while (performance.now() < end) {
+    while (fighting()) {
       await sleep(10 + Math.random() * 50);
       for (const client of clients) if (Math.random() < 0.04) client.stream?.destroy();
       if (Math.random() < 0.05) {
@@ -56,7 +58,6 @@ test("of many processes with breaking connections one at a time is under the gre
     }
   })();
   await Promise.all([...engines.map(fight), breaking]);
-  assert.ok(grants.length > 10, `${grants.length} grants`);
   checkGrants(grants);
 });
 
