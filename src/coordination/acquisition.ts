@@ -39,7 +39,7 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
   const startedAt = clock.monotonic();
   for (let failures = 0; ; failures++) {
     const leftMs = failures === 0 ? waitMs : Math.max(0, Math.ceil(waitMs - (clock.monotonic() - startedAt)));
-    const asked = ask(engine, wanted, holder, leftMs, deadline.signal);
+    const asked = ask(engine, wanted, holder, leftMs);
     try {
       const lease = await deadline.race(asked);
       if (lease === undefined && uncertain) void releaseLease(engine, wanted.name, holder, wanted.ttlMs);
@@ -65,12 +65,12 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
   }
 }
 
+/** Asks until `waitMs` or the caller's signal ends it; whoever is gone otherwise gives the holder up. */
 async function ask(
   { leases }: LeasingEngine,
-  { name, weight, capacity, ttlMs, data }: Wanted,
+  { name, weight, capacity, ttlMs, data, signal }: Wanted,
   holder: string,
   waitMs: number,
-  signal: AbortSignal,
 ): Promise<Lease | undefined> {
   return leases.acquire(name, { holder, ttlMs, waitMs, weight, capacity, data }, { signal });
 }

@@ -26,9 +26,8 @@ export class Deadline implements Disposable {
     signal?.throwIfAborted();
     this.#signal = signal;
     signal?.addEventListener("abort", this.#abort, { once: true });
-    const end = (): void => this.#end(late());
     if (afterMs === Number.POSITIVE_INFINITY) this.#stop = () => {};
-    else this.#stop = keepsAlive ? sleepUntil(world, afterMs, end) : world.timers.schedule(afterMs, end);
+    else this.#stop = world.timers.schedule(afterMs, () => this.#end(late()), { keepsAlive });
   }
 
   get ended(): boolean {
@@ -76,12 +75,4 @@ export class Deadline implements Disposable {
     this.#controller?.abort(reason);
     for (const reject of this.#racing) reject(reason);
   }
-}
-
-/** Calls `end` after the time, and keeps the process alive until then. The answer withdraws it. */
-function sleepUntil(world: World, ms: number, end: () => void): () => void {
-  const timer = new AbortController();
-  world.timers.sleep(ms, { signal: timer.signal }).then(end, () => {});
-  // A reason of its own spares the stack trace of an AbortError.
-  return () => timer.abort("no longer waited for");
 }

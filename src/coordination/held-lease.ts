@@ -29,7 +29,8 @@ export class HeldLease {
   #lease: Lease;
   /** Made when somebody asks for it: most locks are held for a moment, and nobody listens. */
   #controller: AbortController | undefined;
-  #over: TenonError | undefined;
+  /** Why it is over, or what says so when it is asked: an error costs more than all else that a release does here. */
+  #over: TenonError | (() => TenonError) | undefined;
   #timer: Cancel | undefined;
   #releasing: Promise<void> | undefined;
   /** Renewals that failed one after the other. */
@@ -51,7 +52,7 @@ export class HeldLease {
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
-    if (this.#over !== undefined && !this.#controller.signal.aborted) this.#controller.abort(this.#over);
+    if (this.#over !== undefined && !this.#controller.signal.aborted) this.#controller.abort(this.over);
     return this.#controller.signal;
   }
 
@@ -66,6 +67,7 @@ export class HeldLease {
   /** Why it is not held any more; looks at the clocks. */
   get over(): TenonError | undefined {
     if (this.#over === undefined && this.validMs === 0) this.#expire();
+    if (typeof this.#over === "function") this.#over = this.#over();
     return this.#over;
   }
 
@@ -78,7 +80,7 @@ export class HeldLease {
     const { what } = this.#watching;
     const lostBefore = this.over;
     if (lostBefore === undefined) {
-      this.#end(new TenonError("closed", `${capital(what)} was released. Acquire it again.`));
+      this.#end(() => new TenonError("closed", `${capital(what)} was released. Acquire it again.`));
     } else if (lostBefore.code === "lost" && lostBefore.cause !== undefined) {
       // The engine itself said that it is gone.
       return;
@@ -170,10 +172,10 @@ export class HeldLease {
     );
   }
 
-  #end(over: TenonError): void {
+  #end(over: TenonError | (() => TenonError)): void {
     this.#over = over;
     this.#timer?.();
     this.#timer = undefined;
-    this.#controller?.abort(over);
+    this.#controller?.abort(this.over);
   }
 }

@@ -24,8 +24,8 @@ export type Cancel = () => void;
 export interface Timers {
   /** Resolves after `ms` milliseconds; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
-  /** Calls `fn` once, after `ms` milliseconds. Does not keep the process alive by itself. */
-  schedule(ms: number, fn: () => void): Cancel;
+  /** Calls `fn` once, after `ms` milliseconds. Does not keep the process alive by itself, unless `keepsAlive` says so. */
+  schedule(ms: number, fn: () => void, options?: { readonly keepsAlive?: boolean | undefined }): Cancel;
 }
 
 export interface Random {

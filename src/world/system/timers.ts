@@ -20,8 +20,8 @@ export class SystemTimers implements Timers {
     });
   }
 
-  schedule(ms: number, fn: () => void): Cancel {
-    const timer = new SystemTimer(ms, false, fn);
+  schedule(ms: number, fn: () => void, options?: { readonly keepsAlive?: boolean | undefined }): Cancel {
+    const timer = new SystemTimer(ms, options?.keepsAlive === true, fn);
     return () => timer.cancel();
   }
 }

@@ -1,6 +1,6 @@
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
-import type { Cancel, World } from "../../../world/world.ts";
+import type { World } from "../../../world/world.ts";
 import { Alarm } from "./alarm.ts";
 
 /** What the server says to a request. */
@@ -22,8 +22,8 @@ interface Asker {
   readonly waits: boolean;
   readonly resolve: (lease: Lease | undefined) => void;
   readonly reject: (error: unknown) => void;
-  /** Its `waitMs` has passed; it gets what the call that is under way brings. */
-  late: boolean;
+  /** By the monotonic clock. When it has passed while a call is under way, the asker gets what that brings. */
+  readonly until: number;
 }
 
 /** A place is asked for again so often, and believed in for three times as long. */
@@ -50,14 +50,17 @@ export class Acquisition {
   /** Asks along with whoever asks already. */
   join(request: ValidRequest, signal: AbortSignal | undefined): Promise<Lease | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<Lease | undefined>();
-    const asker: Asker = { waits: request.waitMs > 0, resolve, reject, late: false };
+    const until = this.#parts.world.clock.monotonic() + request.waitMs;
+    const asker: Asker = { waits: request.waitMs > 0, resolve, reject, until };
     const first = this.#askers.size === 0;
     this.request = request;
     this.#askers.add(asker);
-    const ending = this.#endWaiting(asker, request.waitMs, signal);
     if (first) void this.#run();
     else this.#alarm.ring();
-    return ending === undefined ? promise : promise.finally(ending);
+    if (signal === undefined) return promise;
+    const abort = (): void => this.#depart(asker, () => asker.reject(signal.reason));
+    signal.addEventListener("abort", abort);
+    return promise.finally(() => signal.removeEventListener("abort", abort));
   }
 
   /** Somebody said that its turn may have come. */
@@ -73,23 +76,6 @@ export class Acquisition {
 
   fail(error: unknown): void {
     this.#finish((asker) => asker.reject(error));
-  }
-
-  #endWaiting(asker: Asker, waitMs: number, signal: AbortSignal | undefined): (() => void) | undefined {
-    let cancel: Cancel | undefined;
-    if (asker.waits && waitMs !== Number.POSITIVE_INFINITY) {
-      cancel = this.#parts.world.timers.schedule(waitMs, () => {
-        asker.late = true;
-        if (!this.#asking) this.#depart(asker, () => asker.resolve(undefined));
-      });
-    }
-    if (signal === undefined) return cancel;
-    const abort = (): void => this.#depart(asker, () => asker.reject(signal.reason));
-    signal.addEventListener("abort", abort);
-    return () => {
-      cancel?.();
-      signal.removeEventListener("abort", abort);
-    };
   }
 
   #depart(asker: Asker, settle: () => void): void {
@@ -140,10 +126,25 @@ export class Acquisition {
         this.#finish((asker) => asker.resolve(answer.lease));
         return;
       }
-      for (const asker of present) {
-        if (!asker.waits || asker.late) this.#depart(asker, () => asker.resolve(undefined));
-      }
-      if (answer.type === "waiting" && !this.#over) await this.#alarm.sleep(Math.min(answer.askAgainMs, askAgainMsMax));
+      for (const asker of present) if (!asker.waits) this.#depart(asker, () => asker.resolve(undefined));
+      this.#departLate();
+      if (answer.type === "waiting" && !this.#over) await this.#sleep(answer.askAgainMs);
+    }
+  }
+
+  /** Until somebody's waiting ends, or it is time to ask again. */
+  async #sleep(askAgainMs: number): Promise<void> {
+    const { clock } = this.#parts.world;
+    let until = clock.monotonic() + Math.min(askAgainMs, askAgainMsMax);
+    for (const asker of this.#askers) until = Math.min(until, asker.until);
+    await this.#alarm.sleep(Math.max(0, until - clock.monotonic()));
+    this.#departLate();
+  }
+
+  #departLate(): void {
+    const now = this.#parts.world.clock.monotonic();
+    for (const asker of this.#askers) {
+      if (asker.waits && asker.until <= now) this.#depart(asker, () => asker.resolve(undefined));
     }
   }
 

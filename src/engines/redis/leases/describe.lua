@@ -3,8 +3,9 @@
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
 
 -- include: lease.part.lua
+look_at(KEYS[1])
 
-local answer, all = { 0, text(now) }, call('HGETALL', KEYS[1])
+local answer, all = { 0, text(now) }, call('HGETALL', name_key)
 for i = 1, #all, 2 do
   local kind, rest = string.sub(all[i], 1, 1), string.sub(all[i], 2)
   if kind == 'h' then

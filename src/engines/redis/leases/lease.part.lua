@@ -1,10 +1,11 @@
--- A leased name, shared by the scripts of this folder. All keys are in one slot; nothing is left of a name that nobody holds or waits for.
---   KEYS[1] name   hash: w what is held together · e no holder ends before this instant · q how many wait · t the last ticket ·
---                  x when the key ends
---                  h<holder>  token, weight, capacity, ttl, end (f64 each) .. data, behind a byte that says whether there is any
---                  r<holder>  one that waits: ticket, weight, capacity, until when it is believed to be alive (f64 each) .. its channel
---   KEYS[2] queue  sorted set: holder -> ticket
---   KEYS[3] token  the last one given in this slot; never goes
+-- Leased names, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot. Nothing is left of a name that
+-- nobody holds or waits for.
+--   B:n:<name>  hash: w what is held together · e no holder ends before this instant · q how many wait · t the last ticket ·
+--          x when the key ends
+--          h<holder>  token, weight, capacity, ttl, end (f64 each) .. data, behind a byte that says whether there is any
+--          r<holder>  one that waits: ticket, weight, capacity, until when it is believed to be alive (f64 each) .. its channel
+--   B:q:<name>  sorted set: holder -> ticket
+--   B:token     the last one given in this slot; never goes
 -- Instants are ms since the epoch by this server's clock, with their fraction.
 local call = redis.call
 local time = call('TIME')
@@ -12,18 +13,34 @@ local now_us = time[1] * 1000000 + time[2]
 local now = now_us / 1000
 local grant_format, waiter_format = '<ddddd', '<dddd'
 
+-- The name that is looked at, its first key, and what its keys begin with.
+local name, name_key, base
+
+local function look_at(key)
+  local tag_end = string.find(key, '}', 1, true)
+  name_key, base, name = key, string.sub(key, 1, tag_end), string.sub(key, tag_end + 4)
+end
+
+local function queue_key()
+  return base .. ':q:' .. name
+end
+
 local function text(number)
   return string.format('%.17g', number)
 end
 
--- What there is of the name, with the holder's own part.
-local function load(holder)
-  local fields = call('HMGET', KEYS[1], 'w', 'e', 'q', 'x', 'h' .. holder, 'r' .. holder)
+-- What there is of the name, with the holder's own part; nothing when nobody holds or waits for it.
+local function read(own_field, holder)
+  return call('HMGET', name_key, 'w', 'e', 'q', 'x', own_field, 'r' .. holder)
+end
+
+local function state_of(fields, own_field)
   return {
-    weight = tonumber(fields[1]) or 0,
-    ends = tonumber(fields[2]) or math.huge,
-    waiting = tonumber(fields[3]) or 0,
-    lasts = tonumber(fields[4]) or 0,
+    weight = tonumber(fields[1]),
+    ends = tonumber(fields[2]),
+    waiting = tonumber(fields[3]),
+    lasts = tonumber(fields[4]),
+    own_field = own_field,
     own = fields[5],
     place = fields[6],
   }
@@ -36,30 +53,32 @@ local function keep(state, till)
   state.prolonged = true
 end
 
-local function save(state)
+-- Writes the state, and a holder's own part along with it.
+local function save(state, field, value)
   if state.weight <= 0 and state.waiting <= 0 then
-    call('DEL', KEYS[1], KEYS[2])
+    call('DEL', name_key, queue_key())
     return
   end
   local ends = state.weight > 0 and state.ends or math.huge
-  call('HSET', KEYS[1], 'w', text(state.weight), 'e', text(ends), 'q', text(state.waiting), 'x', text(state.lasts))
-  if state.prolonged then
-    call('PEXPIREAT', KEYS[1], string.format('%.0f', state.lasts + 1000))
+  if field then
+    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, field, value)
+  else
+    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts)
   end
-  if state.waiting > 0 then
-    call('PEXPIREAT', KEYS[2], string.format('%.0f', state.lasts + 1000))
-  end
+  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + 1000)) end
+  if state.waiting > 0 then call('PEXPIREAT', queue_key(), math.floor(state.lasts + 1000)) end
 end
 
 -- Takes those out whose time has passed; answers whether there were any.
 local function sweep(state)
   if state.ends > now then return false end
-  local all, ends, ended = call('HGETALL', KEYS[1]), math.huge, false
+  local all, ends, ended = call('HGETALL', name_key), math.huge, false
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 1) == 'h' then
       local _, weight, _, _, till = struct.unpack(grant_format, all[i + 1])
       if till <= now then
-        call('HDEL', KEYS[1], all[i])
+        call('HDEL', name_key, all[i])
+        if all[i] == state.own_field then state.own_gone = true end
         state.weight = state.weight - weight
         ended = true
       elseif till < ends then
@@ -72,8 +91,8 @@ local function sweep(state)
 end
 
 local function leave_queue(state, holder)
-  if call('ZREM', KEYS[2], holder) == 1 then
-    call('HDEL', KEYS[1], 'r' .. holder)
+  if call('ZREM', queue_key(), holder) == 1 then
+    call('HDEL', name_key, 'r' .. holder)
     state.waiting = state.waiting - 1
   end
 end
@@ -81,12 +100,12 @@ end
 -- Whose turn it is: a holder, and what it asked for. Those that have not been heard of are taken out.
 local function head(state)
   while state.waiting > 0 do
-    local first = call('ZRANGE', KEYS[2], 0, 0)[1]
+    local first = call('ZRANGE', queue_key(), 0, 0)[1]
     if not first then
       state.waiting = 0
       return nil
     end
-    local place = call('HGET', KEYS[1], 'r' .. first)
+    local place = call('HGET', name_key, 'r' .. first)
     if place then
       local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
       if till > now then
@@ -103,7 +122,7 @@ local function fits(state, weight, capacity)
 end
 
 -- Tells the first of those who wait that it fits; it then asks again.
-local function wake(state, first, name)
+local function wake(state, first)
   if first and fits(state, first.weight, first.capacity) then
     call('PUBLISH', first.channel, #name .. ':' .. name .. first.holder)
   end

@@ -3,10 +3,9 @@ import { crc32 } from "node:zlib";
 /** Names are spread over so many slots of a cluster. Never change it: the tokens of a name would start anew. */
 const slots = 64;
 
-/** The keys of a leased name, as the scripts list them. */
-export function keysOf(prefix: string, name: string): readonly string[] {
-  const base = `${prefix}:{lease-${crc32(name) % slots}}`;
-  return [`${base}:n:${name}`, `${base}:q:${name}`, `${base}:token`];
+/** The key of a leased name that scripts are given. */
+export function keyOf(prefix: string, name: string): string {
+  return `${prefix}:{lease-${crc32(name) % slots}}:n:${name}`;
 }
 
 /** Where those who watch a name hear that its holders changed. */

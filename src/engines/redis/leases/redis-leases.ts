@@ -15,8 +15,9 @@ import { asRead } from "../failures.ts";
 import { type Answer, patienceMs } from "./acquisition.ts";
 import { Acquisitions, differs, notHeld } from "./acquisitions.ts";
 import { watchLease } from "./lease-watch.ts";
-import { keysOf, watchChannelOf } from "./names.ts";
-import { acquire, describe, release, renew } from "./scripts.ts";
+import { keyOf, watchChannelOf } from "./names.ts";
+import { LeaseOperations } from "./operations.ts";
+import { describe } from "./scripts.ts";
 
 export interface LeaseSettings {
   readonly world: World;
@@ -26,7 +27,7 @@ export interface LeaseSettings {
 }
 
 /**
- * Leases on Redis: one script per operation, by the server's clock. Who waits has a place in a queue there, is told by a published
+ * Leases on Redis: one round trip per operation, by the server's clock, and one script for those of one turn. Who waits has a place in a queue there, is told by a published
  * message when its turn has come, and asks again now and then, by which the server knows that it is still there.
  */
 export class RedisLeases implements LeaseEngine {
@@ -36,15 +37,18 @@ export class RedisLeases implements LeaseEngine {
   readonly #prefix: string;
   /** Where this engine hears that somebody's turn has come. */
   readonly #channel: string;
+  readonly #operations: LeaseOperations;
   readonly #acquisitions: Acquisitions;
   readonly #ended = new AbortController();
   #listening: Promise<unknown> | undefined;
+  #listens = false;
 
   constructor(connection: Connection, { world, prefix, survives }: LeaseSettings) {
     this.#connection = connection;
     this.#world = world;
     this.#prefix = prefix;
     this.#channel = `${prefix}:leases:${world.random.uuid()}`;
+    this.#operations = new LeaseOperations(connection, [this.#channel, patienceMs, watchChannelOf(prefix, "")]);
     this.#acquisitions = new Acquisitions({
       world,
       asking: (name) => (request, waits) => this.#ask(name, request, waits),
@@ -72,7 +76,7 @@ export class RedisLeases implements LeaseEngine {
     const asked = validRequest(request, this.capabilities);
     const { signal } = options;
     signal?.throwIfAborted();
-    if (asked.waitMs > 0) {
+    if (asked.waitMs > 0 && !this.#listens) {
       await this.#listen();
       this.#throwIfClosed();
       signal?.throwIfAborted();
@@ -86,7 +90,8 @@ export class RedisLeases implements LeaseEngine {
     this.#checkName(name);
     validTtl(ttlMs, this.capabilities);
     const since = this.#now();
-    const renewed = await this.#connection.run(renew, keysOf(this.#prefix, name), [holder, String(token), ttlMs]);
+    const args = ["n", holder, String(token), ttlMs];
+    const renewed = await this.#operations.run(keyOf(this.#prefix, name), args);
     if (renewed === 1) return { name, holder, token, ttlMs, since };
     throw notHeld(lease);
   }
@@ -129,40 +134,29 @@ export class RedisLeases implements LeaseEngine {
   async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
     const { holder, weight, capacity, ttlMs, data } = request;
     const since = this.#now();
-    const [what, ...rest] = (await this.#connection.run(acquire, keysOf(this.#prefix, name), [
-      name,
-      holder,
-      weight,
-      capacity,
-      ttlMs,
-      data === undefined ? "0" : `1${data}`,
-      waits ? this.#channel : "",
-      patienceMs,
-      watchChannelOf(this.#prefix, name),
-    ])) as readonly Buffer[];
-    const answer = what!.toString();
-    switch (answer) {
-      case "granted":
-      case "again": {
-        const token = BigInt(rest[0]!.toString());
-        return { type: "granted", lease: { name, holder, token, ttlMs, since }, isNew: answer === "granted" };
-      }
-      case "no":
+    const dataArgument = data === undefined ? "0" : `1${data}`;
+    const args = [waits ? "w" : "a", holder, weight, capacity, ttlMs, dataArgument];
+    const answer = (await this.#operations.run(keyOf(this.#prefix, name), args)) as readonly number[];
+    const [what, figure = 0, capacityOwned = 0] = answer;
+    switch (what) {
+      case 0:
         return { type: "refused" };
-      case "waiting":
-        return { type: "waiting", askAgainMs: Math.max(1, Number(rest[0]!.toString())) };
+      case 1:
+      case 2:
+        return { type: "granted", lease: { name, holder, token: BigInt(figure), ttlMs, since }, isNew: what === 1 };
+      case 3:
+        return { type: "waiting", askAgainMs: Math.max(1, figure) };
       default:
-        throw differs(name, answer, Number(rest[0]), Number(rest[1]), request);
+        throw differs(name, what === 4 ? "owns" : "waits for", figure, capacityOwned, request);
     }
   }
 
   async #release(name: string, holder: string, what: "place" | "all"): Promise<void> {
-    const args = [name, holder, what === "place" ? "1" : "", watchChannelOf(this.#prefix, name)];
-    await this.#connection.run(release, keysOf(this.#prefix, name), args);
+    await this.#operations.run(keyOf(this.#prefix, name), [what === "place" ? "p" : "r", holder]);
   }
 
   async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
-    const reply = (await this.#connection.run(describe, keysOf(this.#prefix, name), []).catch(asRead)) as readonly [
+    const reply = (await this.#connection.run(describe, [keyOf(this.#prefix, name)], []).catch(asRead)) as readonly [
       number,
       ...Buffer[],
     ];
@@ -188,6 +182,7 @@ export class RedisLeases implements LeaseEngine {
     this.#listening ??= this.#connection.listen(this.#channel, (payload) => this.#heard(payload));
     try {
       await this.#listening;
+      this.#listens = true;
     } catch (error) {
       this.#listening = undefined;
       throw error;
