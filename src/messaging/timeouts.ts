@@ -19,6 +19,8 @@ export class Timeouts<T extends Timed<T>> {
   #first: T | undefined;
   #last: T | undefined;
   #timer: Cancel | undefined;
+  /** The clock as it was read for the first of those that come together: reading it costs as much as the rest. */
+  #now: number | undefined;
 
   constructor(world: World, afterMs: number, expire: (item: T) => void) {
     this.#world = world;
@@ -27,7 +29,11 @@ export class Timeouts<T extends Timed<T>> {
   }
 
   add(item: T): void {
-    item.deadline = this.#world.clock.monotonic() + this.#afterMs;
+    if (this.#now === undefined) {
+      this.#now = this.#world.clock.monotonic();
+      queueMicrotask(this.#forgetNow);
+    }
+    item.deadline = this.#now + this.#afterMs;
     item.timeouts = this;
     item.earlier = this.#last;
     if (this.#last === undefined) this.#first = item;
@@ -35,6 +41,10 @@ export class Timeouts<T extends Timed<T>> {
     this.#last = item;
     if (this.#timer === undefined) this.#arm(this.#afterMs);
   }
+
+  readonly #forgetNow = (): void => {
+    this.#now = undefined;
+  };
 
   remove(item: T): void {
     const { earlier, later } = item;

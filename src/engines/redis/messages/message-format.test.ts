@@ -67,3 +67,14 @@ test("a run that ends early, or holds something else, is corrupt", () => {
     }),
   );
 });
+
+test("a key is its own, whatever keys were read before it, also where they share a slot of those seen lately", () => {
+  // More than there are slots, of few lengths; and what differs from a key only beyond its bytes.
+  const keys = Array.from({ length: 20_000 }, (_, index) => `k${index.toString(36)}`);
+  const others = ["é", "ab", "\u{1f600}", "\u00c3\u00a9", "", "k0".repeat(20)];
+  for (let round = 0; round < 2; round++) {
+    const messages = [...keys, ...others].map((key) => ({ body: Buffer.alloc(0), key }));
+    const run = runOf(pack(messages), messages.length, messages.length);
+    for (const { key } of messages) assert.equal(run.read().key, key);
+  }
+});

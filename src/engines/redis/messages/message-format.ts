@@ -138,7 +138,7 @@ export class Run {
     const headersAt = idAt + idLength;
     const bodyAt = headersAt + headersLength;
     const end = bodyAt + bodyLength;
-    const key = flags & flag.key ? bytes.toString("utf8", at, idAt) : undefined;
+    const key = flags & flag.key ? readKey(bytes, at, idAt) : undefined;
     const id = flags & flag.id ? bytes.toString("utf8", idAt, headersAt) : undefined;
     const headers = flags & flag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), this.position) : undefined;
     this.#goTo(end);
@@ -157,6 +157,28 @@ export class Run {
     this.#at = at;
     this.position += 1;
   }
+}
+
+const keysSeen: (string | undefined)[] = new Array(4_096).fill(undefined);
+const keySeenBytesMax = 32;
+
+/** Keys come again and again. One that was read lately is the same string, which costs no memory and is quickly looked up in a map. */
+function readKey(bytes: Buffer, from: number, to: number): string {
+  const length = to - from;
+  if (length > keySeenBytesMax || length === 0) return bytes.toString("utf8", from, to);
+  let hash = length;
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + bytes[at]!) | 0;
+  const slot = (hash ^ (hash >>> 15)) & (keysSeen.length - 1);
+  const seen = keysSeen[slot];
+  if (seen !== undefined && seen.length === length) {
+    let same = 0;
+    while (same < length && seen.charCodeAt(same) === bytes[from + same]) same++;
+    if (same === length) return seen;
+  }
+  const key = bytes.toString("utf8", from, to);
+  // As many characters as bytes: each of them is its byte.
+  if (key.length === length) keysSeen[slot] = key;
+  return key;
 }
 
 function readHeaders(bytes: Buffer, position: number): MessageHeaders {
