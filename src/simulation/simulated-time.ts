@@ -3,52 +3,84 @@ import type { SeededGenerator } from "./seeded-generator.ts";
 import type { SimulatedProcess } from "./simulated-process.ts";
 import type { TimeLine } from "./time-line.ts";
 
-/** A machine's wall clock: virtual time plus what it was set to. */
-export class WallClock {
+/**
+ * A machine's clocks. The monotonic one goes with virtual time at the machine's own rate, and stands still while the machine is asleep; the wall clock is
+ * that, set to what the machine believes. Timers go by the monotonic one.
+ */
+export class MachineClock implements Clock {
   readonly #timeLine: TimeLine;
-  #offsetMs: number;
+  #wallOffsetMs: number;
+  /** Milliseconds of this machine per millisecond of virtual time. */
+  #rate = 1;
+  #reckonedAt = 0;
+  #monotonicMs = 0;
+  #asleep = false;
 
   constructor(timeLine: TimeLine, startsAt: number) {
     this.#timeLine = timeLine;
-    this.#offsetMs = startsAt;
+    this.#wallOffsetMs = startsAt;
   }
 
   now(): number {
-    return Math.floor(this.#timeLine.nowMs + this.#offsetMs);
-  }
-
-  step(ms: number): void {
-    this.#offsetMs += ms;
-  }
-
-  set(epochMs: number): void {
-    this.#offsetMs = epochMs - this.#timeLine.nowMs;
-  }
-}
-
-export class SimulatedClock implements Clock {
-  readonly #wallClock: WallClock;
-  readonly #timeLine: TimeLine;
-
-  constructor(wallClock: WallClock, timeLine: TimeLine) {
-    this.#wallClock = wallClock;
-    this.#timeLine = timeLine;
-  }
-
-  now(): number {
-    return this.#wallClock.now();
+    return Math.floor(this.#elapsedMs() + this.#wallOffsetMs);
   }
 
   monotonic(): number {
-    return this.#timeLine.nowMs;
+    return this.#elapsedMs();
+  }
+
+  /** How much virtual time passes while this machine counts so many milliseconds. */
+  virtualMs(ms: number): number {
+    return ms / this.#rate;
+  }
+
+  step(ms: number): void {
+    this.#wallOffsetMs += ms;
+  }
+
+  set(epochMs: number): void {
+    this.#wallOffsetMs = epochMs - this.#elapsedMs();
+  }
+
+  /** From now on its clocks gain (above 1) or lose (below 1) against virtual time. */
+  drift(rate: number): void {
+    if (!(rate > 0 && rate < 2)) throw new RangeError(`a clock's rate lies between 0 and 2, not at ${rate}`);
+    this.#reckon();
+    this.#rate = rate;
+  }
+
+  /** The machine sleeps: monotonic time stands still, and the wall clock is right again when it wakes up. */
+  sleep(): void {
+    this.#reckon();
+    this.#asleep = true;
+  }
+
+  wake(): void {
+    if (!this.#asleep) return;
+    const sleptMs = (this.#timeLine.nowMs - this.#reckonedAt) * this.#rate;
+    this.#asleep = false;
+    this.#reckonedAt = this.#timeLine.nowMs;
+    this.#wallOffsetMs += sleptMs;
+  }
+
+  #reckon(): void {
+    this.#monotonicMs = this.#elapsedMs();
+    this.#reckonedAt = this.#timeLine.nowMs;
+  }
+
+  #elapsedMs(): number {
+    if (this.#asleep) return this.#monotonicMs;
+    return this.#monotonicMs + (this.#timeLine.nowMs - this.#reckonedAt) * this.#rate;
   }
 }
 
 export class SimulatedTimers implements Timers {
   readonly #incarnation: SimulatedProcess;
+  readonly #clock: MachineClock;
 
-  constructor(incarnation: SimulatedProcess) {
+  constructor(incarnation: SimulatedProcess, clock: MachineClock) {
     this.#incarnation = incarnation;
+    this.#clock = clock;
   }
 
   sleep(ms: number, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
@@ -56,7 +88,7 @@ export class SimulatedTimers implements Timers {
     return new Promise((resolve, reject) => {
       if (!this.#incarnation.alive) return;
       if (signal?.aborted) return reject(signal.reason);
-      const cancel = this.#incarnation.after(ms, `sleep ${ms}`, () => {
+      const cancel = this.#incarnation.after(this.#clock.virtualMs(ms), `sleep ${ms}`, () => {
         signal?.removeEventListener("abort", abort);
         resolve();
       });
@@ -70,7 +102,7 @@ export class SimulatedTimers implements Timers {
   }
 
   schedule(ms: number, fn: () => void): Cancel {
-    return this.#incarnation.after(ms, `timer ${ms}`, fn);
+    return this.#incarnation.after(this.#clock.virtualMs(ms), `timer ${ms}`, fn);
   }
 }
 

@@ -7,7 +7,7 @@ import { type DiskLatency, SimulatedDisk } from "./simulated-disk.ts";
 import { DiskControl, type SimulatedDiskControl } from "./simulated-disk-control.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
 import { SimulatedStorage } from "./simulated-storage.ts";
-import { SimulatedClock, SimulatedRandom, SimulatedTimers, WallClock } from "./simulated-time.ts";
+import { MachineClock, SimulatedRandom, SimulatedTimers } from "./simulated-time.ts";
 import { TimeLine } from "./time-line.ts";
 
 export interface SimulationOptions {
@@ -67,7 +67,7 @@ class SeededSimulation implements Simulation {
   readonly disk: SimulatedDiskControl;
   readonly #options: SimulationOptions;
   readonly #timeLine = new TimeLine();
-  readonly #wallClock: WallClock;
+  readonly #clock: MachineClock;
   readonly #faults = new FaultPlan();
   readonly #storage: SimulatedStorage;
   readonly #seeds: SeededGenerator;
@@ -81,7 +81,7 @@ class SeededSimulation implements Simulation {
 
   constructor(options: SimulationOptions) {
     this.#options = options;
-    this.#wallClock = new WallClock(this.#timeLine, options.startsAt ?? STARTS_AT);
+    this.#clock = new MachineClock(this.#timeLine, options.startsAt ?? STARTS_AT);
     this.#storage = new SimulatedStorage(options.capacityBytes ?? Number.MAX_SAFE_INTEGER);
     this.#seeds = new SeededGenerator(options.seed);
     this.#diskGenerator = this.#seeds.fork();
@@ -136,12 +136,12 @@ class SeededSimulation implements Simulation {
 
   setClock(epochMs: number): void {
     this.#timeLine.note(`set clock ${epochMs}`);
-    this.#wallClock.set(epochMs);
+    this.#clock.set(epochMs);
   }
 
   stepClock(ms: number): void {
     this.#timeLine.note(`step clock ${ms}`);
-    this.#wallClock.step(ms);
+    this.#clock.step(ms);
   }
 
   async #drive<Result>(main: () => Promise<Result> | Result): Promise<Result> {
@@ -181,8 +181,8 @@ class SeededSimulation implements Simulation {
 
   #worldOf(incarnation: SimulatedProcess): World {
     return {
-      clock: new SimulatedClock(this.#wallClock, this.#timeLine),
-      timers: new SimulatedTimers(incarnation),
+      clock: this.#clock,
+      timers: new SimulatedTimers(incarnation, this.#clock),
       random: new SimulatedRandom(this.#seeds.fork()),
       disk: new SimulatedDisk({
         incarnation,

@@ -1,3 +1,4 @@
+import { ambientWorld } from "../ambient.ts";
 import type { Logger, World } from "../world.ts";
 import { SystemClock } from "./clock.ts";
 import { SystemDisk } from "./disk.ts";
@@ -10,8 +11,10 @@ export interface SystemWorldOptions {
   readonly log?: Logger | undefined;
 }
 
-/** The real clock, timers, randomness, disk and network of this process. */
+/** The real clock, timers, randomness, disk and network of this process; inside a simulated process that process' world. */
 export function systemWorld(options: SystemWorldOptions = {}): World {
+  const ambient = ambientWorld();
+  if (ambient !== undefined) return options.log === undefined ? ambient : { ...ambient, log: options.log };
   return {
     clock: new SystemClock(),
     timers: new SystemTimers(),
