@@ -9,6 +9,12 @@ export class TimeLine {
   #firedCount = 0;
   #hash = 0;
   #last = "none";
+  readonly #noted: ((atMs: number, label: string) => void) | undefined;
+
+  /** `noted` hears of everything that becomes part of the history. */
+  constructor(noted?: (atMs: number, label: string) => void) {
+    this.#noted = noted;
+  }
 
   get nowMs(): number {
     return this.#nowMs;
@@ -59,5 +65,6 @@ export class TimeLine {
   note(label: string): void {
     this.#last = label;
     this.#hash = crc32(`${this.#nowMs} ${label}\n`, this.#hash);
+    this.#noted?.(this.#nowMs, label);
   }
 }

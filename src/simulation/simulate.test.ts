@@ -1,0 +1,243 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { embedded } from "../engines/embedded/index.ts";
+import { ambientWorld } from "../world/ambient.ts";
+import { systemWorld } from "../world/index.ts";
+import type { World } from "../world/world.ts";
+import { simulate } from "./simulate.ts";
+import { type ProcessHandle, type Scenario, SimulationFailure, type TraceLine, Violation } from "./system.ts";
+
+const forever = (): Promise<never> => new Promise(() => {});
+
+async function failureOf(scenario: Scenario, options: Partial<Parameters<typeof simulate>[0]> = {}) {
+  const failure = await simulate({ seed: 1, ...options }, scenario).then(
+    () => assert.fail("the run should have failed"),
+    (error: unknown) => error,
+  );
+  assert.ok(failure instanceof SimulationFailure, String(failure));
+  return failure;
+}
+
+/** Writes a file at a time and syncs it, for ever. */
+async function writer({ world }: { readonly world: World }): Promise<void> {
+  const file = await world.disk.open(`/log-${world.random.uuid()}`, "create");
+  for (;;) {
+    await file.append(world.random.bytes(100));
+    await file.sync();
+    await world.timers.sleep(100);
+  }
+}
+
+test("processes live in worlds of their own on one time line", async () => {
+  const seen: string[] = [];
+  const report = await simulate({ seed: 1 }, async (system) => {
+    for (const [name, ms] of [
+      ["slow", 20],
+      ["fast", 10],
+    ] as const) {
+      system.process(name, async ({ world }) => {
+        await world.timers.sleep(ms);
+        seen.push(`${name} at ${world.clock.monotonic()}`);
+      });
+    }
+    await Promise.all(system.processes.map((process) => process.ended));
+  });
+  assert.deepEqual(seen, ["fast at 10", "slow at 20"]);
+  assert.equal(report.virtualMs, 20);
+  assert.deepEqual(report.faults, []);
+});
+
+test("equal seeds give equal runs, other seeds other ones", async () => {
+  const run = async (seed: number) => {
+    const lines: TraceLine[] = [];
+    const report = await simulate(
+      { seed, faults: "swarm", safetyMs: 20_000, trace: (line) => lines.push(line) },
+      async (system) => {
+        for (const name of ["a", "b", "c"]) system.process(name, writer, { whenMainFails: "restart" });
+        await system.healed();
+      },
+    );
+    return { ...report, lines };
+  };
+  const [first, second, other] = [await run(7), await run(7), await run(8)];
+  assert.deepEqual(first, second);
+  assert.notEqual(first.hash, other.hash);
+  assert.ok(first.faults.length >= 5, `${first.faults.length} faults`);
+});
+
+test("a crashed process hears nothing more, and its main starts again over what its disk kept", async () => {
+  const starts: number[] = [];
+  let afterCrash = false;
+  await simulate({ seed: 3 }, async (system) => {
+    const shop = system.process("shop", async ({ world, incarnation }) => {
+      await using engine = await embedded({ directory: "/data", world });
+      const result = await engine.keyValue.commit([{ type: "add", key: "starts", by: 1 }]);
+      assert.ok(result.committed);
+      starts.push(result.counters[0]!);
+      if (incarnation === 3) return;
+      await world.timers.sleep(60_000);
+      afterCrash = true;
+    });
+    for (let n = 1; n <= 2; n++) {
+      await system.until("it counted its start", () => starts.length === n);
+      shop.crash();
+      shop.restart();
+    }
+    await shop.ended;
+    await system.sleep(120_000);
+  });
+  assert.deepEqual(starts, [1, 2, 3]);
+  assert.equal(afterCrash, false);
+});
+
+test("a paused process finds out late, and its clocks have gone on, unless its machine slept", async () => {
+  const woken: Record<string, number> = {};
+  await simulate({ seed: 1 }, async (system) => {
+    for (const manner of ["stopped", "asleep"] as const) {
+      const process = system.process(manner, async ({ world }) => {
+        const [monotonic, wall] = [world.clock.monotonic(), world.clock.now()];
+        await world.timers.sleep(100);
+        woken[manner] = world.clock.monotonic() - monotonic;
+        woken[`${manner}, wall`] = world.clock.now() - wall;
+      });
+      await system.sleep(1);
+      process.pause(manner);
+      await system.sleep(10_000);
+      assert.equal(woken[manner], undefined);
+      process.resume();
+      await process.ended;
+    }
+  });
+  assert.deepEqual(woken, { stopped: 10_001, "stopped, wall": 10_001, asleep: 1, "asleep, wall": 10_001 });
+});
+
+test("a clock that gains wakes its sleepers early by everybody else's", async () => {
+  const report = await simulate({ seed: 1 }, async (system) => {
+    const process = system.process("hasty", async ({ world }) => {
+      await world.timers.sleep(1);
+      await world.timers.sleep(1_500);
+    });
+    process.clock.drift(1.5);
+    await process.ended;
+  });
+  assert.ok(Math.abs(report.virtualMs - 1_501 / 1.5) < 1, String(report.virtualMs));
+});
+
+test("code inside of a process is in its world, and so is whatever it calls later", async () => {
+  const worlds: (World | undefined)[] = [];
+  let own: World | undefined;
+  await simulate({ seed: 1 }, async (system) => {
+    const process = system.process("shop", async ({ world }) => {
+      own = world;
+      worlds.push(systemWorld());
+      await world.timers.sleep(1);
+      worlds.push(systemWorld());
+      world.timers.schedule(1, () => worlds.push(systemWorld()));
+      await world.timers.sleep(5);
+    });
+    await process.ended;
+    process.run(() => worlds.push(systemWorld()));
+    assert.equal(ambientWorld(), undefined);
+  });
+  assert.equal(worlds.length, 4);
+  for (const world of worlds) assert.equal(world, own);
+});
+
+test("faults strike for a while, then everything is healed", async () => {
+  const states: string[] = [];
+  const report = await simulate(
+    { seed: 5, faults: { perMinute: { crash: 20, pause: 20, "clock-drift": 20, "disk-outage": 20 } } },
+    async (system) => {
+      for (const name of ["a", "b"]) system.process(name, writer, { whenMainFails: "restart" });
+      await system.healed();
+      states.push(...system.processes.map((process) => process.state));
+      const [one, other] = system.processes as [ProcessHandle, ProcessHandle];
+      const before = one.clock.now - other.clock.now;
+      await system.sleep(100_000);
+      assert.ok(Math.abs(one.clock.now - other.clock.now - before) <= 1);
+    },
+  );
+  assert.deepEqual(states, ["running", "running"]);
+  assert.deepEqual([...new Set(report.faults.map((fault) => fault.kind))].sort(), [
+    "clock-drift",
+    "crash",
+    "disk-outage",
+    "pause",
+  ]);
+});
+
+test("leaving a planned fault out leaves the others as they were", async () => {
+  const run = (without: readonly number[]) =>
+    simulate({ seed: 9, faults: "swarm", without }, async (system) => {
+      for (const name of ["a", "b"]) system.process(name, writer, { whenMainFails: "restart" });
+      await system.healed();
+    });
+  const all = (await run([])).faults;
+  const left = (await run([0, 2])).faults;
+  const times = (faults: typeof all) => faults.map(({ number, atMs, kind }) => ({ number, atMs, kind }));
+  const numbers = new Set(left.map((fault) => fault.number));
+  assert.ok(!numbers.has(0) && !numbers.has(2) && left.length > 3);
+  assert.deepEqual(
+    times(left).filter(({ number }) => all.some((fault) => fault.number === number)),
+    times(all).filter(({ number }) => numbers.has(number)),
+  );
+});
+
+test("a deadlock names what everybody waits for", async () => {
+  const failure = await failureOf(async (system) => {
+    system.process("shop", forever);
+    await system.until("the shop opens", () => false);
+  });
+  assert.match(
+    failure.rule,
+    /^deadlock: .*the scenario waits until the shop opens; shop \(running\) waits for nothing/,
+  );
+});
+
+test("what does not come to rest after everything healed fails, too", async () => {
+  const failure = await failureOf(
+    async (system) => {
+      system.process("shop", async ({ world }) => {
+        for (;;) await world.timers.sleep(1_000);
+      });
+      await system.until("the shop is done", () => false);
+    },
+    { livenessMs: 30_000 },
+  );
+  assert.match(
+    failure.rule,
+    /did not come to rest after everything healed.* until the shop is done; shop .* waits for: sleep 1000/,
+  );
+  assert.equal(failure.report.virtualMs, 90_000);
+});
+
+test("a main that throws fails the run", async () => {
+  const failure = await failureOf(async (system) => {
+    const shop = system.process("shop", async () => {
+      throw new Error("no stock");
+    });
+    await shop.ended;
+  });
+  assert.equal(failure.rule, "the main of shop threw: no stock");
+});
+
+test("a rule that breaks in the middle ends the run there", async () => {
+  const failure = await failureOf(async (system) => {
+    system.always("time stays small", () => {
+      if (system.nowMs > 5_000) throw new Violation("it is late");
+    });
+    await system.sleep(60_000);
+  });
+  assert.equal(failure.rule, "time stays small: it is late");
+  assert.ok(failure.report.virtualMs <= 60_000);
+});
+
+test("a scenario that throws fails with its own words, and the last events are told", async () => {
+  const failure = await failureOf(async (system) => {
+    await system.sleep(10);
+    system.note("about to fail");
+    throw new Violation("two payments of order 7");
+  });
+  assert.equal(failure.message, "seed 1: two payments of order 7");
+  assert.equal(failure.lastEvents.at(-1)?.text, "about to fail");
+});

@@ -1,0 +1,331 @@
+import { outsideWorlds } from "../world/ambient.ts";
+import type { Logger } from "../world/world.ts";
+import { quiet } from "./event-loop.ts";
+import { drawFaults, drawNetwork, logarithmic, planFaults } from "./fault-choice.ts";
+import type { PlannedStrike, StruckFault } from "./fault-settings.ts";
+import { calmNetwork, type SimulatedNetworkControl } from "./network-control.ts";
+import { SeededGenerator } from "./seeded-generator.ts";
+import { SimulatedMachine } from "./simulated-machine.ts";
+import { SimulatedNetwork } from "./simulated-network.ts";
+import { Strikes } from "./strikes.ts";
+import {
+  type Main,
+  type ProcessHandle,
+  type ProcessOptions,
+  type Scenario,
+  type ScenarioRandom,
+  type SimulatedSystem,
+  type SimulateOptions,
+  SimulationFailure,
+  type SimulationReport,
+  type TraceLine,
+} from "./system.ts";
+import { TimeLine } from "./time-line.ts";
+
+const STARTS_AT = 1_767_225_600_000;
+const SAFETY_MS = 60_000;
+const LIVENESS_MS = 600_000;
+const EVENTS_MAX = 10_000_000;
+const QUIET_EVERY_MS = 1_000;
+const DISK_LATENCY = { minMs: 0.05, maxMs: 2 };
+/** How long a process that died by itself stays dead. */
+const REVIVAL_MS = { min: 10, max: 2_000 };
+const LAST_EVENTS = 40;
+const WAITING_SHOWN_MAX = 6;
+
+interface Condition {
+  readonly what: string;
+  readonly holds: () => boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Invariant {
+  readonly rule: string;
+  readonly check: () => void;
+  readonly everyMs: number;
+  nextAt: number;
+}
+
+/** A finding, before it is a failure with a report. */
+class Finding extends Error {}
+
+/** One run: drives virtual time, lets faults strike, heals, and looks whether everything comes to rest. */
+export class SeededSystem implements SimulatedSystem {
+  readonly seed: number;
+  readonly random: ScenarioRandom;
+  readonly network: SimulatedNetworkControl;
+  readonly #options: SimulateOptions;
+  readonly #timeLine: TimeLine;
+  readonly #network: SimulatedNetwork;
+  readonly #machineSeeds: SeededGenerator;
+  readonly #revivals: SeededGenerator;
+  readonly #machines: SimulatedMachine[] = [];
+  readonly #plan: readonly PlannedStrike[];
+  readonly #strikes: Strikes;
+  readonly #struck: StruckFault[] = [];
+  readonly #conditions = new Set<Condition>();
+  readonly #invariants: Invariant[] = [];
+  readonly #healed = Promise.withResolvers<void>();
+  readonly #latest: TraceLine[] = [];
+  #latestAt = 0;
+  #phase: SimulatedSystem["phase"] = "safety";
+  /** When the healed run has to be at rest. No event, so that nothing left to happen is a deadlock. */
+  #restBy = Number.POSITIVE_INFINITY;
+  #finding: { readonly rule: string; readonly cause: unknown } | undefined;
+
+  constructor(options: SimulateOptions) {
+    this.#options = options;
+    this.seed = options.seed;
+    this.#timeLine = new TimeLine((atMs, text) => this.#traced(atMs, text));
+    const seeds = new SeededGenerator(options.seed);
+    this.random = seeds.fork();
+    const choices = seeds.fork();
+    const plan = seeds.fork();
+    this.#machineSeeds = seeds.fork();
+    this.#revivals = seeds.fork();
+    const choice = options.faults ?? "lite";
+    const settings = drawFaults(choice, choices);
+    this.#network = new SimulatedNetwork({
+      timeLine: this.#timeLine,
+      generator: seeds.fork(),
+      settings: drawNetwork(choice, choices),
+    });
+    this.network = this.#network.control;
+    this.#plan = planFaults(settings, this.#safetyMs, plan);
+    this.#strikes = new Strikes({
+      machines: () => this.#machines,
+      network: this.network,
+      after: (ms, label, fn) => this.#after(ms, label, fn),
+    });
+  }
+
+  get nowMs(): number {
+    return this.#timeLine.nowMs;
+  }
+
+  get phase(): SimulatedSystem["phase"] {
+    return this.#phase;
+  }
+
+  get processes(): readonly ProcessHandle[] {
+    return this.#machines;
+  }
+
+  process(name: string, main: Main, options: ProcessOptions = {}): ProcessHandle {
+    if (this.#machines.some((machine) => machine.name === name)) throw new Error(`there is a process ${name} already`);
+    const machine = new SimulatedMachine({
+      name,
+      main,
+      options,
+      timeLine: this.#timeLine,
+      seeds: this.#machineSeeds.fork(),
+      startsAt: this.#options.startsAt ?? STARTS_AT,
+      diskLatency: this.#options.diskLatency ?? DISK_LATENCY,
+      log: (label) => this.#logger(label),
+      network: (host, process) => this.#network.of(host, process),
+      failed: ({ name }, error) => this.fail(`the main of ${name} threw: ${messageOf(error)}`, error),
+      died: (dead) => this.#revive(dead),
+    });
+    this.#machines.push(machine);
+    return machine;
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#after(ms, `scenario slept ${ms}`, resolve);
+    });
+  }
+
+  until(what: string, holds: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#conditions.add({ what, holds, resolve, reject });
+    });
+  }
+
+  healed(): Promise<void> {
+    return this.#healed.promise;
+  }
+
+  heal(): void {
+    if (this.#phase === "liveness") return;
+    this.#phase = "liveness";
+    this.note("everything heals");
+    this.#strikes.heal();
+    this.network.settings = calmNetwork;
+    for (const machine of this.#machines) {
+      machine.heal();
+      if (!machine.alive && machine.options.restart !== "by hand") machine.restart();
+    }
+    this.#healed.resolve();
+    this.#restBy = this.nowMs + (this.#options.livenessMs ?? LIVENESS_MS);
+  }
+
+  always(rule: string, check: () => void, options: { readonly quietEveryMs?: number | undefined } = {}): void {
+    const everyMs = options.quietEveryMs ?? QUIET_EVERY_MS;
+    this.#invariants.push({ rule, check, everyMs, nextAt: this.nowMs + everyMs });
+  }
+
+  note(text: string): void {
+    this.#timeLine.note(text);
+  }
+
+  /** The first finding counts; the run ends with it. */
+  fail(rule: string, cause?: unknown): void {
+    this.#finding ??= { rule, cause };
+  }
+
+  async run(scenario: Scenario): Promise<SimulationReport> {
+    try {
+      return await this.#drive(scenario);
+    } catch (error) {
+      const finding = this.#finding ?? { rule: messageOf(error), cause: error instanceof Finding ? undefined : error };
+      const options = finding.cause === undefined ? undefined : { cause: finding.cause };
+      throw new SimulationFailure(finding.rule, this.#report(), this.#lastEvents(), options);
+    }
+  }
+
+  async #drive(scenario: Scenario): Promise<SimulationReport> {
+    const without = new Set(this.#options.without);
+    for (const planned of this.#plan) {
+      if (!without.has(planned.number)) this.#after(planned.atMs, "a fault is due", () => this.#letStrike(planned));
+    }
+    this.#after(this.#safetyMs, "the time of faults is over", () => this.heal());
+    const settled = this.#begin(scenario);
+    const eventsMax = this.#options.eventsMax ?? EVENTS_MAX;
+    await quiet();
+    while (settled.state === "pending") {
+      this.#look();
+      if (!this.#timeLine.step()) throw new Finding(`deadlock: nothing is left to happen. ${this.#whoWaits()}`);
+      if (this.#timeLine.firedCount > eventsMax)
+        throw new Finding(`no end in sight after ${eventsMax} events. ${this.#whoWaits()}`);
+      await quiet();
+    }
+    if (settled.state === "failed") throw settled.error;
+    for (const invariant of this.#invariants) this.#check(invariant);
+    this.#look();
+    return this.#report();
+  }
+
+  #begin(scenario: Scenario): { state: "pending" | "done" | "failed"; error?: unknown } {
+    const settled: { state: "pending" | "done" | "failed"; error?: unknown } = { state: "pending" };
+    new Promise<void>((resolve) => resolve(scenario(this))).then(
+      () => {
+        settled.state = "done";
+      },
+      (error: unknown) => {
+        settled.state = "failed";
+        settled.error = error;
+      },
+    );
+    return settled;
+  }
+
+  /** What is looked at between two events. */
+  #look(): void {
+    for (const condition of this.#conditions) this.#tryCondition(condition);
+    for (const invariant of this.#invariants) {
+      if (this.nowMs < invariant.nextAt) continue;
+      invariant.nextAt = this.nowMs + invariant.everyMs;
+      this.#check(invariant);
+    }
+    if (this.#finding !== undefined) throw new Finding(this.#finding.rule);
+    if (this.nowMs >= this.#restBy)
+      throw new Finding(`the run did not come to rest after everything healed. ${this.#whoWaits()}`);
+  }
+
+  #tryCondition(condition: Condition): void {
+    try {
+      if (!condition.holds()) return;
+      condition.resolve();
+    } catch (error) {
+      condition.reject(error);
+    }
+    this.#conditions.delete(condition);
+  }
+
+  #check({ rule, check }: Invariant): void {
+    try {
+      check();
+    } catch (error) {
+      this.fail(`${rule}: ${messageOf(error)}`, error);
+    }
+  }
+
+  #letStrike(planned: PlannedStrike): void {
+    if (this.#phase !== "safety") return;
+    const struck = this.#strikes.strike(planned);
+    if (struck === undefined) return;
+    this.#struck.push(struck);
+    this.note(`fault ${struck.number} ${struck.text}`);
+  }
+
+  #revive(machine: SimulatedMachine): void {
+    if (machine.options.restart === "by hand") return;
+    const { incarnation } = machine;
+    this.#after(logarithmic(this.#revivals, REVIVAL_MS), `${machine.name} is started again`, () => {
+      if (!machine.alive && machine.incarnation === incarnation) machine.restart();
+    });
+  }
+
+  #after(ms: number, label: string, fn: () => void): () => void {
+    const event = this.#timeLine.schedule(ms, label, fn);
+    return () => this.#timeLine.cancel(event);
+  }
+
+  get #safetyMs(): number {
+    return this.#options.safetyMs ?? SAFETY_MS;
+  }
+
+  #logger(label: string): Logger {
+    const { log, trace } = this.#options;
+    return {
+      log: (level, message, fields) => {
+        trace?.({ atMs: this.nowMs, text: `${label} log ${level}: ${message}` });
+        log?.log(level, message, { ...fields, process: label });
+      },
+    };
+  }
+
+  #traced(atMs: number, text: string): void {
+    const line = { atMs, text };
+    this.#latest[this.#latestAt++ % LAST_EVENTS] = line;
+    this.#options.trace?.(line);
+  }
+
+  #lastEvents(): readonly TraceLine[] {
+    const at = this.#latestAt % LAST_EVENTS;
+    return this.#latestAt < LAST_EVENTS ? [...this.#latest] : [...this.#latest.slice(at), ...this.#latest.slice(0, at)];
+  }
+
+  #whoWaits(): string {
+    const waits = Array.from(this.#conditions, ({ what }) => `the scenario waits until ${what}`);
+    for (const machine of this.#machines) {
+      const labels = machine.waitingFor;
+      const shown = labels.slice(0, WAITING_SHOWN_MAX).join(", ");
+      const more = labels.length > WAITING_SHOWN_MAX ? ` and ${labels.length - WAITING_SHOWN_MAX} more` : "";
+      const what = machine.alive ? (shown === "" ? "for nothing of the world" : `for: ${shown}${more}`) : "no longer";
+      waits.push(`${machine.name} (${machine.state}) waits ${what}`);
+    }
+    return `${waits.join("; ")}.`;
+  }
+
+  #report(): SimulationReport {
+    return {
+      seed: this.seed,
+      hash: this.#timeLine.hash.toString(16).padStart(8, "0"),
+      events: this.#timeLine.firedCount,
+      virtualMs: this.nowMs,
+      faults: this.#struck,
+    };
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Runs a scenario; the caller may itself be in a world. */
+export function runSystem(options: SimulateOptions, scenario: Scenario): Promise<SimulationReport> {
+  return outsideWorlds(() => new SeededSystem(options).run(scenario));
+}
