@@ -1,7 +1,7 @@
-import type { KeyValueEngine, KeyValueEntry, SqlTransaction } from "tenon/contracts";
+import type { KeyValueEngine, KeyValueEntry, SqlEngine, SqlTransaction } from "tenon/contracts";
 import type { DurableState, StoredOrderRow } from "./audit.ts";
-import { openEngine } from "./engine-store.ts";
-import { type OrdersDatabase, openOrders } from "./orders-database.ts";
+import { openEngine, type SaleEngine } from "./engine-store.ts";
+import { openOrders } from "./orders-database.ts";
 import { decodeRequestRecord, recordKeys } from "./records.ts";
 import { outstandingMessages } from "./sale.ts";
 import type { SaleStores } from "./stores.ts";
@@ -10,6 +10,14 @@ import { consumedTopics, saleTopics } from "./topics.ts";
 /** Reads everything back from the stores, with connections of its own: nothing of the processes that ran the sale is asked. */
 export async function readDurableState(stores: SaleStores): Promise<DurableState> {
   await using engine = await openEngine(stores.engine);
+  await using database = await openOrders(stores.orders);
+  return await readStateOf(engine, database.sql);
+}
+
+export async function readStateOf(
+  engine: Pick<SaleEngine, "keyValue" | "messages" | "world">,
+  sql: SqlEngine,
+): Promise<DurableState> {
   const { keyValue, messages } = engine;
   let deadLetters = 0;
   for (const { topic, group } of consumedTopics(saleTopics(engine)))
@@ -22,15 +30,14 @@ export async function readDurableState(stores: SaleStores): Promise<DurableState
     unsent: [...(await readRecords(keyValue, recordKeys.unsent(""), textOf)).keys()],
     outstanding: await outstandingMessages(messages),
     deadLetters,
-    ...(await readTables(stores.orders)),
+    ...(await readTables(sql)),
   };
 }
 
 type Tables = Pick<DurableState, "orders" | "refunds" | "notifications" | "statistics">;
 
-async function readTables(stored: OrdersDatabase): Promise<Tables> {
-  await using database = await openOrders(stored);
-  return await database.sql.transaction(async (transaction: SqlTransaction) => {
+async function readTables(sql: SqlEngine): Promise<Tables> {
+  return await sql.transaction(async (transaction: SqlTransaction) => {
     const rows = async <Row>(sql: string) => (await transaction.query(sql)) as unknown as Row[];
     return {
       // The quotes keep PostgreSQL from making the names small.

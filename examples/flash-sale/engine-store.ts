@@ -29,7 +29,7 @@ export async function openEngine(store: EngineStore): Promise<SaleEngine> {
   return saleEngine(engine, engine.rates);
 }
 
-function saleEngine(engine: Omit<SaleEngine, "rates">, rates: RateEngine | undefined): SaleEngine {
+export function saleEngine(engine: Omit<SaleEngine, "rates">, rates: RateEngine | undefined): SaleEngine {
   const { messages, keyValue, world } = engine;
   const close = () => engine.close();
   return { messages, keyValue, world, rates, close, [Symbol.asyncDispose]: close };

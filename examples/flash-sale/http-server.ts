@@ -1,22 +1,21 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Snowflake } from "tenon/ids";
-import type { Gateway } from "./gateway.ts";
-import { type Answer, type PurchaseRequest, statusOfAnswer } from "./model.ts";
-
-const bodyBytesMax = 4_096;
+import { bodyBytesMax, type PurchaseHandler, type Reply, unknownPath } from "./purchase-handler.ts";
 
 export interface HttpServer {
   readonly port: number;
   close(): Promise<void>;
 }
 
-/** `node:http` around a gateway: `POST /purchase` with a JSON body. */
-export async function serveHttp(gateway: Gateway, ids: Snowflake, port: number): Promise<HttpServer> {
+/** Puts a door into the network; `port` 0 for any. */
+export type ServeHttp = (handler: PurchaseHandler, port: number) => Promise<HttpServer>;
+
+/** `node:http` around it. */
+export const serveHttp: ServeHttp = async (handler, port) => {
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
     response.sendDate = false;
-    if (request.url === "/purchase" && request.method === "POST") receive(request, response, gateway, ids);
-    else refuse(response, 404, "only POST /purchase is known here");
+    if (request.method === "POST") receive(request, response, handler);
+    else send(response, unknownPath);
   });
   await listen(server, port);
   return {
@@ -27,7 +26,7 @@ export async function serveHttp(gateway: Gateway, ids: Snowflake, port: number):
         server.closeAllConnections();
       }),
   };
-}
+};
 
 function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -36,7 +35,7 @@ function listen(server: Server, port: number): Promise<void> {
   });
 }
 
-function receive(request: IncomingMessage, response: ServerResponse, gateway: Gateway, ids: Snowflake): void {
+function receive(request: IncomingMessage, response: ServerResponse, handler: PurchaseHandler): void {
   // Nearly every body comes in one piece; decoding it once at the end is cheaper than a decoder on the stream.
   let body: Buffer | undefined;
   request.on("data", (chunk: Buffer) => {
@@ -44,45 +43,13 @@ function receive(request: IncomingMessage, response: ServerResponse, gateway: Ga
     if (body.length > bodyBytesMax) request.destroy();
   });
   request.on("end", () => {
-    const purchase = parsePurchase(body?.toString() ?? "", ids);
-    if (purchase === undefined) {
-      refuse(response, 400, "a purchase has buyer, item, quantity and, to be repeatable, requestId");
-      return;
-    }
-    gateway.purchase(purchase).then(
-      (answer) => reply(response, purchase.requestId, answer),
-      () => reply(response, purchase.requestId, "unavailable"),
-    );
+    const reply = handler.post(request.url ?? "", body?.toString() ?? "");
+    if ("status" in reply) send(response, reply);
+    else void reply.then((later) => send(response, later));
   });
 }
 
-/** A request without an id gets one here; only one with its own id can be repeated safely. */
-function parsePurchase(body: string, ids: Snowflake): PurchaseRequest | undefined {
-  let value: Partial<PurchaseRequest> | null;
-  try {
-    value = JSON.parse(body) as Partial<PurchaseRequest> | null;
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const { requestId = ids.nextString(), buyer, item, quantity } = value;
-  const valid = isName(requestId) && isName(buyer) && isName(item) && Number.isSafeInteger(quantity);
-  return valid ? { requestId, buyer, item, quantity: quantity as number } : undefined;
-}
-
-const name = /^[A-Za-z0-9_-]{1,64}$/;
-
-function isName(value: unknown): value is string {
-  return typeof value === "string" && name.test(value);
-}
-
-function reply(response: ServerResponse, requestId: string, answer: Answer): void {
-  const body = `{"requestId":"${requestId}","answer":"${answer}"}`;
-  response.writeHead(statusOfAnswer[answer], ["Content-Type", "application/json", "Content-Length", body.length]);
+function send(response: ServerResponse, { status, contentType, body }: Reply): void {
+  response.writeHead(status, ["Content-Type", contentType, "Content-Length", body.length]);
   response.end(body, "latin1");
-}
-
-function refuse(response: ServerResponse, status: number, reason: string): void {
-  response.writeHead(status, ["Content-Type", "text/plain", "Content-Length", reason.length]);
-  response.end(reason);
 }

@@ -5,14 +5,15 @@ import type { Role } from "./deployment.ts";
 import { DirectSale } from "./direct-sale.ts";
 import type { SaleEngine } from "./engine-store.ts";
 import { DirectGateway, type Gateway, QueueingGateway } from "./gateway.ts";
-import { serveHttp } from "./http-server.ts";
+import type { ServeHttp } from "./http-server.ts";
 import { type Flow, gatewayIds, type SaleOptions } from "./model.ts";
 import { consumeForObservers } from "./observers.ts";
 import { OrderSender } from "./order-sender.ts";
 import { consumeOrders } from "./order-service.ts";
 import { OrderStore } from "./order-store.ts";
-import { type OrdersDatabase, openOrders } from "./orders-database.ts";
+import type { OpenOrders } from "./orders-database.ts";
 import { consumeForPayment } from "./payments.ts";
+import { purchaseHandler } from "./purchase-handler.ts";
 import { SharedTransactions } from "./shared-transactions.ts";
 import type { StockService } from "./stock.ts";
 import { AnswerSender, consumeRequests } from "./stock-consumer.ts";
@@ -23,7 +24,8 @@ export interface Workplace {
   readonly engine: SaleEngine;
   readonly topics: SaleTopics;
   readonly stock: StockService;
-  readonly orders: OrdersDatabase;
+  readonly openOrders: () => Promise<OpenOrders>;
+  readonly serveHttp: ServeHttp;
   readonly options: SaleOptions;
 }
 
@@ -61,7 +63,7 @@ const admission: Readonly<Record<Flow, { readonly ratePerSecond: number; readonl
 };
 
 async function startGateway(id: string, place: Workplace, port: number): Promise<Service> {
-  const { engine, topics, options } = place;
+  const { engine, topics, serveHttp, options } = place;
   let gateway: Gateway;
   if (options.flow === "bucket") {
     const direct = new DirectSale(engine.keyValue, place.stock, new OrderSender(topics.orders));
@@ -72,7 +74,7 @@ async function startGateway(id: string, place: Workplace, port: number): Promise
     gateway = await QueueingGateway.open(id, engine.world, bucket, topics.requests, topics.answers.get(id)!);
   }
   const ids = snowflake({ worker: gatewayIds.indexOf(id), world: engine.world });
-  const server = await serveHttp(gateway, ids, port);
+  const server = await serveHttp(purchaseHandler(gateway, ids), port);
   return {
     port: server.port,
     async close() {
@@ -98,8 +100,8 @@ function gatewayShare(flow: Flow) {
   return { type: "tokenBucket", ratePerSecond: ratePerSecond / count, burst: burst / count } as const;
 }
 
-async function startOrders({ engine, topics, stock, orders, options }: Workplace): Promise<Service> {
-  const database = await openOrders(orders);
+async function startOrders({ engine, topics, stock, openOrders, options }: Workplace): Promise<Service> {
+  const database = await openOrders();
   const { sql } = database;
   const transactions = new SharedTransactions(sql, engine.world);
   const store = new OrderStore(sql, transactions);

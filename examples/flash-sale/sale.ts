@@ -1,7 +1,9 @@
 import type { MessageEngine } from "tenon/contracts";
 import type { Role } from "./deployment.ts";
-import { openEngine } from "./engine-store.ts";
+import { openEngine, type SaleEngine } from "./engine-store.ts";
+import { type ServeHttp, serveHttp } from "./http-server.ts";
 import type { SaleOptions } from "./model.ts";
+import { type OpenOrders, openOrders } from "./orders-database.ts";
 import { type Service, startRole } from "./roles.ts";
 import { StockService } from "./stock.ts";
 import type { SaleStores } from "./stores.ts";
@@ -24,9 +26,26 @@ export interface SaleStart {
   readonly ports?: readonly number[] | undefined;
 }
 
+/** The sale's way to the outside: its engine, its database, its door. */
+export interface Surroundings {
+  readonly openEngine: () => Promise<SaleEngine>;
+  readonly openOrders: () => Promise<OpenOrders>;
+  readonly serveHttp: ServeHttp;
+}
+
+export function startSale({ stores, ...plan }: SaleStart): Promise<Sale> {
+  return startSaleIn(
+    { openEngine: () => openEngine(stores.engine), openOrders: () => openOrders(stores.orders), serveHttp },
+    plan,
+  );
+}
+
 /** Every process does the same, whatever its services; what the sale needs is made by whoever comes first. */
-export async function startSale({ stores, options, roles, ports }: SaleStart): Promise<Sale> {
-  const engine = await openEngine(stores.engine);
+export async function startSaleIn(
+  surroundings: Surroundings,
+  { options, roles, ports }: Omit<SaleStart, "stores">,
+): Promise<Sale> {
+  const engine = await surroundings.openEngine();
   const topics = saleTopics(engine);
   await declareAll(topics);
   const stock = new StockService(engine.keyValue, engine.world, {
@@ -35,7 +54,8 @@ export async function startSale({ stores, options, roles, ports }: SaleStart): P
   });
   await stock.fill(options.stock);
 
-  const place = { engine, topics, stock, orders: stores.orders, options };
+  const { openOrders, serveHttp } = surroundings;
+  const place = { engine, topics, stock, openOrders, serveHttp, options };
   const services: Service[] = [];
   const opened: number[] = [];
   for (const role of roles) {
