@@ -24,6 +24,18 @@ import { simulateBuiltins } from "./builtins.ts";
 import type { Escape } from "./escapes.ts";
 import { type Simulation, simulatedWorld } from "./simulation.ts";
 
+/** As modules save them that are loaded before a simulation begins. */
+const saved = {
+  setTimeout,
+  setInterval,
+  setImmediate,
+  clearTimeout,
+  clearImmediate,
+  sleep: promisify(setTimeout),
+  wait: timerPromises.setTimeout,
+  tick: promisify(setImmediate),
+};
+
 const STARTS_AT = Date.UTC(2031, 4, 6);
 
 interface Scene {
@@ -191,6 +203,32 @@ test("timers are cancelled across the border, in both directions", async (contex
   // Real timers of 1 ms are due before it.
   await timerPromises.setTimeout(5);
   assert.deepEqual(seen, []);
+});
+
+test("functions that were saved before the simulation take virtual time too", async (context) => {
+  const { inside, world, simulation } = scene(context);
+  const seen: unknown[] = [];
+  await inside(async () => {
+    assert.equal(await saved.sleep(3_600_000, "slept"), "slept");
+    assert.equal(await saved.tick("ticked"), "ticked");
+    const controller = new AbortController();
+    saved.setTimeout((what: string) => controller.abort(seen.push(what)), 5, "aborts");
+    await assert.rejects(saved.wait(1_000, undefined, { signal: controller.signal }), { name: "AbortError" });
+    const interval = saved.setInterval(() => seen.push("tick"), 10);
+    saved.setTimeout(() => saved.clearTimeout(interval), 25);
+    const refreshed = saved.setTimeout(() => seen.push(performance.now() - 3_600_005), 30);
+    saved.setImmediate((what: string) => seen.push(what), "immediate");
+    saved.clearImmediate(saved.setImmediate(() => seen.push("cleared immediate")));
+    saved.clearTimeout(saved.setTimeout(() => seen.push("cleared"), 1));
+    clearTimeout(saved.setTimeout(() => seen.push("cleared by the replacement"), 1));
+    saved.setTimeout(() => seen.push("closed"), 1).close();
+    await world.timers.sleep(20);
+    refreshed.refresh();
+    await saved.wait(100);
+    assert.equal(ambientWorld(), world);
+  });
+  assert.equal(simulation.nowMs, 3_600_125);
+  assert.deepEqual(seen, ["aborts", "immediate", "tick", "tick", 50]);
 });
 
 test("waiting ends when its signal aborts, with Node's own error", async (context) => {

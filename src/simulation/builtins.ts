@@ -1,5 +1,6 @@
 import { ambientWorld } from "../world/ambient.ts";
 import type { World } from "../world/world.ts";
+import { adoptTimer } from "./adopted-timers.ts";
 import { patchClocks } from "./builtin-clocks.ts";
 import { BuiltinPatches } from "./builtin-patches.ts";
 import { patchRandom } from "./builtin-random.ts";
@@ -48,7 +49,7 @@ function patch(): () => void {
   patchClocks(patches);
   patchTimers(patches);
   patchRandom(patches);
-  const watch = new EscapeWatch((what, world) => partsOf(world)?.escaped(what, world));
+  const watch = new EscapeWatch((what, world) => partsOf(world)?.escaped(what, world), adoptTimer);
   patchFetch(patches, watch);
   patchEscapingCalls(patches, watch);
   watch.start();

@@ -61,20 +61,25 @@ const errandOfNode = /\(node:(?:assert|internal\/(?:assert|modules|source_map|pr
 /** Where this file and those beside it are, except for their tests. */
 const simulator = new URL(".", import.meta.url).href;
 
+/** Brings a resource that is being made into the simulation, and answers whether it could. */
+export type Adopt = (type: string, resource: object, world: World) => boolean;
+
 /** Tells what leaves the simulation while code lives in a World. Three nets: Node's resources, public functions that are wrapped with `naming`, and loads of modules. */
 export class EscapeWatch {
   readonly #escaped: (what: Escape, world: World) => void;
   readonly #resources: AsyncHook;
+  readonly #adopt: Adopt;
   #loads: ModuleHooks | undefined;
   /** Above 0 while a call that was told of runs: what it does in turn has no news. */
   #told = 0;
 
-  constructor(escaped: (what: Escape, world: World) => void) {
+  constructor(escaped: (what: Escape, world: World) => void, adopt: Adopt) {
     this.#escaped = escaped;
+    this.#adopt = adopt;
     this.#resources = createHook({
       // Hooks into promises would cost each of them, and promises never leave.
       trackPromises: false,
-      init: (_id, type) => this.#made(type),
+      init: (_id, type, _trigger, resource) => this.#made(type, resource),
     });
   }
 
@@ -123,10 +128,10 @@ export class EscapeWatch {
     this.#escaped({ call, stack: usersPart(frames) }, world);
   }
 
-  #made(type: string): void {
+  #made(type: string, resource: object): void {
     if (this.#told > 0 || !(escapingResources.has(type) || computingResources.has(type))) return;
     const world = ambientWorld();
-    if (world === undefined) return;
+    if (world === undefined || this.#adopt(type, resource, world)) return;
     const frames = framesHere();
     if (computingResources.has(type) && computingAtOnce.test(frames.join("\n"))) return;
     this.#escaped({ call: type, stack: usersPart(frames) }, world);
