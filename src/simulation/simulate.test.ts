@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { embedded } from "../engines/embedded/index.ts";
 import { ambientWorld } from "../world/ambient.ts";
@@ -240,4 +241,29 @@ test("a scenario that throws fails with its own words, and the last events are t
   });
   assert.equal(failure.message, "seed 1: two payments of order 7");
   assert.equal(failure.lastEvents.at(-1)?.text, "about to fail");
+});
+
+test("code that knows nothing of worlds lives in one all the same", async () => {
+  const seen: unknown[] = [];
+  await simulate({ seed: 1 }, async (system) => {
+    const process = system.process("shop", async () => {
+      seen.push(
+        new Date().toISOString(),
+        await new Promise((resolve) => setTimeout(resolve, 1_500, "late")),
+        Date.now(),
+      );
+    });
+    await process.ended;
+  });
+  assert.deepEqual(seen, ["2026-01-01T00:00:00.000Z", "late", Date.UTC(2026, 0, 1) + 1_500]);
+});
+
+test("what leaves the simulation fails the run, by name", async () => {
+  const failure = await failureOf(async (system) => {
+    const shop = system.process("shop", () => {
+      readFileSync("package.json");
+    });
+    await shop.ended;
+  });
+  assert.match(failure.rule, /^shop left the simulation: fs.readFileSync\n.*simulate\.test\.ts/);
 });

@@ -20,6 +20,8 @@ export interface MachineParts {
   readonly diskLatency: DiskLatency;
   readonly log: (label: string) => Logger;
   readonly network: (host: string, process: SimulatedProcess) => Network;
+  /** Told of the world of each incarnation. */
+  readonly lives: (world: World) => void;
   /** The run has failed: a main threw. */
   readonly failed: (machine: SimulatedMachine, error: unknown) => void;
   /** It died by itself or by a fault, and is to start again when its time has come. */
@@ -92,6 +94,11 @@ export class SimulatedMachine implements ProcessHandle {
     };
   }
 
+  /** That of the latest incarnation. */
+  get world(): World {
+    return this.#context.world;
+  }
+
   /** What its code waits for, by the labels of its calls to the world. */
   get waitingFor(): readonly string[] {
     return this.#process.waitingFor;
@@ -151,6 +158,7 @@ export class SimulatedMachine implements ProcessHandle {
     const stop = new AbortController();
     const world = this.#worldOf(process);
     process.live(world);
+    this.#parts.lives(world);
     this.#stop = stop;
     this.#mainEnded = false;
     this.#context = { name: this.name, incarnation: number, world, signal: stop.signal };

@@ -1,5 +1,7 @@
 import { outsideWorlds } from "../world/ambient.ts";
-import type { Logger } from "../world/world.ts";
+import type { Logger, World } from "../world/world.ts";
+import { simulateBuiltins } from "./builtins.ts";
+import type { Escape } from "./escapes.ts";
 import { quiet } from "./event-loop.ts";
 import { drawFaults, drawNetwork, logarithmic, planFaults } from "./fault-choice.ts";
 import type { PlannedStrike, StruckFault } from "./fault-settings.ts";
@@ -68,6 +70,8 @@ export class SeededSystem implements SimulatedSystem {
   readonly #invariants: Invariant[] = [];
   readonly #healed = Promise.withResolvers<void>();
   readonly #latest: TraceLine[] = [];
+  /** The latest incarnation of each process is not all: code of dead ones may still run. */
+  readonly #worlds = new WeakSet<World>();
   #latestAt = 0;
   #phase: SimulatedSystem["phase"] = "safety";
   /** When the healed run has to be at rest. No event, so that nothing left to happen is a deadlock. */
@@ -124,6 +128,7 @@ export class SeededSystem implements SimulatedSystem {
       diskLatency: this.#options.diskLatency ?? DISK_LATENCY,
       log: (label) => this.#logger(label),
       network: (host, process) => this.#network.of(host, process),
+      lives: (world) => this.#worlds.add(world),
       failed: ({ name }, error) => this.fail(`the main of ${name} threw: ${messageOf(error)}`, error),
       died: (dead) => this.#revive(dead),
     });
@@ -176,6 +181,10 @@ export class SeededSystem implements SimulatedSystem {
   }
 
   async run(scenario: Scenario): Promise<SimulationReport> {
+    using _builtins = simulateBuiltins({
+      escaped: (left, world) => this.#escaped(left, world),
+      owns: (world) => this.#worlds.has(world),
+    });
     try {
       return await this.#drive(scenario);
     } catch (error) {
@@ -250,6 +259,11 @@ export class SeededSystem implements SimulatedSystem {
     } catch (error) {
       this.fail(`${rule}: ${messageOf(error)}`, error);
     }
+  }
+
+  #escaped({ call, stack }: Escape, world: World): void {
+    const where = this.#machines.find((machine) => machine.world === world)?.name ?? "a dead process";
+    this.fail(`${where} left the simulation: ${call}${stack === "" ? "" : `\n${stack}`}`);
   }
 
   #letStrike(planned: PlannedStrike): void {
