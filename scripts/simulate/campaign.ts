@@ -21,9 +21,7 @@ export interface Campaign {
   readonly echo?: boolean | undefined;
 }
 
-export interface CampaignListener {
-  (outcome: SeedOutcome): void;
-}
+export type CampaignListener = (outcome: SeedOutcome) => void;
 
 /** Runs the seeds of all scenarios in turn, so that each gets its share of the time. Resolves when the last that was begun has ended. */
 export async function runCampaign(

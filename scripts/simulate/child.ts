@@ -1,18 +1,17 @@
 /** A process that runs seeds, one after the other, for the parent that started it: `seed-worker.ts`. */
 import type { ScenarioDefinition } from "../../test/simulation/scenario.ts";
 import type { ChildMessage, SeedJob } from "./seed-job.ts";
-import { runSeed, type Simulate } from "./seed-run.ts";
+import { runSeed } from "./seed-run.ts";
 
-const [scenarioDirectory, simulatorModule] = process.argv.slice(2) as [string, string];
+const [scenarioDirectory] = process.argv.slice(2) as [string];
 const scenarios = new Map<string, ScenarioDefinition>();
 
 // The loop turns between two events: while this is heard, events happen. A run that goes on for ever with events is stopped by the simulator.
 setInterval(() => say({ type: "alive" }), 500);
 
 process.on("message", async (job: SeedJob) => {
-  const { simulate } = (await import(simulatorModule)) as { simulate: Simulate };
   const scenario = await scenarioCalled(job.scenario);
-  say({ type: "done", outcome: await runSeed(simulate, scenario, job) });
+  say({ type: "done", outcome: await runSeed(scenario, job) });
 });
 process.on("disconnect", () => process.exit(0));
 

@@ -28,10 +28,14 @@ export function reportOf(investigation: Investigation): string {
     `  options  ${optionsOf(outcome.job)}`,
   ];
   if (outcome.events > 0) {
-    lines.push(`  run      ${instantOf(outcome.virtualMs)} ms of virtual time, ${outcome.events} events, hash ${outcome.hash}`);
+    lines.push(
+      `  run      ${instantOf(outcome.virtualMs)} ms of virtual time, ${outcome.events} events, hash ${outcome.hash}`,
+    );
   }
   if (again === false) {
-    lines.push("  again    it did not fail so when it was run alone: something of an earlier seed was left behind, or is not simulated");
+    lines.push(
+      "  again    it did not fail so when it was run alone: something of an earlier seed was left behind, or is not simulated",
+    );
   }
   lines.push(...eventLines(smallest.failure?.lastEvents ?? [], shrunk !== undefined && shrunk.runs > 0));
   lines.push(...detailLines(failure.details));

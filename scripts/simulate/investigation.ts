@@ -5,7 +5,7 @@ import { commitOfCode } from "./commit.ts";
 import type { Investigation } from "./failure-report.ts";
 import { isSameFailure, type SeedFailure, type SeedJob, type SeedOutcome } from "./seed-job.ts";
 import { type SeedHost, SeedWorker } from "./seed-worker.ts";
-import { shrink, type ShrinkLimits } from "./shrinking.ts";
+import { type ShrinkLimits, shrink } from "./shrinking.ts";
 import { readTrace } from "./trace-file.ts";
 
 export interface InvestigationSettings {

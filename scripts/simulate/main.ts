@@ -1,17 +1,13 @@
 /** Runs scenarios under many seeds: `npm run simulate -- --scenario NAME`. See `--help` and docs/simulation.md. */
 import { availableParallelism } from "node:os";
-import { parseCommand, usage, UsageError } from "./options.ts";
+import { parseCommand, UsageError, usage } from "./options.ts";
 import { scenariosIn } from "./scenarios.ts";
 import { ownHost, type SeedHost } from "./seed-worker.ts";
 import { simulateSeeds } from "./simulate-seeds.ts";
 
 /** Tests of this program let it run scenarios of their own. */
-const { TENON_SCENARIOS, TENON_SIMULATOR } = process.env;
-const host: SeedHost = {
-  ...ownHost,
-  ...(TENON_SCENARIOS === undefined ? {} : { scenarios: new URL(TENON_SCENARIOS) }),
-  ...(TENON_SIMULATOR === undefined ? {} : { simulator: new URL(TENON_SIMULATOR) }),
-};
+const { TENON_SCENARIOS } = process.env;
+const host: SeedHost = TENON_SCENARIOS === undefined ? ownHost : { ...ownHost, scenarios: new URL(TENON_SCENARIOS) };
 
 process.exitCode = await main(process.argv.slice(2));
 

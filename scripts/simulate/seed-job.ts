@@ -1,4 +1,4 @@
-import type { FaultKind, StruckFault, TraceLine } from "../../src/simulation/index.ts";
+import type { StruckFault, TraceLine } from "../../src/simulation/index.ts";
 import type { FaultWord } from "./options.ts";
 
 /** One seed of one scenario, as a child process is asked to run it. */
@@ -41,17 +41,16 @@ export interface SeedOutcome {
 }
 
 /** What a child process says to its parent. */
-export type ChildMessage =
-  | { readonly type: "alive" }
-  | { readonly type: "done"; readonly outcome: SeedOutcome };
+export type ChildMessage = { readonly type: "alive" } | { readonly type: "done"; readonly outcome: SeedOutcome };
 
-export type FaultCounts = ReadonlyMap<FaultKind, number>;
-
-/** The same thing went wrong: numbers, and what is quoted, may differ. */
+/** The same thing went wrong: numbers, what is quoted, and what stands behind the first sentence may differ. */
 export function isSameFailure(one: SeedFailure, other: SeedFailure | undefined): boolean {
   return other !== undefined && one.kind === other.kind && patternOf(one.rule) === patternOf(other.rule);
 }
 
 function patternOf(rule: string): string {
-  return rule.replaceAll(/"[^"]*"|`[^`]*`/g, "…").replaceAll(/[0-9a-f]*\d[0-9a-f]*/g, "#");
+  return rule
+    .split(". ")[0]!
+    .replaceAll(/"[^"]*"|`[^`]*`/g, "…")
+    .replaceAll(/[0-9a-f]*\d[0-9a-f]*/g, "#");
 }

@@ -1,10 +1,10 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { inspect } from "node:util";
 import {
-  type simulate,
   type SimulateOptions,
   SimulationFailure,
   type SimulationReport,
+  simulate,
   type TraceLine,
 } from "../../src/simulation/index.ts";
 import type { ScenarioDefinition } from "../../test/simulation/scenario.ts";
@@ -12,21 +12,19 @@ import type { FaultWord } from "./options.ts";
 import { isSameFailure, type SeedFailure, type SeedJob, type SeedOutcome } from "./seed-job.ts";
 import { lineOf } from "./trace-file.ts";
 
-export type Simulate = typeof simulate;
-
 /** How many lines of a run are kept to be compared with those of its second run; later ones are compared by their hash alone. */
 const COMPARED_LINES_MAX = 2_000_000;
 
 /** Runs one seed, twice where it is asked for. Whatever goes wrong is part of the outcome. */
-export async function runSeed(simulator: Simulate, scenario: ScenarioDefinition, job: SeedJob): Promise<SeedOutcome> {
-  if (!job.twice) return withTraceFile(job, (trace) => runOnce(simulator, scenario, job, trace));
+export async function runSeed(scenario: ScenarioDefinition, job: SeedJob): Promise<SeedOutcome> {
+  if (!job.twice) return withTraceFile(job, (trace) => runOnce(scenario, job, trace));
   const lines: TraceLine[] = [];
-  const first = await runOnce(simulator, scenario, job, (line) => {
+  const first = await runOnce(scenario, job, (line) => {
     if (lines.length < COMPARED_LINES_MAX) lines.push(line);
   });
   let index = 0;
   let difference: string | undefined;
-  const second = await runOnce(simulator, scenario, job, (line) => {
+  const second = await runOnce(scenario, job, (line) => {
     const before = lines[index];
     index += 1;
     if (difference === undefined && index <= COMPARED_LINES_MAX && !isSameLine(before, line)) {
@@ -41,7 +39,6 @@ export async function runSeed(simulator: Simulate, scenario: ScenarioDefinition,
 }
 
 async function runOnce(
-  simulator: Simulate,
   scenario: ScenarioDefinition,
   job: SeedJob,
   trace: ((line: TraceLine) => void) | undefined,
@@ -54,11 +51,16 @@ async function runOnce(
     ...(trace === undefined ? {} : { trace }),
   };
   try {
-    return outcomeOf(job, await simulator(options, scenario.run));
+    return outcomeOf(job, await simulate(options, scenario.run));
   } catch (error) {
     if (error instanceof SimulationFailure) return outcomeOf(job, error.report, failureOf(error));
     const nothing = { seed: job.seed, hash: "", events: 0, virtualMs: 0, faults: [] };
-    return outcomeOf(job, nothing, { kind: "error", rule: firstLineOf(error), lastEvents: [], details: inspect(error) });
+    return outcomeOf(job, nothing, {
+      kind: "error",
+      rule: firstLineOf(error),
+      lastEvents: [],
+      details: inspect(error),
+    });
   }
 }
 

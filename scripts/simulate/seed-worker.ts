@@ -6,8 +6,6 @@ import type { ChildMessage, SeedFailure, SeedJob, SeedOutcome } from "./seed-job
 export interface SeedHost {
   /** A directory's address, with a slash at its end; each file in it is a scenario. */
   readonly scenarios: URL;
-  /** The module that exports `simulate`. */
-  readonly simulator: URL;
   /** Modules that are loaded before everything else. */
   readonly preloads: readonly URL[];
   readonly environment: Readonly<Record<string, string>>;
@@ -15,7 +13,6 @@ export interface SeedHost {
 
 export const ownHost: SeedHost = {
   scenarios: new URL("../../test/simulation/scenarios/", import.meta.url),
-  simulator: new URL("../../src/simulation/index.ts", import.meta.url),
   preloads: [],
   environment: {},
 };
@@ -98,8 +95,8 @@ export class SeedWorker {
 
   #living(): ChildProcess {
     if (this.#child?.connected) return this.#child;
-    const { scenarios, simulator, preloads, environment } = this.#host;
-    const child = fork(fileURLToPath(new URL("child.ts", import.meta.url)), [scenarios.href, simulator.href], {
+    const { scenarios, preloads, environment } = this.#host;
+    const child = fork(fileURLToPath(new URL("child.ts", import.meta.url)), [scenarios.href], {
       execArgv: ["--conditions=source", ...preloads.map((preload) => `--import=${preload.href}`)],
       env: { ...process.env, ...environment },
       stdio: ["ignore", "pipe", "pipe", "ipc"],

@@ -54,7 +54,9 @@ test("either of two faults suffices, and one is left", async () => {
 });
 
 test("a run that fails by another rule is not taken for the same", async () => {
-  const { first, run } = simulated([1, 2], (struck) => (struck.includes(1) ? "message 12 was lost" : "a lock had two owners"));
+  const { first, run } = simulated([1, 2], (struck) =>
+    struck.includes(1) ? "message 12 was lost" : "a lock had two owners",
+  );
   assert.deepEqual(struckIn((await shrink(first, run, limits)).outcome), [1]);
 });
 
@@ -66,7 +68,9 @@ test("figures and names in quotes may differ in the same rule", async () => {
 test("what strikes only because other faults are gone is left out too", async () => {
   const planned = (without: readonly number[]) => (without.includes(1) ? [2, 3] : [1]);
   const run = (without: readonly number[]) =>
-    simulated(planned(without), (struck) => (without.includes(1) || struck.includes(1) ? "lost" : undefined)).run(without);
+    simulated(planned(without), (struck) => (without.includes(1) || struck.includes(1) ? "lost" : undefined)).run(
+      without,
+    );
   const shrunk = await shrink(await run([]), run, limits);
   assert.deepEqual([struckIn(shrunk.outcome), shrunk.minimal], [[], true]);
 });

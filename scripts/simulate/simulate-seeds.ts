@@ -24,7 +24,12 @@ export async function simulateSeeds(command: SimulateCommand, host: SeedHost): P
   const traceFile = directory === undefined ? undefined : join(directory, "trace");
   const end = endedBySignals();
   try {
-    const { tally, failures } = await runAll(command, { ...command, from, traceFile, echo: command.seedsMax === 1 }, host, end);
+    const { tally, failures } = await runAll(
+      command,
+      { ...command, from, traceFile, echo: command.seedsMax === 1 },
+      host,
+      end,
+    );
     if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, failures[0] ?? tally.last);
     const investigations = await lookInto(failures, command, host, end);
     if (command.json) console.log(JSON.stringify(documentOf(from, tally, failures, investigations), undefined, 2));
@@ -45,7 +50,8 @@ async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHo
     if (outcome.failure === undefined) return;
     failures.push(outcome);
     progress.clear();
-    if (!command.json) console.log(`seed ${outcome.job.seed} of ${outcome.job.scenario} failed: ${outcome.failure.rule}`);
+    if (!command.json)
+      console.log(`seed ${outcome.job.seed} of ${outcome.job.scenario} failed: ${outcome.failure.rule}`);
   };
   try {
     await runCampaign(campaign, host, listen, end);

@@ -31,7 +31,9 @@ export class Tally {
   /** One line. */
   toString(): string {
     const perSecond = (this.seeds / Math.max(0.001, this.elapsedMs / 1_000)).toFixed(1);
-    const faults = [...this.faults].sort(([, one], [, other]) => other - one).map(([kind, count]) => `${kind} ${count}`);
+    const faults = [...this.faults]
+      .sort(([, one], [, other]) => other - one)
+      .map(([kind, count]) => `${kind} ${count}`);
     const struck = faults.length === 0 ? "no faults" : faults.join(", ");
     const failed = this.failed === 0 ? "" : `, ${this.failed} failed`;
     return `${this.seeds} seeds${failed}, ${perSecond}/s, ${durationOf(this.virtualMs)} of virtual time, ${struck}`;

@@ -15,7 +15,7 @@ test("each process has a column, faults and notes stand at the left", () => {
     [
       [0, "engine#1 sync journal"],
       [0.5, "shop#1 sleep 5"],
-      [1234.5678, "fault 3: kills engine for 1200 ms"],
+      [1234.5678, "fault 0 kills engine for 1200 ms"],
       [1234.5678, "bought"],
       [2434.5678, "engine#2 open journal"],
       [2434.5678, "engine#2 read journal"],
@@ -28,7 +28,7 @@ test("each process has a column, faults and notes stand at the left", () => {
       "            ms    engine          shop",
       "         0.000    #1 sync journal",
       "         0.500                    #1 sleep 5",
-      "     1,234.568 !! fault 3: kills engine for 1200 ms",
+      "     1,234.568 !! fault 0 kills engine for 1200 ms",
       "               -- bought",
       "     2,434.568    #2 open journal",
       "                  read journal",

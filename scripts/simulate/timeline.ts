@@ -13,7 +13,7 @@ const FAULT_MARK = "!!";
 export function* timelineOf(lines: readonly TraceLine[], faults: readonly StruckFault[]): Generator<string> {
   const columns = columnsOf(lines);
   const head = headOf(columns);
-  const struck = new Set(faults.map((fault) => fault.text));
+  const struck = new Set(faults.map((fault) => `fault ${fault.number} ${fault.text}`));
   const incarnations = new Map<string, string>();
   let count = 0;
   let lastInstant = "";
@@ -25,7 +25,7 @@ export function* timelineOf(lines: readonly TraceLine[], faults: readonly Struck
     lastInstant = instant;
     const event = eventOf(text);
     if (event === undefined) {
-      yield `${shown} ${isFault(text, struck) ? FAULT_MARK : "--"} ${text}`;
+      yield `${shown} ${struck.has(text) ? FAULT_MARK : "--"} ${text}`;
       continue;
     }
     const began = incarnations.get(event.process) !== event.incarnation;
@@ -59,10 +59,4 @@ function headOf(columns: readonly string[]): string {
 function eventOf(text: string) {
   const parts = /^([\w.-]+)#(\d+) (.*)$/.exec(text);
   return parts === null ? undefined : { process: parts[1]!, incarnation: parts[2]!, text: parts[3]! };
-}
-
-function isFault(text: string, struck: ReadonlySet<string>): boolean {
-  if (struck.has(text)) return true;
-  for (const fault of struck) if (text.includes(fault)) return true;
-  return false;
 }
