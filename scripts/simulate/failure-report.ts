@@ -39,7 +39,7 @@ export function reportOf(investigation: Investigation): string {
   }
   lines.push(...eventLines(smallest.failure?.lastEvents ?? [], shrunk !== undefined && shrunk.runs > 0));
   lines.push(...detailLines(failure.details));
-  lines.push(...faultLines(outcome.faults, shrunk));
+  lines.push(...faultLines(outcome, shrunk));
   lines.push(`  replay   ${replayCommand(smallest.job, failure)}`);
   return lines.join("\n");
 }
@@ -72,13 +72,15 @@ function detailLines(details: string | undefined): string[] {
   return ["  details", ...shown.map((line) => `    ${line}`)];
 }
 
-function faultLines(struck: readonly StruckFault[], shrunk: Shrunk | undefined): string[] {
+function faultLines({ planned, faults: struck }: SeedOutcome, shrunk: Shrunk | undefined): string[] {
   if (shrunk === undefined) {
-    return struck.length === 0 ? [] : [`  ${counted(struck.length)} struck:`, ...struck.map(faultLine)];
+    return struck.length === 0
+      ? []
+      : [`  ${counted(planned)} planned, ${struck.length} struck:`, ...struck.map(faultLine)];
   }
   const needed = shrunk.outcome.faults;
   const end = shrunk.minimal ? "" : `, at most: the search ended after ${shrunk.runs} runs`;
-  const head = `  ${counted(struck.length)} struck, ${needed.length} needed${end}`;
+  const head = `  ${counted(planned)} planned, ${struck.length} struck, ${needed.length} needed${end}`;
   return needed.length === 0 ? [head] : [`${head}:`, ...needed.map(faultLine)];
 }
 

@@ -37,6 +37,8 @@ export interface SeedOutcome {
   readonly hash: string;
   readonly events: number;
   readonly virtualMs: number;
+  /** How many faults the seed planned; they have the numbers below it. */
+  readonly planned: number;
   readonly faults: readonly StruckFault[];
 }
 

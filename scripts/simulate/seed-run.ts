@@ -54,7 +54,7 @@ async function runOnce(
     return outcomeOf(job, await simulate(options, scenario.run));
   } catch (error) {
     if (error instanceof SimulationFailure) return outcomeOf(job, error.report, failureOf(error));
-    const nothing = { seed: job.seed, hash: "", events: 0, virtualMs: 0, faults: [] };
+    const nothing = { seed: job.seed, hash: "", events: 0, virtualMs: 0, planned: 0, faults: [] };
     return outcomeOf(job, nothing, {
       kind: "error",
       rule: firstLineOf(error),
@@ -71,8 +71,8 @@ function chosenFaults(asked: FaultWord | undefined, own: SimulateOptions["faults
 }
 
 function outcomeOf(job: SeedJob, report: SimulationReport, failure?: SeedFailure): SeedOutcome {
-  const { hash, events, virtualMs, faults } = report;
-  return { job, failure, hash, events, virtualMs, faults };
+  const { hash, events, virtualMs, planned, faults } = report;
+  return { job, failure, hash, events, virtualMs, planned, faults };
 }
 
 function failureOf(error: SimulationFailure): SeedFailure {

@@ -113,5 +113,5 @@ export class SeedWorker {
 }
 
 function failed(job: SeedJob, failure: SeedFailure): SeedOutcome {
-  return { job, failure, hash: "", events: 0, virtualMs: 0, faults: [] };
+  return { job, failure, hash: "", events: 0, virtualMs: 0, planned: 0, faults: [] };
 }

@@ -17,8 +17,8 @@ export interface Shrunk {
 type RunWithout = (without: readonly number[]) => Promise<SeedOutcome>;
 
 /**
- * Leaves faults out of a failing run as long as the same rule fails: all of them, halves, quarters, and at last one by one. What strikes
- * later, in a run that became longer, takes part from then on.
+ * Leaves faults out of a failing run as long as the same rule fails: all of them, halves, quarters, and at last one by one. What was planned but struck nothing
+ * is left out too: it took no part, and must take none where the run becomes longer.
  */
 export async function shrink(failing: SeedOutcome, run: RunWithout, limits: ShrinkLimits): Promise<Shrunk> {
   const search = new Search(failing, run, limits);
@@ -66,7 +66,10 @@ class Search {
 
   async #failsWithout(numbers: readonly number[]): Promise<boolean> {
     this.runs += 1;
-    const outcome = await this.#run([...this.smallest.job.without, ...numbers]);
+    const kept = new Set(this.numbers);
+    for (const number of numbers) kept.delete(number);
+    const planned = Array.from({ length: this.smallest.planned }, (_, number) => number);
+    const outcome = await this.#run(planned.filter((number) => !kept.has(number)));
     if (!isSameFailure(this.#failure, outcome.failure)) return false;
     this.smallest = outcome;
     return true;

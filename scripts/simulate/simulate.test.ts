@@ -58,12 +58,15 @@ test("a failure names the rule, the faults that it needs, and the command that r
   assert.match(out, /seed \d of crash-and-pause failed: nobody stands still beside a newcomer: two stood still beside/);
   assert.match(out, /code {5}[0-9a-f]{12}/);
   assert.match(out, /last events[\s\S]*fault \d+ stops two for/);
-  assert.match(out, / faults struck, 2 needed:\n +\d+ .* (crash|kill)s one for .*\n +\d+ .* stops two for/);
+  assert.match(
+    out,
+    / faults planned, \d+ struck, 2 needed:\n +\d+ .* (crash|kill)s one for .*\n +\d+ .* stops two for/,
+  );
   const replay = /replay {3}npm run simulate -- (.*)\n/.exec(out)?.[1];
   assert.ok(replay !== undefined, out);
   const again = await simulated(replay);
   assert.equal(again.code, 1);
-  assert.match(again.out, /2 faults struck, 2 needed/);
+  assert.match(again.out, / faults planned, 2 struck, 2 needed/);
 });
 
 test("what was found is one document, too", async () => {
