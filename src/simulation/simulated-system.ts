@@ -330,6 +330,7 @@ export class SeededSystem implements SimulatedSystem {
       hash: this.#timeLine.hash.toString(16).padStart(8, "0"),
       events: this.#timeLine.firedCount,
       virtualMs: this.nowMs,
+      planned: this.#plan.length,
       faults: this.#struck,
     };
   }

@@ -46,6 +46,8 @@ export interface SimulationReport {
   readonly hash: string;
   readonly events: number;
   readonly virtualMs: number;
+  /** How many faults the seed planned. They have the numbers below it, also where the run ended before they were due. */
+  readonly planned: number;
   /** What struck, in order. */
   readonly faults: readonly StruckFault[];
 }

@@ -1,0 +1,26 @@
+/** Runs scenarios under many seeds: `npm run simulate -- --scenario NAME`. See `--help` and docs/simulation.md. */
+import { availableParallelism } from "node:os";
+import { parseCommand, UsageError, usage } from "./options.ts";
+import { scenariosIn } from "./scenarios.ts";
+import { ownHost, type SeedHost } from "./seed-worker.ts";
+import { simulateSeeds } from "./simulate-seeds.ts";
+
+/** Tests of this program let it run scenarios of their own. */
+const { TENON_SCENARIOS } = process.env;
+const host: SeedHost = TENON_SCENARIOS === undefined ? ownHost : { ...ownHost, scenarios: new URL(TENON_SCENARIOS) };
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(commandLine: readonly string[]): Promise<number> {
+  try {
+    const surroundings = { scenarios: scenariosIn(host.scenarios), cores: availableParallelism() };
+    const command = parseCommand(commandLine, surroundings);
+    if (command !== "help") return await simulateSeeds(command, host);
+    console.log(`${usage}\n\nScenarios: ${surroundings.scenarios.join(", ")}`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`simulate: ${error.message} (see --help)`);
+    return 2;
+  }
+}

@@ -1,0 +1,136 @@
+import { randomInt } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Campaign, runCampaign } from "./campaign.ts";
+import { type Investigation, replayCommand, reportOf } from "./failure-report.ts";
+import { investigate, shrinkLimits } from "./investigation.ts";
+import type { SimulateCommand } from "./options.ts";
+import { Progress } from "./progress.ts";
+import { isSameFailure, type SeedOutcome } from "./seed-job.ts";
+import type { SeedHost } from "./seed-worker.ts";
+import { Tally } from "./tally.ts";
+import { timelineOf } from "./timeline.ts";
+import { readTrace } from "./trace-file.ts";
+
+/** Beyond it failures are counted and named, but not looked into. */
+const INVESTIGATED_MAX = 5;
+
+/** Carries a command out, and answers the exit code. */
+export async function simulateSeeds(command: SimulateCommand, host: SeedHost): Promise<number> {
+  const from = command.from === "random" ? randomInt(2 ** 31) : command.from;
+  if (command.from === "random" && !command.json) console.log(`seeds from ${from}`);
+  const directory = command.trace === undefined ? undefined : mkdtempSync(join(tmpdir(), "tenon-simulate-"));
+  const traceFile = directory === undefined ? undefined : join(directory, "trace");
+  const end = endedBySignals();
+  try {
+    const { tally, failures } = await runAll(
+      command,
+      { ...command, from, traceFile, echo: command.seedsMax === 1 },
+      host,
+      end,
+    );
+    if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, failures[0] ?? tally.last);
+    const investigations = await lookInto(failures, command, host, end);
+    if (command.json) console.log(JSON.stringify(documentOf(from, tally, failures, investigations), undefined, 2));
+    else console.log(`${tally}\n${tally.passed} passed, ${tally.failed} failed`);
+    if (end.aborted) return 130;
+    return tally.failed === 0 ? 0 : 1;
+  } finally {
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHost, end: AbortSignal) {
+  const tally = new Tally();
+  const failures: SeedOutcome[] = [];
+  const progress = new Progress(tally, process.stderr);
+  const listen = (outcome: SeedOutcome) => {
+    tally.add(outcome);
+    if (outcome.failure === undefined) return;
+    failures.push(outcome);
+    progress.clear();
+    if (!command.json)
+      console.log(`seed ${outcome.job.seed} of ${outcome.job.scenario} failed: ${outcome.failure.rule}`);
+  };
+  try {
+    await runCampaign(campaign, host, listen, end);
+  } finally {
+    progress.end();
+  }
+  return { tally, failures };
+}
+
+/** Looks into the first failure of each rule of each scenario; the others are named with their commands. */
+async function lookInto(
+  failures: readonly SeedOutcome[],
+  command: SimulateCommand,
+  host: SeedHost,
+  end: AbortSignal,
+): Promise<readonly Investigation[]> {
+  const investigations: Investigation[] = [];
+  for (const outcome of failures) {
+    if (end.aborted) break;
+    const { job, failure } = outcome;
+    const known = investigations.some(
+      ({ outcome: other }) =>
+        other.job.scenario === job.scenario && failure !== undefined && isSameFailure(failure, other.failure),
+    );
+    if (known || investigations.length === INVESTIGATED_MAX) {
+      if (!command.json) console.log(`\nalso seed ${job.seed}: ${replayCommand(job, failure!)}`);
+      continue;
+    }
+    const settings = { seedTimeoutMs: command.seedTimeoutMs, shrink: command.shrink ? shrinkLimits : undefined };
+    const investigation = await investigate(outcome, host, settings);
+    investigations.push(investigation);
+    if (!command.json) console.log(`\n${reportOf(investigation)}\n`);
+  }
+  return investigations;
+}
+
+function writeTimeline(target: string, traceFile: string, outcome: SeedOutcome | undefined): void {
+  const text = `${[...timelineOf(readTrace(traceFile), outcome?.faults ?? [])].join("\n")}\n`;
+  if (target === "-") process.stdout.write(text);
+  else writeFileSync(target, text);
+}
+
+function documentOf(
+  from: number,
+  tally: Tally,
+  failures: readonly SeedOutcome[],
+  investigations: readonly Investigation[],
+) {
+  return {
+    from,
+    passed: tally.passed,
+    failed: tally.failed,
+    elapsedMs: tally.elapsedMs,
+    virtualMs: tally.virtualMs,
+    events: tally.events,
+    faults: Object.fromEntries(tally.faults),
+    failures: failures.map(({ job, failure }) => ({
+      scenario: job.scenario,
+      seed: job.seed,
+      kind: failure!.kind,
+      rule: failure!.rule,
+      replay: replayCommand(job, failure!),
+    })),
+    investigations: investigations.map(({ outcome, again, shrunk, commit }) => ({
+      scenario: outcome.job.scenario,
+      seed: outcome.job.seed,
+      commit,
+      again,
+      struck: outcome.faults,
+      needed: shrunk?.outcome.faults,
+      lastEvents: (shrunk?.outcome ?? outcome).failure?.lastEvents,
+      replay: replayCommand((shrunk?.outcome ?? outcome).job, outcome.failure!),
+    })),
+  };
+}
+
+/** Children are ended, and what was found until then is told. */
+function endedBySignals(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => controller.abort());
+  return controller.signal;
+}
