@@ -13,6 +13,11 @@ export interface NetworkSettings {
   readonly giveUpMs: { readonly min: number; readonly max: number };
   /** How long an attempt to connect bears that nobody answers. */
   readonly connectGiveUpMs: number;
+  /**
+   * How often the other side of a connection that was destroyed, or whose process was killed, sees its end as if it had been closed in order, as kernels have it when nothing
+   * was left unread. Otherwise, and always when this is left out, it sees that the connection broke.
+   */
+  readonly quietEndChance?: number | undefined;
 }
 
 export const calmNetwork: NetworkSettings = {
