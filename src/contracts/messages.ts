@@ -215,6 +215,11 @@ export interface Membership {
   nextLane(options?: { readonly signal?: AbortSignal | undefined }): Promise<Lane>;
   /** Releases every lane and leaves the group. Idempotent. */
   leave(): Promise<void>;
+  /**
+   * Ends the membership as if its member had vanished: its lanes are lost, and what was fetched is suspect for those who follow. For whoever holds memberships for others
+   * and hears nothing of them any more. Idempotent.
+   */
+  abandon?(): Promise<void>;
 }
 
 export interface Lane {

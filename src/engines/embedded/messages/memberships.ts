@@ -41,7 +41,7 @@ export class GroupMembers {
 
   join(options: JoinOptions): Membership {
     this.#checkAgreement(options.agreement ?? "");
-    const member = new Member(options, (leaving) => this.#leave(leaving));
+    const member = new Member(options, (leaving, orderly) => this.#leave(leaving, orderly));
     this.#members.push(member);
     this.#balance();
     return member;
@@ -97,12 +97,24 @@ export class GroupMembers {
     for (const member of members) member.close(reason);
   }
 
-  async #leave(member: Member): Promise<void> {
+  async #leave(member: Member, orderly: boolean): Promise<void> {
     this.#members = this.#members.filter((other) => other !== member);
     const owners = [...member.lanes].map((lane) => lane.owner);
+    if (!orderly) this.#abandon(member);
     this.#balance();
-    await Promise.all(owners.map((owner) => owner?.release()));
+    if (orderly) await Promise.all(owners.map((owner) => owner?.release()));
     await this.#grants.left();
+  }
+
+  /** A grant that is still being written ends when it is there. */
+  #abandon(member: Member): void {
+    for (const lane of [...member.lanes]) {
+      const { owner } = lane;
+      if (owner === undefined || owner.ended) continue;
+      const name = `lane ${owner.topic}/${owner.partition} of group ${owner.group}`;
+      owner.lose(new TenonError("lost", `${name} has passed on: nobody spoke for its member any more`));
+      this.ended(lane, false);
+    }
   }
 
   #balance(): void {
@@ -167,12 +179,12 @@ class Member implements Membership {
   readonly options: JoinOptions;
   readonly lanes = new Set<Lane>();
   left = false;
-  readonly #leave: (member: Member) => Promise<void>;
+  readonly #leave: (member: Member, orderly: boolean) => Promise<void>;
   readonly #granted: LaneOwner[] = [];
   #waiting: { readonly resolve: (lane: LaneContract) => void; readonly reject: (reason: unknown) => void } | undefined;
   #closed: TenonError | undefined;
 
-  constructor(options: JoinOptions, leave: (member: Member) => Promise<void>) {
+  constructor(options: JoinOptions, leave: (member: Member, orderly: boolean) => Promise<void>) {
     this.options = options;
     this.#leave = leave;
   }
@@ -215,11 +227,19 @@ class Member implements Membership {
     else this.#granted.push(lane);
   }
 
-  async leave(): Promise<void> {
+  leave(): Promise<void> {
+    return this.#end(true);
+  }
+
+  abandon(): Promise<void> {
+    return this.#end(false);
+  }
+
+  async #end(orderly: boolean): Promise<void> {
     if (this.left) return;
     this.left = true;
     this.close(new TenonError("closed", "the member has left its group"));
-    await this.#leave(this);
+    await this.#leave(this, orderly);
   }
 
   close(reason: TenonError): void {

@@ -1,14 +1,14 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership } from "../../../contracts/messages.ts";
 import type { Cancel, World } from "../../../world/world.ts";
+import { LaneQueue } from "../../lanes/lane-queue.ts";
+import { MemberSession } from "../../lanes/member-session.ts";
 import type { Argument } from "../connection.ts";
 import { channelOf } from "./keys.ts";
 import type { CommitPath } from "./lane-commits.ts";
 import { type LaneHost, LaneOwner } from "./lane-owner.ts";
-import { LaneQueue } from "./lane-queue.ts";
 import { groupNotFound, numberOf, type Reply, refusalOf, topicNotFound } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
-import { Session } from "./session.ts";
 import { ephemeralTaken, type Topic } from "./topics.ts";
 
 export interface JoinPath extends CommitPath {
@@ -52,7 +52,7 @@ export class Member implements Membership, LaneHost {
   /** By partition, the last grant that ended here, and how. An answer that is older than its end, or than what Redis heard of it, may still name it. */
   readonly #endings = new Map<number, { readonly fence: number; readonly orderly: boolean }>();
   readonly #granted = new LaneQueue();
-  readonly #session: Session;
+  readonly #session: MemberSession;
   #id: string;
   #joinedOnce = false;
   /** Negative while it is no member: before it joined, and between two sessions. */
@@ -75,7 +75,7 @@ export class Member implements Membership, LaneHost {
     this.windowMax = joining.options.windowMax;
     this.#joining = joining;
     this.#id = path.world.random.uuid();
-    this.#session = new Session(path.world, joining.options.sessionMs, () => this.#sessionOver());
+    this.#session = new MemberSession(path.world, joining.options.sessionMs, () => this.#sessionOver());
   }
 
   /** Joins the group. Answers why it was refused when the topic is gone. */

@@ -1,10 +1,10 @@
-import type { Cancel, World } from "../../../world/world.ts";
+import type { Cancel, World } from "../../world/world.ts";
 
 /**
  * How long this process may believe that its session goes on, by its own clocks: from the moment at which a renewal that was answered was sent.
  * Monotonic time stands still while a machine sleeps, and the wall clock may be set, so the one that went further counts.
  */
-export class Session {
+export class MemberSession {
   readonly #world: World;
   readonly #sessionMs: number;
   readonly #over: () => void;
@@ -21,15 +21,18 @@ export class Session {
     this.#wall = world.clock.now();
   }
 
-  /** Answers a function that renews the session as of now, to be called when Redis has answered. */
+  /** Answers a function that renews the session as of now, to be called when the server has answered. */
   renewal(): () => void {
     const monotonic = this.#world.clock.monotonic();
     const wall = this.#world.clock.now();
-    return () => {
-      this.#monotonic = monotonic;
-      this.#wall = wall;
-      this.#watch();
-    };
+    return () => this.renewAsOf(monotonic, wall);
+  }
+
+  /** The server has answered what was sent at this moment. */
+  renewAsOf(monotonic: number, wall: number): void {
+    this.#monotonic = monotonic;
+    this.#wall = wall;
+    this.#watch();
   }
 
   get leftMs(): number {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { World } from "../../../world/world.ts";
-import { Session } from "./session.ts";
+import type { World } from "../../world/world.ts";
+import { MemberSession } from "./member-session.ts";
 
 /** Clocks and one timer, moved by hand. */
 function handmade() {
@@ -34,7 +34,7 @@ function handmade() {
 test("a session is over when so long has passed since the last renewal that was answered was sent", () => {
   const { world, pass } = handmade();
   let over = 0;
-  const session = new Session(world, 300, () => over++);
+  const session = new MemberSession(world, 300, () => over++);
   session.renewal()();
   pass(200);
   const answered = session.renewal();
@@ -50,7 +50,7 @@ test("a session is over when so long has passed since the last renewal that was 
 
 test("time that passed while the machine slept counts", () => {
   const { world, pass } = handmade();
-  const session = new Session(world, 300, () => undefined);
+  const session = new MemberSession(world, 300, () => undefined);
   session.renewal()();
   pass(1, 400);
   assert.ok(session.leftMs <= 0);
@@ -59,7 +59,7 @@ test("time that passed while the machine slept counts", () => {
 test("a session that was stopped does not end", () => {
   const { world, pass } = handmade();
   let over = 0;
-  const session = new Session(world, 300, () => over++);
+  const session = new MemberSession(world, 300, () => over++);
   session.renewal()();
   session.stop();
   pass(1_000);

@@ -1,14 +1,19 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import type { Lane } from "../../../contracts/messages.ts";
-import type { LaneOwner } from "./lane-owner.ts";
+import { TenonError } from "../../contracts/errors.ts";
+import type { Lane } from "../../contracts/messages.ts";
+
+/** A lane that may have ended before anybody asked for it. */
+export interface EndingLane extends Lane {
+  /** Released or lost. */
+  readonly ended: boolean;
+}
 
 /** Lanes that were granted and not yet asked for, and who waits for one. */
 export class LaneQueue {
-  readonly #granted: LaneOwner[] = [];
+  readonly #granted: EndingLane[] = [];
   #waiting: { readonly resolve: (lane: Lane) => void; readonly reject: (reason: unknown) => void } | undefined;
   #closed: TenonError | undefined;
 
-  push(lane: LaneOwner): void {
+  push(lane: EndingLane): void {
     if (this.#waiting !== undefined) this.#waiting.resolve(lane);
     else this.#granted.push(lane);
   }

@@ -1,0 +1,19 @@
+import type { World } from "../../../world/world.ts";
+
+/** Resolves after so many milliseconds, or when one of the signals aborts; never rejects. */
+export async function pause(
+  { timers }: World,
+  ms: number,
+  ...signals: readonly (AbortSignal | undefined)[]
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const cancel = timers.schedule(ms, resolve);
+  const wake = () => resolve();
+  for (const signal of signals) {
+    signal?.addEventListener("abort", wake);
+    if (signal?.aborted) resolve();
+  }
+  await promise;
+  cancel();
+  for (const signal of signals) signal?.removeEventListener("abort", wake);
+}
