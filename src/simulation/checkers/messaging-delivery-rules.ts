@@ -52,9 +52,12 @@ function isOver(view: TopicView, group: GroupView, copy: StoredCopy, later: Deli
   }
   if (group.seeks.some((seek) => isBefore(seek.called, later.begun) && maySkip(seek, copy))) return true;
   if (view.mayHaveExpired(copy.number)) return true;
-  // A lane's former owner that does not know it yet may still call handlers.
-  const grant = grantOf(later);
-  if (own.some((delivery) => delivery.begun.order > later.begun.order && grantOf(delivery) >= grant)) return false;
+  // A lane's former owner that does not know it yet may still call handlers, and a seek brings dead ones back to life.
+  const isAlive = (delivery: DeliveryRecord): boolean =>
+    delivery.begun.order > later.begun.order &&
+    grantOf(delivery) >= grantOf(later) &&
+    !isSoughtBetween(group, later, delivery);
+  if (own.some(isAlive)) return false;
   if (group.rest?.deadLetters !== undefined) return group.deadByPlace.has(placeOf(copy));
   return mayHaveDied(view, own);
 }
@@ -178,8 +181,12 @@ function mayHaveFailed(view: TopicView, delivery: DeliveryRecord, at: Moment): b
 
 /** Whether what was recorded for the one must be known to the other. Fences of retries elsewhere, which only keyless messages make, cannot be compared. */
 function isSucceededBy(group: GroupView, one: DeliveryRecord, other: DeliveryRecord): boolean {
-  if (one.key === undefined || grantOf(one) > grantOf(other)) return false;
-  return !group.seeks.some((seek) => isBefore(seek.called, other.begun) && !isBefore(seek.ended, one.begun));
+  return one.key !== undefined && grantOf(one) <= grantOf(other) && !isSoughtBetween(group, one, other);
+}
+
+/** Whether a seek may have taken effect between two deliveries. */
+function isSoughtBetween(group: GroupView, one: DeliveryRecord, other: DeliveryRecord): boolean {
+  return group.seeks.some((seek) => isBefore(seek.called, other.begun) && !isBefore(seek.ended, one.begun));
 }
 
 /** Nothing comes before it is due, after it expired, or, while all is well, much later than it is due. */
