@@ -15,6 +15,8 @@ export interface OutgoingMessage<T> {
   readonly tag: string | undefined;
   /** The instant before which it is not delivered, ms since the epoch. */
   readonly dueAt: number | undefined;
+  /** The instant from which on it is not delivered, ms since the epoch. */
+  readonly expiresAt: number | undefined;
   /** A copy of the publisher's, to be added to and changed until `next` is called. */
   readonly headers: Record<string, string>;
 }

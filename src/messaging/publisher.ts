@@ -116,11 +116,13 @@ export class Publisher<T> {
     const partition = given ?? this.#producer.keylessPartition();
     const { key, id, dueAt } = message;
     const headers = { ...options.headers };
-    const outgoing = { topic: this.#topic, partition, value, key, id, tag: options.tag, dueAt, headers };
+    const expiry = message.headers?.[expiresAtHeader];
+    const expiresAt = expiry === undefined ? undefined : Number(expiry);
+    const outgoing = { topic: this.#topic, partition, value, key, id, tag: options.tag, dueAt, expiresAt, headers };
     return this.#chain!(outgoing, () => {
       const changed = { ...options, headers };
       const sizeBytes = measure(this.#topic, this.#limits, message.body, changed);
-      const stored = storedHeaders(changed, message.headers?.[expiresAtHeader]);
+      const stored = storedHeaders(changed, expiry);
       return this.#producer.send(partition, { ...message, headers: stored }, sizeBytes, sending);
     });
   }

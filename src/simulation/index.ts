@@ -1,3 +1,31 @@
+export { checkMessaging, type MessagingExpectations, messagingViolations } from "./checkers/messaging-checker.ts";
+export {
+  MessagingHistory,
+  type MessagingHistoryOptions,
+  type RecordedCall,
+  type RecordedDelivery,
+} from "./checkers/messaging-history.ts";
+export {
+  type Recording,
+  type RecordingInterceptor,
+  recordedMessages,
+  recordingInterceptor,
+} from "./checkers/messaging-recording.ts";
+export type {
+  CallOutcome,
+  DeadLetterRecord,
+  DeliveredMessage,
+  DeliveryEnding,
+  DeliveryRecord,
+  DescriptionRecord,
+  HealthyTime,
+  Moment,
+  PublishedMessage,
+  PublishRecord,
+  RestRecord,
+  SeekRecord,
+  SettleRecord,
+} from "./checkers/messaging-records.ts";
 export type { CrashOutcome, OperationKind, PlannedFault } from "./fault-plan.ts";
 export {
   type FaultChoice,

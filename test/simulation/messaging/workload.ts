@@ -1,0 +1,326 @@
+import { TenonError } from "../../../src/contracts/errors.ts";
+import type { MessageEngine } from "../../../src/contracts/messages.ts";
+import {
+  type BatchMessage,
+  type Consumer,
+  DeadLetter,
+  json,
+  type Loss,
+  type MessageContext,
+  type Topic,
+  topic,
+  type Verdict,
+  verdict,
+} from "../../../src/messaging/index.ts";
+import {
+  checkMessaging,
+  MessagingHistory,
+  type ProcessContext,
+  recordedMessages,
+  recordingInterceptor,
+  type SimulatedSystem,
+  Violation,
+} from "../../../src/simulation/index.ts";
+import type { World } from "../../../src/world/world.ts";
+import { handlingOf, type Note, optionsOf } from "./notes.ts";
+import { drawSetup, groups, type MessagingSetup, topicName } from "./setup.ts";
+
+/** An engine as one process sees it. */
+export interface Seen {
+  readonly process: ProcessContext;
+  readonly engine: { readonly messages: MessageEngine; readonly world: World };
+}
+
+/** So many messages are published when everything is healed. */
+const lastCount = 10;
+
+/** What publishers and consumers do, whatever the engine is and however the processes are laid out. It survives their crashes. */
+export class MessagingWorkload {
+  readonly setup: MessagingSetup;
+  readonly history: MessagingHistory;
+  readonly #system: SimulatedSystem;
+  readonly #safetyMs: number;
+  readonly #findings: string[] = [];
+  /** Publishers that have published their last, by process; a restart takes it back. */
+  readonly #done = new Set<string>();
+  #numbers = 0;
+  #members = 0;
+  #seeksLeft: number;
+
+  constructor(system: SimulatedSystem, safetyMs: number, engineProcess: () => { readonly now: number }) {
+    this.#system = system;
+    this.#safetyMs = safetyMs;
+    this.setup = drawSetup(system.random);
+    this.#seeksLeft = this.setup.seeks;
+    this.history = new MessagingHistory({
+      nowMs: () => system.nowMs,
+      engineNowMs: () => engineProcess().now,
+      memberNowMs: [() => Math.max(...system.processes.map(({ clock }) => clock.now))],
+    });
+    // Something to look at after every event: nothing else sees a clock that jumps there and back.
+    void system.until("the end", () => {
+      this.history.look();
+      if (this.#findings.length > 0) throw new Violation(this.#findings[0]!);
+      return false;
+    });
+  }
+
+  /** A mistake that was seen by itself, apart from the history. */
+  found(sentence: string): void {
+    this.#findings.push(sentence);
+  }
+
+  get #isOver(): boolean {
+    return this.#system.phase === "liveness";
+  }
+
+  topic({ engine, process }: Seen, name: string): Topic<Note> {
+    const { publishing, partitions, whenExpired, lossDetection } = this.setup;
+    const { world } = process;
+    const nowMs = (): number => world.clock.now();
+    const numberOf = ({ number }: Note): number => number;
+    const label = `${process.name}#${process.incarnation} ${name}`;
+    const onLoss = (loss: Loss): void => this.found(`a false alarm of the loss detector: ${JSON.stringify(loss, textOf)}`);
+    return topic<Note>({ messages: recordedMessages(engine.messages, this.history), world }, topicName, {
+      codec: json<Note>(),
+      partitions,
+      groups,
+      whenExpired,
+      retentionMs: 365 * 24 * 3_600_000,
+      ...(lossDetection && { lossDetection: { graceMs: 500, onLoss } }),
+      publishTimeoutMs: publishing.publishTimeoutMs,
+      bufferBytesMax: publishing.bufferBytesMax,
+      batchCountMax: publishing.batchCountMax,
+      interceptors: [recordingInterceptor({ history: this.history, name: label, numberOf, nowMs })],
+    });
+  }
+
+  // Publishing ----------------------------------------------------------------------------------------------------------
+
+  /** Publishes while faults strike, one of `publishers` that do; and a few more when everything is healed. */
+  async publish(seen: Seen, publishers: number): Promise<void> {
+    const { process } = seen;
+    this.#done.delete(process.name);
+    const notes = this.topic(seen, "publisher");
+    const { count, underWayMax } = this.setup.publishing;
+    const gapMs = (this.#safetyMs / count) * publishers;
+    const underWay = new Set<Promise<void>>();
+    const start = (): void => {
+      const work: Promise<void> = this.#publishOne(notes, process.world).finally(() => underWay.delete(work));
+      underWay.add(work);
+    };
+    while (!this.#isOver) {
+      await process.world.timers.sleep(2 * gapMs * process.world.random.float());
+      if (underWay.size < underWayMax) start();
+      // Bursts share batches.
+      while (underWay.size < underWayMax && process.world.random.float() < 0.3) start();
+    }
+    while (underWay.size > 0) await process.world.timers.sleep(100);
+    for (let number = 0; number < lastCount; number += 1) await this.#publishOne(notes, process.world);
+    await notes.close();
+    this.#done.add(process.name);
+  }
+
+  async #publishOne(notes: Topic<Note>, world: World): Promise<void> {
+    this.#numbers += 1;
+    const number = this.#numbers;
+    const options = optionsOf(this.#system.seed, number, this.setup);
+    for (let call = 1; ; call += 1) {
+      try {
+        await notes.publish({ number }, options);
+        return;
+      } catch (error) {
+        if (!(error instanceof TenonError)) return this.found(`publishing rejected with ${String(error)}`);
+        if (error.code === "closed") throw error;
+        if (error.code === "conflict" || error.code === "invalid") this.found(`publishing was refused: ${error.message}`);
+        // Nothing more of it is known; only some publishers take the risk of a duplicate.
+        if (error.outcome === "unknown" && options.id === undefined && world.random.float() > this.setup.publishing.againShare) return;
+        if (call >= 5 && this.#system.phase === "safety") return;
+        await world.timers.sleep(world.random.float() * 500);
+      }
+    }
+  }
+
+  // Consuming -----------------------------------------------------------------------------------------------------------
+
+  /** Members of the group come and go in this process; when everything is healed, the last one stays. Ends by a rejection only. */
+  async consume(seen: Seen, group: string, crash: () => void): Promise<never> {
+    const { timers, random } = seen.process.world;
+    const failed = Promise.withResolvers<never>();
+    let member = await this.#join(seen, group, crash, failed.reject);
+    const comeAndGo = async (): Promise<never> => {
+      for (;;) {
+        await timers.sleep(this.setup.memberMs * (0.5 + random.float()));
+        if (this.#isOver) continue;
+        if (random.float() < 0.3) await this.#pauseOne(member, seen.process.world);
+        const overlap = random.float() < 0.5;
+        const next = overlap ? await this.#join(seen, group, crash, failed.reject) : undefined;
+        await member.close();
+        member = next ?? (await this.#join(seen, group, crash, failed.reject));
+      }
+    };
+    return await Promise.race([failed.promise, comeAndGo()]);
+  }
+
+  async #pauseOne(member: Consumer, { timers, random }: World): Promise<void> {
+    member.pause(random.float() < 0.5 ? undefined : [0]);
+    await timers.sleep(random.float() * 1_000);
+    member.resume();
+  }
+
+  async #join(seen: Seen, group: string, crash: () => void, failed: (error: unknown) => void): Promise<Consumer> {
+    this.#members += 1;
+    const notes = this.topic(seen, `member-${this.#members}`);
+    const { consuming } = this.setup;
+    const { world } = seen.process;
+    const { batchCountMax, batchWaitMs, ...options } = consuming;
+    const handle = this.#handlerOf(world, group, crash);
+    const member = await (world.random.float() < 0.5
+      ? notes.consume(group, handle, options)
+      : notes.consumeBatch(group, batchHandlerOf(handle), { ...options, batchCountMax, batchWaitMs }));
+    // A member that ended by itself ends its process, which starts anew.
+    member.closed.catch(failed);
+    return member;
+  }
+
+  #handlerOf(world: World, group: string, crash: () => void): (note: Note, context: MessageContext) => Promise<void> {
+    const { setup } = this;
+    const { handlerTimeoutMs, abandonAfterMs } = setup.consuming;
+    return async ({ number }, { attempt }) => {
+      const { failures, then, sleepMs, hangs } = handlingOf(this.#system.seed, number, group, setup);
+      if (hangs && attempt === 1) await world.timers.sleep(2 * (handlerTimeoutMs + abandonAfterMs));
+      if (sleepMs > 0) await world.timers.sleep(sleepMs);
+      if (attempt <= failures) throw new Error(`note ${number} fails for ${group} the ${attempt}. time`);
+      if (then === "crash" && !this.#isOver) crash();
+      if (then === "dead letter") throw new DeadLetter(`note ${number} is nothing for ${group}`);
+    };
+  }
+
+  // Looking and moving --------------------------------------------------------------------------------------------------
+
+  /** Looks at the topic now and then, and sometimes moves a group. */
+  async watch(seen: Seen): Promise<never> {
+    const { timers, random } = seen.process.world;
+    const notes = this.topic(seen, "watcher");
+    for (;;) {
+      await timers.sleep(random.float() * 4_000);
+      try {
+        if (this.#seeksLeft > 0 && !this.#isOver && random.float() < 0.1) await this.#seek(notes, random);
+        else await this.#describe(notes);
+      } catch (error) {
+        if (!(error instanceof TenonError) || error.code === "closed") throw error;
+      }
+    }
+  }
+
+  async #describe(notes: Topic<Note>): Promise<void> {
+    const called = this.history.moment();
+    this.history.described(called, await notes.describe());
+  }
+
+  async #seek(notes: Topic<Note>, random: World["random"]): Promise<void> {
+    this.#seeksLeft -= 1;
+    const group = groups[Math.floor(random.float() * groups.length)]!;
+    const { partitions } = await notes.describe();
+    const positions = new Map<number, bigint>();
+    for (const [partition, { next }] of partitions.entries()) {
+      if (random.float() < 0.7) positions.set(partition, BigInt(Math.floor(random.float() * Number(next))));
+    }
+    const draw = random.float();
+    const to = draw < 0.1 ? "now" : draw < 0.4 ? "earliest" : { positions };
+    const call = this.history.seek(topicName, group, to);
+    try {
+      await notes.seek(group, to);
+      call.acknowledged();
+    } catch (error) {
+      call.failed(error);
+      throw error;
+    }
+  }
+
+  // The end -------------------------------------------------------------------------------------------------------------
+
+  /**
+   * Sets every clock to the same time, at which all is due: messages may have been delayed, and retries put off, by a clock that was hours ahead.
+   */
+  setClocks(): void {
+    const { processes } = this.#system;
+    const due = this.history.publishes.map(({ dueAt }) => dueAt ?? 0);
+    const time = Math.max(...due, ...processes.map(({ clock }) => clock.now)) + 10_000;
+    for (const { clock } of processes) clock.step(time - clock.now);
+  }
+
+  /** Waits, in a process that nothing strikes any more, until nothing is left to be done, and writes down how the groups stand. */
+  async rest(seen: Seen, publishers: number): Promise<void> {
+    const { timers } = seen.process.world;
+    const notes = this.topic(seen, "auditor");
+    await this.#again(timers, () => this.#describe(notes));
+    while (!(await this.#isAtRest(notes, publishers))) await timers.sleep(200);
+    for (const group of groups) {
+      const letters = await notes.deadLetters(group).peek(10_000);
+      const lag = (await notes.lag(group)).messages;
+      const deadLetters = letters.map((letter) => ({ ...letter, number: letter.value?.number ?? -1 }));
+      this.history.atRest({ topic: topicName, group, lag, deadLetters });
+    }
+    await this.#describe(notes);
+    await notes.close();
+  }
+
+  async #again(timers: World["timers"], work: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof TenonError)) throw error;
+        await timers.sleep(100);
+      }
+    }
+  }
+
+  async #isAtRest(notes: Topic<Note>, publishers: number): Promise<boolean> {
+    if (this.#done.size < publishers || (await notes.describe()).delayedCount > 0) return false;
+    for (const group of groups) if ((await notes.lag(group)).messages > 0) return false;
+    return true;
+  }
+
+  check(): void {
+    const { consuming, whenExpired } = this.setup;
+    checkMessaging(this.history, {
+      topic: topicName,
+      groups,
+      whenExpired,
+      attemptsMax: consuming.retry.attemptsMax,
+      abandonedAfterMs: consuming.handlerTimeoutMs + consuming.abandonAfterMs,
+    });
+  }
+}
+
+/** Handles one after the other, stops with a key at its first failure, and answers for each. */
+function batchHandlerOf(
+  handle: (note: Note, context: MessageContext) => Promise<void>,
+): (messages: readonly BatchMessage<Note>[]) => Promise<readonly Verdict[]> {
+  return async (messages) => {
+    const failed = new Set<string>();
+    const verdicts: Verdict[] = [];
+    for (const message of messages) {
+      const key = message.key === undefined ? undefined : `${message.partition}/${message.key}`;
+      if (key !== undefined && failed.has(key)) {
+        verdicts.push(verdict.retry("an earlier one of its key has failed"));
+        continue;
+      }
+      try {
+        await handle(message.value, message);
+        verdicts.push(verdict.settle);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        verdicts.push(error instanceof DeadLetter ? verdict.deadLetter(reason) : verdict.retry(reason));
+        if (!(error instanceof DeadLetter) && key !== undefined) failed.add(key);
+      }
+    }
+    return verdicts;
+  };
+}
+
+function textOf(_: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
+}
