@@ -30,10 +30,24 @@ const pieceMs = 1;
 interface Piece {
   /** Its first reading. */
   readonly fromMs: number;
+  /** Its last reading. */
   untilMs: number;
   readonly aheadMs: number;
-  /** Whether the process was stopped, or its clock turned out to have stepped, just before it. */
-  readonly disturbed: boolean;
+  /** Whether the clock was set when it began, or stood still before. */
+  readonly set: boolean;
+  /** Whether the process stood still when it began, or before. */
+  readonly stopped: boolean;
+}
+
+/** What lies between two pieces. */
+interface Change {
+  readonly step: number;
+  /** Between the readings around it. */
+  readonly gapMs: number;
+  readonly set: boolean;
+  readonly stopped: boolean;
+  /** Whether it surely lies in the stretch that was asked for. */
+  readonly certain: boolean;
 }
 
 /**
@@ -60,9 +74,10 @@ export class ClockRecord implements ClockReadings {
       last.untilMs = atMs;
       return;
     }
-    const stepped =
-      last !== undefined && Math.abs(aheadMs - last.aheadMs) > (atMs - last.untilMs + 100) * this.#driftMax + 2 * slackMs;
-    this.#pieces.push({ fromMs: atMs, untilMs: atMs, aheadMs, disturbed: stopped || stepped });
+    const gapMs = last === undefined ? 0 : atMs - last.untilMs;
+    const set =
+      last !== undefined && Math.abs(aheadMs - last.aheadMs) > gapMs * this.#driftMax + 2 * (slackMs + pieceMs);
+    this.#pieces.push({ fromMs: atMs, untilMs: atMs, aheadMs, set, stopped });
   }
 
   between(fromMs: number, untilMs: number): { readonly min: number; readonly max: number } {
@@ -76,53 +91,48 @@ export class ClockRecord implements ClockReadings {
   }
 
   advanced(fromMs: number, untilMs: number): { readonly min: number; readonly max: number } {
-    let forwardMs = untilMs - fromMs;
-    let last: Piece | undefined;
-    for (const [piece] of this.#within(fromMs, untilMs)) {
-      if (last !== undefined) {
-        const step = piece.aheadMs - last.aheadMs;
-        // Set back by less than what has passed since, it only went forward by less.
-        forwardMs += piece.disturbed && step < 0 ? Math.max(step, -(piece.fromMs - last.untilMs)) : step;
-      }
-      last = piece;
+    let min = untilMs - fromMs;
+    let max = min;
+    for (const { step, gapMs, set, certain } of this.#changes(fromMs, untilMs)) {
+      // What was set back between two readings may have gone forward in the whole gap, or in a part of it.
+      const least = set && step < 0 ? Math.max(step, -gapMs) : step;
+      const most = set && step < 0 ? 0 : step;
+      min += certain ? least : Math.min(least, 0);
+      max += certain ? most : Math.max(most, 0);
     }
-    const uncertainMs = 2 * (slackMs + pieceMs) + this.#uncertainMs(fromMs, untilMs);
-    return { min: Math.max(0, forwardMs - uncertainMs), max: Math.max(0, forwardMs) + uncertainMs };
+    const uncertainMs = 2 * (slackMs + pieceMs);
+    return { min: Math.max(0, min - uncertainMs), max: Math.max(0, max) + uncertainMs };
   }
 
   setBacks(fromMs: number, untilMs: number): number {
     let count = 0;
-    let last: Piece | undefined;
-    for (const [piece] of this.#within(fromMs, untilMs)) {
-      if (last !== undefined && piece.disturbed && piece.aheadMs < last.aheadMs - 2 * slackMs) count += 1;
-      last = piece;
-    }
+    for (const { step, set } of this.#changes(fromMs, untilMs)) if (set && step < -2 * slackMs) count += 1;
     return count;
   }
 
   steady(fromMs: number, untilMs: number, driftMax: number): boolean {
-    let first: Piece | undefined;
-    let last: Piece | undefined;
-    for (const [piece] of this.#within(fromMs, untilMs)) {
-      if (first !== undefined && piece.disturbed) return false;
-      first ??= piece;
-      last = piece;
+    let aheadMs = 0;
+    for (const { step, set, stopped } of this.#changes(fromMs, untilMs)) {
+      if (set || stopped) return false;
+      aheadMs += step;
     }
-    if (first === undefined || last === undefined) return false;
-    return Math.abs(last.aheadMs - first.aheadMs) <= (untilMs - fromMs) * driftMax + 2 * (slackMs + pieceMs);
+    return Math.abs(aheadMs) <= (untilMs - fromMs) * driftMax + 2 * (slackMs + pieceMs);
   }
 
-  /** Steps at the edges may lie inside or outside of what is asked for: that much is uncertain. */
-  #uncertainMs(fromMs: number, untilMs: number): number {
-    let uncertainMs = 0;
+  *#changes(fromMs: number, untilMs: number): Generator<Change> {
     let last: Piece | undefined;
     for (const [piece] of this.#within(fromMs, untilMs)) {
-      if (last !== undefined && piece.disturbed && (last.untilMs < fromMs || piece.fromMs > untilMs)) {
-        uncertainMs += Math.abs(piece.aheadMs - last.aheadMs);
+      if (last !== undefined) {
+        yield {
+          step: piece.aheadMs - last.aheadMs,
+          gapMs: piece.fromMs - last.untilMs,
+          set: piece.set,
+          stopped: piece.stopped,
+          certain: last.untilMs >= fromMs && piece.fromMs <= untilMs,
+        };
       }
       last = piece;
     }
-    return uncertainMs;
   }
 
   /** The pieces that may hold at some instant between the two, and from when and until when each may. */
