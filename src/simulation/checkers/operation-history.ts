@@ -9,6 +9,8 @@ export interface Operation<Input, Output> {
   readonly calledAt: number;
   /** `undefined`: nobody knows how it went. It may take effect at any time after its call, or never. */
   readonly returnedAt: number | undefined;
+  /** When the caller heard an error that does not say how it went. Nothing follows from it but that the caller waits no more. */
+  readonly failedAt?: number | undefined;
   /** What it answered; there when it returned. */
   readonly output: Output | undefined;
   /** Its place among all calls and returns of the history: of two at one instant, the smaller came first. */
@@ -26,6 +28,7 @@ interface Recorded<Input, Output> {
   readonly called: number;
   returnedAt: number | undefined;
   returned: number | undefined;
+  failedAt: number | undefined;
   output: Output | undefined;
 }
 
@@ -62,6 +65,7 @@ export class OperationHistory<Input, Output> {
       called: this.#sequence++,
       returnedAt: undefined,
       returned: undefined,
+      failedAt: undefined,
       output: undefined,
     };
     this.#operations.add(recorded);
@@ -73,6 +77,7 @@ export class OperationHistory<Input, Output> {
       return output;
     } catch (error) {
       if (this.#meaningOf(error) === "not-applied") this.#operations.delete(recorded);
+      else recorded.failedAt = this.#now();
       throw error;
     }
   }
