@@ -108,7 +108,7 @@ test("a history keeps what failed without a word as unknown, and leaves out what
   assert.deepEqual(told, [
     [write(1), 0, 1],
     [write(3), 3, undefined],
-    [write(4), 4, undefined],
+    [write(4), 5, undefined],
   ]);
 });
 
