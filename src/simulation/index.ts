@@ -1,3 +1,38 @@
+export { type ClockReadings, ClockRecord, rightClock } from "./checkers/clock-record.ts";
+export {
+  type KeyValueHistory,
+  type KeyValueInput,
+  type KeyValueOperation,
+  type KeyValueOutput,
+  keyValueHistory,
+  recordKeyValues,
+} from "./checkers/key-value-history.ts";
+export { keyValueModel } from "./checkers/key-value-model.ts";
+export { checkKeyValues, type KeyValueRules } from "./checkers/key-value-rules.ts";
+export {
+  type EffectResult,
+  type GuardedEffect,
+  type Hold,
+  LeaseHistory,
+  type LeaseInput,
+  type LeaseOperation,
+  type LeaseOutput,
+  recordLeases,
+} from "./checkers/lease-history.ts";
+export {
+  checkEffects,
+  checkFairness,
+  checkLeases,
+  checkLeasesAtRest,
+  type LeaseRules,
+} from "./checkers/lease-rules.ts";
+export {
+  checkLinearizable,
+  type LinearizabilityOptions,
+  type LinearizabilityVerdict,
+  requireLinearizable,
+  type SequentialModel,
+} from "./checkers/linearizability.ts";
 export { checkMessaging, type MessagingExpectations, messagingViolations } from "./checkers/messaging-checker.ts";
 export {
   MessagingHistory,
@@ -26,6 +61,17 @@ export type {
   SeekRecord,
   SettleRecord,
 } from "./checkers/messaging-records.ts";
+export { type ErrorMeaning, type Operation, OperationHistory } from "./checkers/operation-history.ts";
+export {
+  type RateHistory,
+  type RateInput,
+  type RateOperation,
+  type RateOutput,
+  rateHistory,
+  recordRates,
+} from "./checkers/rate-history.ts";
+export { checkRates, type RateRules } from "./checkers/rate-rules.ts";
+export { checkWatchAtRest, checkWatchedValues, readWatch, WatchRecord } from "./checkers/watch-record.ts";
 export type { CrashOutcome, OperationKind, PlannedFault } from "./fault-plan.ts";
 export {
   type FaultChoice,

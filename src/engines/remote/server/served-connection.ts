@@ -13,7 +13,15 @@ import {
   type Welcome,
   welcome,
 } from "../wire/operations.ts";
-import { answerBytesMax, frameKind, magic, partBytes, placeMs, protocolVersion, silentBeatsMax } from "../wire/protocol.ts";
+import {
+  answerBytesMax,
+  frameKind,
+  magic,
+  partBytes,
+  placeMs,
+  protocolVersion,
+  silentBeatsMax,
+} from "../wire/protocol.ts";
 import { failureFor } from "./failures.ts";
 import type { Caller, Handler } from "./handlers.ts";
 import type { ServedMember } from "./served-member.ts";

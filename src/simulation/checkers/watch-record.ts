@@ -1,0 +1,144 @@
+import type { KeyValueEngine, KeyValueEntry, WatchEvent } from "../../contracts/key-value.ts";
+import { Violation } from "../system.ts";
+import { ms } from "./instants.ts";
+import { type KeyValueOperation, tellEntry, textOfValue } from "./key-value-history.ts";
+
+/**
+ * One watch: what it told, and what its reader knows by now. It holds each event against the contract when it comes: first every present entry, then `synced`, then changes
+ * in the order of their versions, each newer than what was told of its key before.
+ */
+export class WatchRecord {
+  readonly watcher: string;
+  readonly prefix: string;
+  readonly #now: () => number;
+  readonly #view = new Map<string, KeyValueEntry>();
+  readonly #told = new Map<string, bigint>();
+  readonly #puts: { readonly entry: KeyValueEntry; readonly atMs: number }[] = [];
+  #synced = false;
+  #lastVersion = 0n;
+
+  /** `now`: virtual ms. */
+  constructor(watcher: string, prefix: string, now: () => number) {
+    this.watcher = watcher;
+    this.prefix = prefix;
+    this.#now = now;
+  }
+
+  /** Whether the reader has been told the whole state. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  /** What the reader takes for the present state. */
+  get view(): ReadonlyMap<string, KeyValueEntry> {
+    return this.#view;
+  }
+
+  /** What was told, and when. */
+  get puts(): readonly { readonly entry: KeyValueEntry; readonly atMs: number }[] {
+    return this.#puts;
+  }
+
+  /** Throws a `Violation` when the event does not fit what was told before. */
+  tell(event: WatchEvent): void {
+    if (event.type === "synced") {
+      if (this.#synced) throw this.#wrong("was told twice that it is synced");
+      this.#synced = true;
+      return;
+    }
+    const key = event.type === "put" ? event.entry.key : event.key;
+    const version = event.type === "put" ? event.entry.version : event.version;
+    this.#checkOrder(event.type, key, version);
+    this.#told.set(key, version);
+    if (event.type === "delete") this.#view.delete(key);
+    else {
+      this.#view.set(key, event.entry);
+      this.#puts.push({ entry: event.entry, atMs: this.#now() });
+    }
+  }
+
+  #checkOrder(type: "put" | "delete", key: string, version: bigint): void {
+    const what = `the ${type} of ${JSON.stringify(key)} in version ${version}`;
+    if (!key.startsWith(this.prefix)) throw this.#wrong(`was told ${what}, which is not under its prefix`);
+    const before = this.#told.get(key);
+    if (before !== undefined && version <= before) {
+      throw this.#wrong(`was told ${what} after version ${before} of the same key`);
+    }
+    if (!this.#synced) {
+      if (type === "delete") throw this.#wrong(`was told ${what} before it was synced`);
+      if (before !== undefined) throw this.#wrong(`was told ${what} before it was synced, and the key before that`);
+      return;
+    }
+    if (version < this.#lastVersion)
+      throw this.#wrong(`was told ${what} after the change of version ${this.#lastVersion}`);
+    this.#lastVersion = version;
+  }
+
+  #wrong(what: string): Violation {
+    return new Violation(`${this.watcher}, watching ${JSON.stringify(this.prefix)}, ${what}, at ${ms(this.#now())}`);
+  }
+}
+
+/** Reads a watch into the record until it ends. Rejects as the watch does, and with a `Violation` for what does not fit. */
+export async function readWatch(
+  keyValue: KeyValueEngine,
+  record: WatchRecord,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<void> {
+  for await (const event of keyValue.watch(record.prefix, options)) record.tell(event);
+}
+
+/** At rest: what every watch tells is what is stored; `stored` is a full scan of its prefix. */
+export function checkWatchAtRest(watch: WatchRecord, stored: readonly KeyValueEntry[]): void {
+  const { view, prefix } = watch;
+  const who = `${watch.watcher}, watching ${JSON.stringify(prefix)},`;
+  if (!watch.synced) throw new Violation(`${who} was never told that it is synced, although everything is at rest`);
+  for (const entry of stored) {
+    const shown = view.get(entry.key);
+    if (shown !== undefined && shown.version === entry.version && sameValue(shown, entry)) continue;
+    throw new Violation(
+      `${who} knows ${tellEntry(shown)} where ${tellEntry(entry)} is stored, although everything is at rest`,
+    );
+  }
+  const present = new Set(stored.map(({ key }) => key));
+  const gone = [...view.values()].find(({ key }) => !present.has(key));
+  if (gone !== undefined) {
+    throw new Violation(
+      `${who} still knows ${tellEntry(gone)}, which is not stored any more, although everything is at rest`,
+    );
+  }
+}
+
+/** What a watch told had been written, and not before it was asked for. */
+export function checkWatchedValues(watch: WatchRecord, operations: readonly KeyValueOperation[]): void {
+  const byVersion = new Map<bigint, KeyValueOperation>();
+  const unknown: KeyValueOperation[] = [];
+  for (const operation of operations) {
+    if (operation.input.type !== "commit") continue;
+    const { output } = operation;
+    if (output === undefined) unknown.push(operation);
+    else if (output.type === "result" && output.result.committed) byVersion.set(output.result.version, operation);
+  }
+  for (const { entry, atMs } of watch.puts) {
+    const commit = byVersion.get(entry.version);
+    const writers = commit === undefined ? unknown : [commit];
+    if (writers.some((writer) => writer.calledAt <= atMs && mayHaveWritten(writer, entry))) continue;
+    throw new Violation(
+      `${watch.watcher}, watching ${JSON.stringify(watch.prefix)}, was told ${tellEntry(entry)} at ${ms(atMs)}, which no commit had written by then`,
+    );
+  }
+}
+
+function mayHaveWritten({ input, output }: KeyValueOperation, { key, value }: KeyValueEntry): boolean {
+  if (input.type !== "commit") return false;
+  const index = input.changes.findIndex((change) => change.key === key);
+  const change = input.changes[index];
+  if (change?.type === "put") return textOfValue(change.value) === textOfValue(value);
+  if (change?.type !== "add") return false;
+  if (output?.type !== "result" || !output.result.committed) return true;
+  return textOfValue(value) === String(output.result.counters[index]);
+}
+
+function sameValue(one: KeyValueEntry, other: KeyValueEntry): boolean {
+  return textOfValue(one.value) === textOfValue(other.value);
+}
