@@ -198,6 +198,14 @@ test("a database in a file is named, one in memory is not", async (context) => {
   );
 });
 
+test("what a named call does in turn is not told again", () => {
+  const told: string[] = [];
+  using _builtins = simulateBuiltins({ escaped: ({ call }) => told.push(call) });
+  inWorld(simulatedWorld({ seed: 1 }).world, () => fs.readFileSync(here));
+  inWorld(simulatedWorld({ seed: 1 }).world, () => dgram.createSocket("udp4").close());
+  assert.deepEqual(told, ["fs.readFileSync", "dgram.createSocket"]);
+});
+
 test("process.exit is named, and does not end the simulator", async (context) => {
   const escapes = await escapesOf(context, () => assert.throws(() => process.exit(3), /let main return/));
   assert.deepEqual(
