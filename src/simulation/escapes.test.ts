@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { MessageChannel as NodeMessageChannel, Worker } from "node:worker_threads";
 import * as zlib from "node:zlib";
@@ -204,6 +204,18 @@ test("what a named call does in turn is not told again", () => {
   inWorld(simulatedWorld({ seed: 1 }).world, () => fs.readFileSync(here));
   inWorld(simulatedWorld({ seed: 1 }).world, () => dgram.createSocket("udp4").close());
   assert.deepEqual(told, ["fs.readFileSync", "dgram.createSocket"]);
+});
+
+test("a module that is loaded is told once, and not how Node reads it", async (context) => {
+  const directory = fs.mkdtempSync(join(tmpdir(), "tenon-escapes-"));
+  context.after(() => fs.rmSync(directory, { recursive: true }));
+  const file = join(directory, "late.cjs");
+  fs.writeFileSync(file, "module.exports = 1;");
+  const escapes = await escapesOf(context, () => createRequire(here)(file));
+  assert.deepEqual(
+    escapes.map(({ call }) => call),
+    [`import ${pathToFileURL(file)}`],
+  );
 });
 
 test("process.exit is named, and does not end the simulator", async (context) => {
