@@ -1,9 +1,9 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import crypto from "node:crypto";
 import { types } from "node:util";
 import { ambientWorld } from "../world/ambient.ts";
 import type { World } from "../world/world.ts";
 import type { BuiltinPatches } from "./builtin-patches.ts";
+import { keepContext } from "./builtin-timers.ts";
 
 /** A function of `node:crypto`, however it is called. */
 type Draw = (...parameters: unknown[]) => unknown;
@@ -86,7 +86,7 @@ function callable(world: World, draw: Draw): Draw {
     const drawn = draw(...parameters.slice(0, -1));
     world.timers.schedule(
       0,
-      AsyncLocalStorage.bind(() => callback(null, drawn)),
+      keepContext(() => callback(null, drawn)),
     );
     return undefined;
   };

@@ -12,7 +12,7 @@ import { patchEscapingCalls } from "./escaping-calls.ts";
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 export interface SimulatedBuiltinParts {
-  /** Told of everything that leaves the simulation, when it happens. The call goes on as it would. */
+  /** Told of everything that leaves the simulation, when it happens. The call goes on as it would. Must not throw. */
   readonly escaped: (what: Escape, world: World) => void;
   /** What `fetch` does in a World; an escape when left out. */
   readonly fetchOver?: ((world: World) => Fetch) | undefined;

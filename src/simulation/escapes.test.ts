@@ -3,6 +3,7 @@ import * as childProcess from "node:child_process";
 import * as nodeCrypto from "node:crypto";
 import * as dgram from "node:dgram";
 import * as dns from "node:dns";
+import { once } from "node:events";
 import * as fs from "node:fs";
 import { existsSync } from "node:fs";
 import * as filePromises from "node:fs/promises";
@@ -10,8 +11,11 @@ import { readFile } from "node:fs/promises";
 import * as http from "node:http";
 import { createRequire } from "node:module";
 import * as net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { MessageChannel as NodeMessageChannel, Worker } from "node:worker_threads";
 import * as zlib from "node:zlib";
@@ -23,6 +27,11 @@ import { simulatedWorld } from "./simulation.ts";
 const here = fileURLToPath(import.meta.url);
 const one: string = "data:text/javascript,export const one = 1";
 const outside: string = "data:text/javascript,export const outside = 1";
+const { WebAssembly } = globalThis as unknown as {
+  readonly WebAssembly: { compile(code: Uint8Array): Promise<unknown> };
+};
+const compileNothing = () => WebAssembly.compile(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+const { locks } = navigator as unknown as { readonly locks: { request(name: string, fn: () => void): Promise<void> } };
 const realReadFile = fs.readFile;
 const realGzip = zlib.gzip;
 const realGzipSync = zlib.gzipSync;
@@ -60,7 +69,7 @@ const leaving: readonly (readonly [call: string, code: () => unknown])[] = [
         .destroy(),
   ],
   [
-    "TCPWRAP",
+    "net.Socket.connect",
     () =>
       new net.Socket()
         .on("error", () => {})
@@ -103,6 +112,10 @@ const leaving: readonly (readonly [call: string, code: () => unknown])[] = [
   ["crypto.scrypt", () => new Promise((resolve) => nodeCrypto.scrypt("a", "b", 8, resolve))],
   ["crypto.generateKeySync", () => nodeCrypto.generateKeySync("hmac", { length: 64 })],
   ["fetch", () => fetch("data:,a")],
+  ["WebAssembly.compile", () => compileNothing()],
+  ["Atomics.waitAsync", () => void Atomics.waitAsync(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)],
+  ["navigator.locks.request", () => locks.request("lock", () => {})],
+  ["net.Server.listen", () => net.createServer().listen(0, "127.0.0.1").close()],
   ["process.once SIGUSR2", () => process.once("SIGUSR2", () => {}).removeAllListeners("SIGUSR2")],
   ["import node:repl", () => import("node:repl")],
   [`import ${one}`, () => import(one)],
@@ -152,6 +165,57 @@ test("outside of simulated processes nothing is an escape", async () => {
   await new Promise((resolve) => zlib.gzip("a", resolve));
   await import(outside);
   assert.deepEqual(escapes, []);
+});
+
+test("writing to a socket that was opened outside is named", async (context) => {
+  const server = net.createServer((socket) => socket.resume()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const socket = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
+  await once(socket, "connect");
+  const escapes = await escapesOf(context, () => socket.write("a"));
+  socket.destroy();
+  server.close();
+  assert.deepEqual(
+    escapes.map(({ call }) => call),
+    ["net.Socket.write"],
+  );
+});
+
+test("a database in a file is named, one in memory is not", async (context) => {
+  const directory = fs.mkdtempSync(join(tmpdir(), "tenon-escapes-"));
+  context.after(() => fs.rmSync(directory, { recursive: true }));
+  const escapes = await escapesOf(context, () => {
+    using memory = new DatabaseSync(":memory:");
+    memory.exec("create table a (b)");
+    memory.prepare("insert into a values (?)").run(1);
+    using file = new DatabaseSync(join(directory, "a.db"));
+    file.exec("create table a (b)");
+    file.prepare("insert into a values (?)").run(1);
+  });
+  assert.deepEqual(
+    escapes.map(({ call }) => call),
+    ["sqlite.DatabaseSync.exec", "sqlite.DatabaseSync.prepare"],
+  );
+});
+
+test("what a named call does in turn is not told again", () => {
+  const told: string[] = [];
+  using _builtins = simulateBuiltins({ escaped: ({ call }) => told.push(call) });
+  inWorld(simulatedWorld({ seed: 1 }).world, () => fs.readFileSync(here));
+  inWorld(simulatedWorld({ seed: 1 }).world, () => dgram.createSocket("udp4").close());
+  assert.deepEqual(told, ["fs.readFileSync", "dgram.createSocket"]);
+});
+
+test("a module that is loaded is told once, and not how Node reads it", async (context) => {
+  const directory = fs.mkdtempSync(join(tmpdir(), "tenon-escapes-"));
+  context.after(() => fs.rmSync(directory, { recursive: true }));
+  const file = join(directory, "late.cjs");
+  fs.writeFileSync(file, "module.exports = 1;");
+  const escapes = await escapesOf(context, () => createRequire(here)(file));
+  assert.deepEqual(
+    escapes.map(({ call }) => call),
+    [`import ${pathToFileURL(file)}`],
+  );
 });
 
 test("process.exit is named, and does not end the simulator", async (context) => {

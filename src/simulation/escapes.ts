@@ -123,7 +123,7 @@ export class EscapeWatch {
     const world = ambientWorld();
     if (world === undefined || this.#told > 0) return;
     const frames = framesHere();
-    const caller = frames.find((frame) => !isSimulator(frame) && /[(\s](?:file|node):/.test(frame));
+    const caller = frames.find((frame) => !isSimulator(frame));
     if (caller !== undefined && errandOfNode.test(caller) && !call.startsWith("import ")) return;
     this.#escaped({ call, stack: usersPart(frames) }, world);
   }
@@ -140,18 +140,21 @@ export class EscapeWatch {
 
 function framesHere(): readonly string[] {
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = STACK_FRAMES_READ;
-  const { stack = "" } = new Error();
-  Error.stackTraceLimit = limit;
-  return stack.split("\n").slice(1);
+  try {
+    Error.stackTraceLimit = STACK_FRAMES_READ;
+    const frames = String(new Error().stack).split("\n");
+    return frames.filter((frame) => /:\d+:\d+\)?$/.test(frame));
+  } catch {
+    // The program may have its own ideas of stacks; an error in a hook would end it.
+    return [];
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
 }
 
 function usersPart(frames: readonly string[]): string {
-  const placed = frames.filter((frame) => /:\d+:\d+\)?$/.test(frame) && !/(?:\(|at |async )node:/.test(frame));
-  return placed
-    .filter((frame) => !isSimulator(frame))
-    .slice(0, STACK_FRAMES_MAX)
-    .join("\n");
+  const users = frames.filter((frame) => !isSimulator(frame) && !/(?:\(|at |async )node:/.test(frame));
+  return users.slice(0, STACK_FRAMES_MAX).join("\n");
 }
 
 function isSimulator(frame: string): boolean {

@@ -7,6 +7,7 @@ import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
 import net from "node:net";
+import { DatabaseSync } from "node:sqlite";
 import tls from "node:tls";
 import workerThreads from "node:worker_threads";
 import zlib from "node:zlib";
@@ -45,6 +46,8 @@ export function patchEscapingCalls(patches: BuiltinPatches, watch: EscapeWatch):
   nameThreads(name);
   nameComputing(name);
   nameProcess(patches, watch);
+  nameWriting(patches, watch);
+  nameDatabases(patches, watch);
 }
 
 type Name = (owner: object, prefix: string, keys?: readonly string[]) => void;
@@ -58,8 +61,10 @@ function nameFiles(name: Name): void {
 function nameNetwork(name: Name): void {
   name(net, "net.", ["connect", "createConnection"]);
   name(net.Server.prototype, "net.Server.", ["listen"]);
+  name(net.Socket.prototype, "net.Socket.", ["connect"]);
   name(tls, "tls.", ["connect"]);
   name(dgram, "dgram.", ["createSocket"]);
+  name(dgram.Socket.prototype, "dgram.Socket.", ["bind", "send"]);
   name(http, "http.", ["request", "get"]);
   name(https, "https.", ["request", "get"]);
   name(http2, "http2.", ["connect"]);
@@ -80,6 +85,12 @@ function nameThreads(name: Name): void {
   name(childProcess, "child_process.", ["spawn", "spawnSync", "exec", "execSync", "execFile", "execFileSync", "fork"]);
   name(workerThreads, "worker_threads.", ["Worker", "MessageChannel", "BroadcastChannel"]);
   name(globalThis, "", ["MessageChannel", "BroadcastChannel"]);
+  name(workerThreads.Worker.prototype, "worker_threads.Worker.", ["postMessage", "terminate"]);
+  name(process, "process.", ["send"]);
+  // All simulated processes would share them.
+  const locks: unknown = Reflect.get(navigator, "locks");
+  if (typeof locks === "object" && locks !== null)
+    name(Object.getPrototypeOf(locks), "navigator.locks.", ["request", "query"]);
   // They wait for other threads, one of them without giving way.
   name(Atomics, "Atomics.", ["wait", "waitAsync"]);
 }
@@ -125,6 +136,33 @@ function nameProcess(patches: BuiltinPatches, watch: EscapeWatch): void {
         watch.tell(`process.${key}`);
         // It would end the simulator before it could say so.
         throw new Error(`process.${key} was called inside of a simulated process: let main return or throw instead`);
+      };
+    });
+  }
+}
+
+/** To sockets that were opened outside, such as those of a shared pool. What a process prints goes through one too, and may. */
+function nameWriting(patches: BuiltinPatches, watch: EscapeWatch): void {
+  patches.replace<Builtin>(net.Socket.prototype, "write", (original) => {
+    const named = watch.naming("net.Socket.write", original);
+    return function (this: unknown, ...parameters: never[]): unknown {
+      const prints = this === process.stdout || this === process.stderr;
+      return Reflect.apply(prints ? original : named, this, parameters);
+    };
+  });
+}
+
+/**
+ * One in memory is computing like any other. The methods are replaced, for named imports of a module that has no name without `node:` never see a
+ * replaced export.
+ */
+function nameDatabases(patches: BuiltinPatches, watch: EscapeWatch): void {
+  for (const key of ["exec", "prepare"]) {
+    patches.replace<Builtin>(DatabaseSync.prototype, key, (original) => {
+      const named = watch.naming(`sqlite.DatabaseSync.${key}`, original);
+      return function (this: DatabaseSync, ...parameters: never[]): unknown {
+        const inFile = ambientWorld() !== undefined && this.isOpen && this.location() !== null;
+        return Reflect.apply(inFile ? named : original, this, parameters);
       };
     });
   }

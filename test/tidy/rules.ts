@@ -89,6 +89,7 @@ const exceptions: Readonly<Record<string, Exception>> = {
       "http2",
       "https",
       "net",
+      "sqlite",
       "tls",
       "worker_threads",
     ].map((name) => `node:${name}`),
