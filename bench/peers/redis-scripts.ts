@@ -3,9 +3,9 @@
  * script is under way goes with the next one, one script per partition at once; a lane is fetched from while its last progress is being
  * recorded. It checks nothing, repeats nothing, and keeps no order of handlers. Only the topic and the group are made by the engine.
  */
+import type { LaneOwner } from "../../src/engines/lanes/lane-owner.ts";
 import type { RedisEngine } from "../../src/engines/redis/index.ts";
 import { familyOf } from "../../src/engines/redis/messages/keys.ts";
-import type { LaneOwner } from "../../src/engines/redis/messages/lane-owner.ts";
 import { append, commit, fetch } from "../../src/engines/redis/messages/scripts/scripts.ts";
 import { BODIES, closedLoop, complete, KEYS } from "../load.ts";
 import type { Peer, PeerOptions } from "../peer.ts";
@@ -54,7 +54,8 @@ export async function start({ port, backlog, keyed = false }: PeerOptions): Prom
         const lanes: Promise<number>[] = [];
         while (lanes.length < PARTITIONS) {
           const { grant } = (await membership.nextLane()) as LaneOwner;
-          lanes.push(consumeLane(client, topic, grant as number[], handler));
+          const { groupNumber, partition, fence } = grant;
+          lanes.push(consumeLane(client, topic, [groupNumber, partition, fence], handler));
         }
         const handled = await Promise.all(lanes);
         const elapsedMs = performance.now() - from;

@@ -1,10 +1,10 @@
+import { SettledWindow } from "../../lanes/settled-window.ts";
 import { type Reader, Writer } from "../cursor.ts";
 import type { Journal } from "../journal/journal.ts";
 import { recordKind, snapshotChunkCount } from "../records.ts";
 import type { Group } from "./catalogue.ts";
 import type { LaneOwner } from "./lane-owner.ts";
 import type { Queue } from "./queues.ts";
-import { SettledWindow } from "./settled-window.ts";
 
 /** What is remembered of an unsettled message; offsets are numbers inside the engine. */
 export interface HeldEntry {

@@ -1,7 +1,9 @@
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
+import { type CheckedBatch, checkBatch } from "../../lanes/batches.ts";
+import { topicNotFound } from "../../lanes/errors.ts";
 import type { Argument, Connection } from "../connection.ts";
-import { addBatch, type CheckedBatch, checkBatch, positionsOf, refusedBatch } from "./batches.ts";
-import { type Reply, refusalOf, topicNotFound } from "./replies.ts";
+import { addBatch, positionsOf, refusedAppend } from "./batches.ts";
+import { type Reply, refusalOf } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
 import type { Topic, Topics } from "./topics.ts";
 
@@ -78,7 +80,7 @@ export class Appends {
 /** `false` when the topic is gone, and another may have its name now. */
 function answer(waiting: Waiting, answered: unknown, topic: Topic): boolean {
   const { batch } = waiting.checked;
-  const refused = refusedBatch(batch, answered);
+  const refused = refusedAppend(batch, answered);
   if (refused !== undefined) {
     waiting.reject(refused);
   } else if (Array.isArray(answered) && refusalOf(answered) === "gone") {

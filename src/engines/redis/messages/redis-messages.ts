@@ -11,13 +11,16 @@ import type {
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
+import { groupNotFound } from "../../lanes/errors.ts";
+import { Member } from "../../lanes/member.ts";
+import { checkTarget } from "../../lanes/targets.ts";
 import type { Connection } from "../connection.ts";
 import { Appends } from "./appends.ts";
-import { Member } from "./membership.ts";
-import { engineClosed, groupNotFound, type Reply, refusalOf } from "./replies.ts";
+import { type LanePath, RedisLaneStore } from "./redis-lane-store.ts";
+import { engineClosed, type Reply, refusalOf } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
 import { targetArguments } from "./targets.ts";
-import { partitionsMax, type Topic, Topics } from "./topics.ts";
+import { partitionsMax, Topics } from "./topics.ts";
 
 export interface MessageSettings {
   /** What the keys begin with. */
@@ -25,6 +28,9 @@ export interface MessageSettings {
   readonly world: World;
   readonly survives: MessageCapabilities["survives"];
 }
+
+/** What a script answers when the topic is gone. */
+const gone: Reply = [Buffer.from("gone")];
 
 /** How long closing may take to give lanes back when Redis does not answer. */
 const closeMs = 2_000;
@@ -99,30 +105,28 @@ export class RedisMessages implements MessageEngine {
     this.#throwIfClosed("joining a group");
     checkName("group", group);
     checkJoin(options, this.capabilities);
-    const target = targetArguments(name, options.from ?? "now");
-    const join = async (topic: Topic) => {
-      const member = new Member(this.#path(), topic, {
-        group,
-        options,
-        target,
-        left: (left) => this.#members.delete(left),
-      });
+    const from = options.from ?? "now";
+    checkTarget(name, from);
+    let joined: Member | undefined;
+    await this.#topics.during(name, async (topic) => {
+      const member = new Member(
+        { world: this.#world, capabilities: this.capabilities },
+        new RedisLaneStore(this.#path(), topic),
+        { group, options, from, left: (left) => this.#members.delete(left) },
+      );
       this.#members.add(member);
       try {
-        const reply = await member.join();
-        if (refusalOf(reply) === "gone") this.#members.delete(member);
-        else if (this.#closing !== undefined) await member.close(engineClosed("joining a group"));
-        return { member, reply };
+        joined = (await member.join()) ? member : undefined;
       } catch (error) {
         this.#members.delete(member);
         throw error;
       }
-    };
-    let joined: Member | undefined;
-    await this.#topics.during(name, async (topic) => {
-      const { member, reply } = await join(topic);
-      joined = member;
-      return reply;
+      if (joined === undefined) {
+        this.#members.delete(member);
+        return gone;
+      }
+      if (this.#closing !== undefined) await member.close(engineClosed("joining a group"));
+      return [];
     });
     this.#throwIfClosed("joining a group");
     return joined!;
@@ -130,7 +134,8 @@ export class RedisMessages implements MessageEngine {
 
   async seek(name: string, group: string, to: SeekTarget): Promise<void> {
     this.#throwIfClosed("seeking");
-    const target = targetArguments(name, to);
+    checkTarget(name, to);
+    const target = targetArguments(to);
     const reply = await this.#topics.during(name, ({ key, family }) => {
       return this.#connection.run(scripts.seek, [key, family.counters], [group, ...target]) as Promise<Reply>;
     });
@@ -152,13 +157,12 @@ export class RedisMessages implements MessageEngine {
     done.abort();
   }
 
-  #path() {
+  #path(): LanePath {
     return {
       connection: this.#connection,
       topics: this.#topics,
       appends: this.#appends,
       capabilities: this.capabilities,
-      world: this.#world,
     };
   }
 

@@ -18,16 +18,6 @@ export function numberOf(item: unknown): number {
   return typeof item === "number" ? item : Number(textOf(item));
 }
 
-export function topicNotFound(topic: string): TenonError {
-  const text = `topic ${topic} is not there: it was never declared, or was removed; declare it first`;
-  return new TenonError("not-found", text, { fields: { topic } });
-}
-
-export function groupNotFound(topic: string, group: string): TenonError {
-  const text = `topic ${topic} has no group ${group}; declare it or consume first`;
-  return new TenonError("not-found", text, { fields: { topic, group } });
-}
-
 export function engineClosed(what: string): TenonError {
   return new TenonError("closed", `the Redis engine was closed; ${what} was not sent`);
 }

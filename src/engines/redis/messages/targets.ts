@@ -1,17 +1,10 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { SeekTarget } from "../../../contracts/messages.ts";
 import type { Argument } from "../connection.ts";
 
-/** The target as `positions.part.lua` reads it. `invalid` when it is none. */
-export function targetArguments(topic: string, target: SeekTarget): readonly Argument[] {
-  if (target === "now" || target === "earliest") return [target];
-  if (typeof target === "object" && target !== null) {
-    if ("at" in target && Number.isFinite(target.at)) return ["at", target.at];
-    if ("positions" in target && target.positions instanceof Map) {
-      const pairs = [...(target.positions as ReadonlyMap<number, bigint>)];
-      return ["positions", pairs.length, ...pairs.flatMap(([partition, position]) => [partition, Number(position)])];
-    }
-  }
-  const allowed = '"now", "earliest", { at: an instant in ms } or { positions: a Map by partition }';
-  throw new TenonError("invalid", `a group of topic ${topic} cannot start there; give ${allowed}`);
+/** A target that has been checked, as `positions.part.lua` reads it. */
+export function targetArguments(target: SeekTarget): readonly Argument[] {
+  if (typeof target === "string") return [target];
+  if ("at" in target) return ["at", target.at];
+  const pairs = [...target.positions];
+  return ["positions", pairs.length, ...pairs.flatMap(([partition, position]) => [partition, Number(position)])];
 }

@@ -1,9 +1,9 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
+import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import type { Connection } from "../connection.ts";
 import { type Family, familyOf, namesKey } from "./keys.ts";
-import { groupNotFound, numberOf, type Reply, refusalOf, textOf, topicNotFound } from "./replies.ts";
+import { numberOf, type Reply, refusalOf, textOf } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
 
 export const partitionsMax = 1_024;
@@ -80,11 +80,7 @@ export class Topics {
     const { isCluster } = this.#connection;
     const reply = (await this.#connection.run(scripts.declare, isCluster ? keys : [...keys, names], args)) as Reply;
     const refusal = refusalOf(reply);
-    if (refusal === "partitions") {
-      const declared = numberOf(reply[1]);
-      const text = `topic ${name} has ${declared} partitions, not ${partitions}; the count is fixed when a topic is declared first`;
-      throw new TenonError("conflict", text, { fields: { topic: name, partitions: declared } });
-    }
+    if (refusal === "partitions") throw otherPartitions(name, numberOf(reply[1]), partitions);
     if (refusal === "ephemeral") throw ephemeralTaken(name, textOf(reply[1]));
     const number = numberOf(reply[0]);
     this.#note(name, family, String(number));
@@ -159,9 +155,4 @@ function positionOf(item: unknown): bigint {
 
 function inGroupsOf(size: number, items: Reply): Reply[] {
   return Array.from({ length: items.length / size }, (_, index) => items.slice(index * size, index * size + size));
-}
-
-export function ephemeralTaken(topic: string, group: string): TenonError {
-  const text = `group ${group} of topic ${topic} is there already, and an ephemeral group has one member only; take another name`;
-  return new TenonError("conflict", text, { fields: { topic, group } });
 }

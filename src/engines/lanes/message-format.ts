@@ -1,5 +1,5 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import type { MessageHeaders, NewMessage, Stored } from "../../../contracts/messages.ts";
+import { TenonError } from "../../contracts/errors.ts";
+import type { MessageHeaders, NewMessage, Stored } from "../../contracts/messages.ts";
 
 /**
  * How a message is packed within a run; little endian:
@@ -72,7 +72,7 @@ function writeText(buffer: Buffer, at: number, text: string, length: number): nu
   return at + length;
 }
 
-/** A run as it came from Redis, and how far it was read. Bodies are parts of its bytes. */
+/** A run as it is stored, and how far it was read. Bodies are parts of its bytes. */
 export class Run {
   /** The position behind its last message. */
   readonly end: number;
@@ -82,11 +82,10 @@ export class Run {
   readonly #bytes: Buffer;
   #at = 0;
 
-  constructor(id: Buffer, publishedAt: Buffer, bytes: Buffer) {
-    const [end, count] = id.toString("latin1").split("-");
-    this.end = Number(end);
-    this.position = this.end - Number(count);
-    this.#publishedAt = Number(publishedAt.toString("latin1"));
+  constructor(end: number, count: number, publishedAt: number, bytes: Buffer) {
+    this.end = end;
+    this.position = end - count;
+    this.#publishedAt = publishedAt;
     this.#bytes = bytes;
   }
 
@@ -190,6 +189,6 @@ function readHeaders(bytes: Buffer, position: number): MessageHeaders {
 }
 
 function unreadable(position: number): TenonError {
-  const text = `the message at position ${position} is not what was written; something else writes under this engine's prefix, or Redis lost data`;
+  const text = `the message at position ${position} is not what was written; something else writes under this engine's prefix, or the server lost data`;
   return new TenonError("corrupt", text, { fields: { position } });
 }

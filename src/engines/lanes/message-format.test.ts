@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { TenonError } from "../../../contracts/errors.ts";
-import type { NewMessage } from "../../../contracts/messages.ts";
+import { TenonError } from "../../contracts/errors.ts";
+import type { NewMessage } from "../../contracts/messages.ts";
 import { packedBytes, packHeaders, packMessage, Run } from "./message-format.ts";
 
 const message: fc.Arbitrary<NewMessage> = fc.record(
@@ -26,7 +26,7 @@ function pack(messages: readonly NewMessage[]): Buffer {
 }
 
 function runOf(packed: Buffer, end: number, count: number): Run {
-  return new Run(Buffer.from(`${end}-${count}`), Buffer.from("1700000000000.5"), packed);
+  return new Run(end, count, 1_700_000_000_000.5, packed);
 }
 
 test("messages come out of a run as they went in, whichever are skipped", () => {

@@ -1,25 +1,22 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import type { JoinOptions, Lane, Membership } from "../../../contracts/messages.ts";
-import type { Cancel, World } from "../../../world/world.ts";
-import { LaneQueue } from "../../lanes/lane-queue.ts";
-import { MemberSession } from "../../lanes/member-session.ts";
-import type { Argument } from "../connection.ts";
-import { channelOf } from "./keys.ts";
-import type { CommitPath } from "./lane-commits.ts";
+import { TenonError } from "../../contracts/errors.ts";
+import type { JoinOptions, Lane, Membership, MessageCapabilities, SeekTarget } from "../../contracts/messages.ts";
+import type { Cancel, World } from "../../world/world.ts";
+import { ephemeralTaken, groupNotFound, topicNotFound } from "./errors.ts";
 import { type LaneHost, LaneOwner } from "./lane-owner.ts";
-import { groupNotFound, numberOf, type Reply, refusalOf, topicNotFound } from "./replies.ts";
-import * as scripts from "./scripts/scripts.ts";
-import { ephemeralTaken, type Topic } from "./topics.ts";
+import { LaneQueue } from "./lane-queue.ts";
+import type { Grant, Joined, LaneNews, LaneStore, Refused, Report } from "./lane-store.ts";
+import { MemberSession } from "./member-session.ts";
 
-export interface JoinPath extends CommitPath {
+export interface MemberHost {
   readonly world: World;
+  readonly capabilities: MessageCapabilities;
 }
 
 export interface Joining {
   readonly group: string;
   readonly options: JoinOptions;
-  /** Where the group starts when it is made, as `positions.part.lua` reads it. */
-  readonly target: readonly Argument[];
+  /** Where the group starts when it is made; it has been checked. */
+  readonly from: SeekTarget;
   /** Called once, when the member is no member any more. */
   readonly left: (member: Member) => void;
 }
@@ -36,27 +33,25 @@ interface Granted {
 }
 
 /**
- * A member of a group. What it is granted stands in Redis; it looks there whenever somebody says that something changed, before its session ends, and
+ * A member of a group. What it is granted stands in the store; it looks there whenever somebody says that something changed, before its session ends, and
  * when something is due, and then makes what is here the same as what is there.
  */
 export class Member implements Membership, LaneHost {
-  readonly connection;
-  readonly topics;
-  readonly appends;
-  readonly capabilities;
+  readonly capabilities: MessageCapabilities;
   readonly world: World;
+  readonly server: string;
   readonly windowMax: number;
-  readonly place: Topic;
+  readonly #store: LaneStore;
   readonly #joining: Joining;
   readonly #lanes = new Map<number, Granted>();
-  /** By partition, the last grant that ended here, and how. An answer that is older than its end, or than what Redis heard of it, may still name it. */
+  /** By partition, the last grant that ended here, and how. An answer that is older than its end, or than what the store heard of it, may still name it. */
   readonly #endings = new Map<number, { readonly fence: number; readonly orderly: boolean }>();
   readonly #granted = new LaneQueue();
   readonly #session: MemberSession;
   #id: string;
   #joinedOnce = false;
   /** Negative while it is no member: before it joined, and between two sessions. */
-  #groupNumber = -1;
+  #group = -1;
   #ended: TenonError | undefined;
   #looking = false;
   #lookAgain = false;
@@ -65,28 +60,33 @@ export class Member implements Membership, LaneHost {
   #unlisten: (() => Promise<void>) | undefined;
   #leaving: Promise<void> | undefined;
 
-  constructor(path: JoinPath, place: Topic, joining: Joining) {
-    this.connection = path.connection;
-    this.topics = path.topics;
-    this.appends = path.appends;
-    this.capabilities = path.capabilities;
-    this.world = path.world;
-    this.place = place;
+  constructor(host: MemberHost, store: LaneStore, joining: Joining) {
+    this.capabilities = host.capabilities;
+    this.world = host.world;
+    this.server = store.server;
+    this.#store = store;
     this.windowMax = joining.options.windowMax;
     this.#joining = joining;
-    this.#id = path.world.random.uuid();
-    this.#session = new MemberSession(path.world, joining.options.sessionMs, () => this.#sessionOver());
+    this.#id = host.world.random.uuid();
+    this.#session = new MemberSession(host.world, joining.options.sessionMs, () => this.#sessionOver());
   }
 
-  /** Joins the group. Answers why it was refused when the topic is gone. */
-  async join(): Promise<Reply> {
-    this.#unlisten = await this.connection.listen(channelOf(this.place.key), (payload) => this.#hear(payload));
+  /** Joins the group. Answers `false` when the topic is gone. */
+  async join(): Promise<boolean> {
+    this.#unlisten = await this.#store.listen((news) => this.#hear(news));
     try {
       const renew = this.#session.renewal();
-      const reply = await this.#runJoin(true);
-      if (refusalOf(reply) === "gone") await this.#stopListening();
-      else this.#joined(reply, renew);
-      return reply;
+      const joined = await this.#runJoin(true);
+      if (joined.refused === "gone") {
+        await this.#stopListening();
+        return false;
+      }
+      if (joined.refused !== undefined) throw this.#refusal(joined);
+      this.#group = joined.group;
+      this.#joinedOnce = true;
+      renew();
+      this.#lookIn(this.#take(joined.report));
+      return true;
     } catch (error) {
       await this.#stopListening();
       // It may be a member all the same; its lanes must not wait for the end of a session that nobody renews.
@@ -95,29 +95,15 @@ export class Member implements Membership, LaneHost {
     }
   }
 
-  #runJoin(mayMake: boolean): Promise<Reply> {
-    const { group, options, target } = this.#joining;
-    const { sessionMs, revokeMs, agreement = "", ephemeral = false } = options;
-    const keys = [this.place.key, this.place.family.counters];
-    const args = [group, this.#id, sessionMs, revokeMs, agreement, ephemeral ? 1 : 0, mayMake ? 1 : 0, ...target];
-    return this.connection.run(scripts.join, keys, args) as Promise<Reply>;
+  #runJoin(mayMake: boolean): Promise<Joined | Refused> {
+    const { group, options, from } = this.#joining;
+    return this.#store.join({ group, member: this.#id, options, from, mayMake });
   }
 
-  #joined(reply: Reply, renew: () => void): void {
-    const refused = this.#refusal(refusalOf(reply));
-    if (refused !== undefined) throw refused;
-    this.#groupNumber = numberOf(reply[0]);
-    this.#joinedOnce = true;
-    renew();
-    this.#lookIn(this.#take(reply.slice(1)));
-  }
-
-  #refusal(word: string | undefined): TenonError | undefined {
+  #refusal({ refused }: Refused): TenonError {
     const { group } = this.#joining;
-    const topic = this.place.name;
-    switch (word) {
-      case undefined:
-        return undefined;
+    const { topic } = this.#store;
+    switch (refused) {
       case "gone":
         return topicNotFound(topic);
       case "group":
@@ -139,7 +125,7 @@ export class Member implements Membership, LaneHost {
 
   leave(): Promise<void> {
     this.#leaving ??= this.#leave(
-      new TenonError("closed", `the member has left group ${this.#joining.group} of topic ${this.place.name}`),
+      new TenonError("closed", `the member has left group ${this.#joining.group} of topic ${this.#store.topic}`),
     );
     return this.#leaving;
   }
@@ -159,9 +145,8 @@ export class Member implements Membership, LaneHost {
     await this.#runLeave(true);
   }
 
-  async #runLeave(orderly: boolean): Promise<void> {
-    const keys = [this.place.key, this.place.family.counters];
-    await this.connection.run(scripts.leave, keys, [this.#joining.group, this.#id, orderly ? 1 : 0]);
+  #runLeave(orderly: boolean): Promise<void> {
+    return this.#store.leave(this.#joining.group, this.#id, orderly);
   }
 
   #owners(): LaneOwner[] {
@@ -193,12 +178,7 @@ export class Member implements Membership, LaneHost {
 
   async release(lane: LaneOwner, orderly: boolean): Promise<void> {
     this.#forget(lane, orderly);
-    await this.#runRelease(lane.partition, Number(lane.fence), orderly);
-  }
-
-  async #runRelease(partition: number, fence: number, orderly: boolean): Promise<void> {
-    const keys = [this.place.key, this.place.family.counters];
-    await this.connection.run(scripts.release, keys, [this.#groupNumber, partition, fence, orderly ? 1 : 0]);
+    await this.#store.release(lane.grant, orderly);
   }
 
   superseded(lane: LaneOwner): void {
@@ -218,17 +198,14 @@ export class Member implements Membership, LaneHost {
 
   // Looking ------------------------------------------------------------------------------------------------------------
 
-  #hear(payload: Buffer | undefined): void {
+  #hear(news: LaneNews): void {
     if (this.#ended !== undefined) return;
-    if (payload === undefined) {
+    if (news === "missed") {
       for (const owner of this.#owners()) owner.wake();
       this.#look();
-      return;
-    }
-    const text = payload.toString("latin1");
-    if (text.startsWith("g")) {
-      if (Number(text.slice(1)) === this.#groupNumber) this.#look();
-    } else this.#lanes.get(Number(text))?.owner?.wake();
+    } else if ("group" in news) {
+      if (news.group === this.#group) this.#look();
+    } else this.#lanes.get(news.partition)?.owner?.wake();
   }
 
   /** Looks now, or again when it is looking. */
@@ -266,41 +243,36 @@ export class Member implements Membership, LaneHost {
   async #renew(): Promise<number> {
     if (this.#session.leftMs <= 0) this.#sessionOver();
     const renew = this.#session.renewal();
-    if (this.#groupNumber < 0) return this.#joinAgain(renew);
-    const keys = [this.place.key, this.place.family.counters];
-    const args = [this.#groupNumber, this.#id, this.#joining.options.sessionMs];
-    const reply = (await this.connection.run(scripts.renew, keys, args)) as Reply;
+    if (this.#group < 0) return this.#joinAgain(renew);
+    const report = await this.#store.renew(this.#group, this.#id, this.#joining.options.sessionMs);
     if (this.#ended !== undefined) return 0;
-    const refusal = refusalOf(reply);
-    if (refusal === "ended") {
+    if (report.refused === "ended") {
       this.#sessionOver();
       return 0;
     }
-    const refused = this.#refusal(refusal);
-    if (refused !== undefined) {
-      this.#removed(refused);
+    if (report.refused !== undefined) {
+      this.#removed(this.#refusal(report));
       return 0;
     }
     // What was answered after the session's end by our own clock is of a session that nobody here believes in any more.
-    if (this.#groupNumber < 0) return 0;
+    if (this.#group < 0) return 0;
     renew();
-    return this.#take(reply);
+    return this.#take(report);
   }
 
   async #joinAgain(renew: () => void): Promise<number> {
-    const reply = await this.#runJoin(false);
+    const joined = await this.#runJoin(false);
     if (this.#ended !== undefined) {
       await this.#runLeave(true);
       return 0;
     }
-    const refused = this.#refusal(refusalOf(reply));
-    if (refused !== undefined) {
-      this.#removed(refused);
+    if (joined.refused !== undefined) {
+      this.#removed(this.#refusal(joined));
       return 0;
     }
-    this.#groupNumber = numberOf(reply[0]);
+    this.#group = joined.group;
     renew();
-    return this.#take(reply.slice(1));
+    return this.#take(joined.report);
   }
 
   /** The topic or the group is gone, or the members agreed on something else meanwhile. */
@@ -313,32 +285,29 @@ export class Member implements Membership, LaneHost {
 
   /** Nobody heard from this member for longer than its session: its lanes have passed on, or will. It begins anew as another member. */
   #sessionOver(): void {
-    if (this.#groupNumber < 0 || this.#ended !== undefined) return;
+    if (this.#group < 0 || this.#ended !== undefined) return;
     const { sessionMs, ephemeral } = this.#joining.options;
-    const text = `the session of a member of group ${this.#joining.group} of topic ${this.place.name} ended: Redis was not reached for ${sessionMs} ms; its lanes have passed on`;
-    const lost = new TenonError("lost", text, { fields: { topic: this.place.name, group: this.#joining.group } });
+    const text = `the session of a member of group ${this.#joining.group} of topic ${this.#store.topic} ended: ${this.server} was not reached for ${sessionMs} ms; its lanes have passed on`;
+    const lost = new TenonError("lost", text, { fields: { topic: this.#store.topic, group: this.#joining.group } });
     const owners = this.#owners();
     for (const [partition, held] of [...this.#lanes]) this.#drop(partition, held);
     for (const owner of owners) owner.lose(lost);
     this.#session.stop();
     this.#runLeave(false).catch(() => undefined);
     if (ephemeral === true) {
-      this.#end(groupNotFound(this.place.name, this.#joining.group));
+      this.#end(groupNotFound(this.#store.topic, this.#joining.group));
       return;
     }
-    this.#groupNumber = -1;
+    this.#group = -1;
     this.#id = this.world.random.uuid();
     this.#look();
   }
 
   // What is granted ----------------------------------------------------------------------------------------------------
 
-  /** Makes the lanes here those that Redis says are this member's. Answers in how many milliseconds to look again. */
-  #take(report: Reply): number {
-    const granted = new Map<number, { readonly fence: number; readonly revoked: boolean }>();
-    for (let i = 1; i < report.length; i += 3) {
-      granted.set(numberOf(report[i]), { fence: numberOf(report[i + 1]), revoked: report[i + 2] === 1 });
-    }
+  /** Makes the lanes here those that the store says are this member's. Answers in how many milliseconds to look again. */
+  #take({ soonestMs, lanes }: Report): number {
+    const granted = new Map(lanes.map((lane) => [lane.partition, lane]));
     for (const [partition, held] of [...this.#lanes]) {
       if (granted.get(partition)?.fence !== held.fence) this.#passedOn(partition, held);
     }
@@ -352,15 +321,14 @@ export class Member implements Membership, LaneHost {
       }
     }
     const renewMs = this.#joining.options.sessionMs / 3;
-    const soonestMs = numberOf(report[0]);
     return soonestMs < 0 ? renewMs : Math.min(renewMs, soonestMs + 1);
   }
 
   #passedOn(partition: number, held: Granted): void {
     this.#drop(partition, held);
     const { group } = this.#joining;
-    const text = `lane ${this.place.name}/${partition} of group ${group} has passed on: it was not released in time, or the group was moved to another position`;
-    held.owner?.lose(new TenonError("lost", text, { fields: { topic: this.place.name, group, partition } }));
+    const text = `lane ${this.#store.topic}/${partition} of group ${group} has passed on: it was not released in time, or the group was moved to another position`;
+    held.owner?.lose(new TenonError("lost", text, { fields: { topic: this.#store.topic, group, partition } }));
   }
 
   #begin(partition: number, granted: Granted): void {
@@ -368,29 +336,23 @@ export class Member implements Membership, LaneHost {
     if (ending === undefined || granted.fence > ending.fence) {
       void this.#open(partition, granted);
     } else if (granted.fence === ending.fence) {
-      // It ended here, and Redis has not heard of it yet, or never will: then it would be nobody's for ever.
-      this.#runRelease(partition, ending.fence, ending.orderly).catch(() => undefined);
+      // It ended here, and the store has not heard of it yet, or never will: then it would be nobody's for ever.
+      this.#store.release(this.#grantOf(partition, ending.fence), ending.orderly).catch(() => undefined);
     }
   }
 
   async #open(partition: number, held: Granted): Promise<void> {
     this.#lanes.set(partition, held);
-    const { group } = this.#joining;
-    const { fence } = held;
+    const grant = this.#grantOf(partition, held.fence);
     try {
-      const args = [this.#groupNumber, partition, fence];
-      const reply = (await this.connection.run(scripts.openLane, [this.place.key], args)) as Reply;
+      const opened = await this.#store.open(grant);
       if (this.#lanes.get(partition) !== held) return;
-      if (refusalOf(reply) === "lost") {
+      if (opened === undefined) {
         this.#drop(partition, held);
         this.#look();
         return;
       }
-      held.owner = new LaneOwner(
-        { place: this.place, group, groupNumber: this.#groupNumber, partition, fence },
-        reply,
-        this,
-      );
+      held.owner = new LaneOwner(grant, opened, this);
       if (held.revoked) await held.owner.release();
       else this.#granted.push(held.owner);
     } catch (error) {
@@ -402,8 +364,12 @@ export class Member implements Membership, LaneHost {
     }
   }
 
+  #grantOf(partition: number, fence: number): Grant {
+    return { topic: this.#store.topic, group: this.#joining.group, groupNumber: this.#group, partition, fence };
+  }
+
   #log(message: string, error: unknown): void {
-    const { name } = this.place;
-    this.world.log.log("warn", message, { topic: name, group: this.#joining.group, error: String(error) });
+    const { topic } = this.#store;
+    this.world.log.log("warn", message, { topic, group: this.#joining.group, error: String(error) });
   }
 }

@@ -1,37 +1,28 @@
-import { TenonError } from "../../../contracts/errors.ts";
-import type { Held, Lane, LaneCommit, Stored } from "../../../contracts/messages.ts";
-import type { World } from "../../../world/world.ts";
-import type { Argument } from "../connection.ts";
-import { type CommitPath, type CommittingLane, LaneCommits } from "./lane-commits.ts";
-import { Run } from "./message-format.ts";
-import { numberOf, type Reply, refusalOf } from "./replies.ts";
-import * as scripts from "./scripts/scripts.ts";
-import { SettledBits } from "./settled-bits.ts";
-import type { Topic } from "./topics.ts";
+import { TenonError } from "../../contracts/errors.ts";
+import type { Held, Lane, LaneCommit, MessageCapabilities, Stored } from "../../contracts/messages.ts";
+import type { World } from "../../world/world.ts";
+import { type CommittingLane, LaneCommits } from "./lane-commits.ts";
+import { type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
+import type { Run } from "./message-format.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
 const pollMs = 1_000;
-/** About so much is fetched with one script. */
+/** About so much is fetched at once. */
 const fetchBytesMax = 512 * 1024;
 
 /** What a lane asks of the membership that it was granted to. */
-export interface LaneHost extends CommitPath {
+export interface LaneHost {
   readonly world: World;
+  readonly capabilities: MessageCapabilities;
+  /** What people call the store. */
+  readonly server: string;
   readonly windowMax: number;
   /** Ends lanes whose session has surely ended, although nobody said so yet. */
   checkSession(): void;
   /** The owner has given the lane back, and everything it committed is decided. `orderly`: nothing that it fetched is suspect. */
   release(lane: LaneOwner, orderly: boolean): Promise<void>;
-  /** Redis says that the grant is superseded: there may be news for the member. */
+  /** The store says that the grant is superseded: there may be news for the member. */
   superseded(lane: LaneOwner): void;
-}
-
-export interface Grant {
-  readonly place: Topic;
-  readonly group: string;
-  readonly groupNumber: number;
-  readonly partition: number;
-  readonly fence: number;
 }
 
 /** A lane under one grant. */
@@ -43,8 +34,10 @@ export class LaneOwner implements Lane, CommittingLane {
   readonly held: readonly Held[];
   readonly suspectBelow: bigint;
 
-  readonly place: Topic;
-  readonly grant: readonly Argument[];
+  readonly name: string;
+  readonly grant: Grant;
+  readonly opened: OpenedLane;
+  readonly capabilities: MessageCapabilities;
   readonly heldPositions: Set<number>;
   low: number;
   /** Released or lost. */
@@ -54,11 +47,10 @@ export class LaneOwner implements Lane, CommittingLane {
   readonly #revoked = new AbortController();
   readonly #lost = new AbortController();
   readonly #commits: LaneCommits;
-  readonly #before: SettledBits;
   /** Positions at or beyond what was handed out that were settled under this grant all the same. */
   readonly #settledAhead = new Set<number>();
   readonly #runs: Run[] = [];
-  /** What is fetched from Redis next. */
+  /** What is fetched from the store next. */
   #cursor: number;
   /** Where the partition ended when it was fetched from last. */
   #next = 0;
@@ -68,29 +60,29 @@ export class LaneOwner implements Lane, CommittingLane {
   #filling: Promise<void> | undefined;
   #nextDueMs = -1;
   #wake: (() => void) | undefined;
-  /** Ends the waiting for Redis' answer to a fetch. */
+  /** Ends the waiting for the store's answer to a fetch. */
   #endFilling: (() => void) | undefined;
   /** How many times something happened that a waiting fetch may wait for. */
   #news = 0;
   #released: Promise<void> | undefined;
 
-  /** `opened`: what `open-lane.lua` answered. */
-  constructor(grant: Grant, opened: Reply, host: LaneHost) {
+  constructor(grant: Grant, opened: OpenedLane, host: LaneHost) {
     this.#host = host;
-    this.place = grant.place;
-    this.topic = grant.place.name;
+    this.capabilities = host.capabilities;
+    this.topic = grant.topic;
     this.group = grant.group;
     this.partition = grant.partition;
     this.fence = BigInt(grant.fence);
-    this.grant = [grant.groupNumber, grant.partition, grant.fence];
-    this.low = numberOf(opened[0]);
-    this.suspectBelow = BigInt(numberOf(opened[1]));
-    this.#before = new SettledBits(numberOf(opened[2]), opened[3] as Buffer);
-    this.held = readHeld(opened.slice(4));
+    this.name = laneNameOf(grant);
+    this.grant = grant;
+    this.opened = opened;
+    this.low = opened.low;
+    this.suspectBelow = BigInt(opened.suspectBelow);
+    this.held = opened.held;
     this.heldPositions = new Set(this.held.map(({ position }) => Number(position)));
     this.#cursor = this.low;
     this.#handedOut = this.low;
-    this.#commits = new LaneCommits(this, host);
+    this.#commits = new LaneCommits(this);
   }
 
   get revoked(): AbortSignal {
@@ -99,10 +91,6 @@ export class LaneOwner implements Lane, CommittingLane {
 
   get lost(): AbortSignal {
     return this.#lost.signal;
-  }
-
-  get name(): string {
-    return `lane ${this.topic}/${this.partition} of group ${this.group}`;
   }
 
   /** Something that a waiting fetch may wait for has happened. */
@@ -215,7 +203,7 @@ export class LaneOwner implements Lane, CommittingLane {
     throw new TenonError("lost", `${this.name} was released; ask the membership for the next lane`);
   }
 
-  /** The next unsettled messages from what was fetched from Redis, within the window. */
+  /** The next unsettled messages from what was fetched, within the window. */
   #take(limit: number): Stored[] {
     const messages: Stored[] = [];
     const end = this.low + this.#host.windowMax;
@@ -233,11 +221,11 @@ export class LaneOwner implements Lane, CommittingLane {
   }
 
   #isNews(position: number): boolean {
-    if (position < this.low || position < this.#handedOut || this.#before.has(position)) return false;
+    if (position < this.low || position < this.#handedOut || this.opened.wasSettled(position)) return false;
     return this.#settledAhead.size === 0 || !this.#settledAhead.delete(position);
   }
 
-  /** Fetches from Redis. An aborted call leaves what comes to the next one. */
+  /** Fetches from the store. An aborted call leaves what comes to the next one. */
   #fill(limit: number): Promise<void> {
     this.#filling = this.#runFetch(limit).finally(() => {
       this.#filling = undefined;
@@ -245,7 +233,7 @@ export class LaneOwner implements Lane, CommittingLane {
     return this.#filling;
   }
 
-  /** Redis reads while the messages are handled that were handed out last; at most one script's answer is here beside them. */
+  /** The store reads while the messages are handled that were handed out last; at most one answer is here beside them. */
   #readAhead(limit: number): void {
     if (this.#filling !== undefined || this.#runs.length > 0 || this.#cursor >= this.#next || this.#isFull) return;
     // What fails is asked for again, and fails again, when somebody waits for it.
@@ -257,32 +245,30 @@ export class LaneOwner implements Lane, CommittingLane {
   }
 
   async #runFetch(limit: number): Promise<void> {
-    const { connection, windowMax } = this.#host;
+    const { windowMax } = this.#host;
     this.#cursor = Math.max(this.#cursor, this.low);
-    const args = [...this.grant, this.#cursor, limit, windowMax, fetchBytesMax];
-    const reply = (await connection.run(scripts.fetch, [this.place.key], args)) as Reply;
+    const fetched = await this.opened.fetch({ cursor: this.#cursor, limit, bytesMax: fetchBytesMax, windowMax });
     if (this.ended) return;
-    if (refusalOf(reply) === "lost") {
+    if (fetched === undefined) {
       this.superseded();
       return;
     }
-    if (numberOf(reply[1]) < this.#cursor) {
-      this.#goneBack(numberOf(reply[1]));
+    if (fetched.next < this.#cursor) {
+      this.#goneBack(fetched.next);
       return;
     }
-    this.low = Math.max(this.low, numberOf(reply[0]));
-    this.#next = numberOf(reply[1]);
-    this.#nextDueMs = numberOf(reply[2]);
-    for (let i = 3; i < reply.length; i += 3) {
-      const run = new Run(reply[i] as Buffer, reply[i + 1] as Buffer, reply[i + 2] as Buffer);
+    this.low = Math.max(this.low, fetched.low);
+    this.#next = fetched.next;
+    this.#nextDueMs = fetched.dueMs;
+    for (const run of fetched.runs) {
       this.#runs.push(run);
       this.#cursor = run.end;
     }
   }
 
-  /** Redis lost messages that were here already: the positions are given again, and this grant would pass them by. */
+  /** The store lost messages that were here already: the positions are given again, and this grant would pass them by. */
   #goneBack(next: number): void {
-    const text = `Redis lost what it had answered: ${this.name} was at position ${this.#cursor}, and the next one is ${next} again; it is granted anew`;
+    const text = `${this.#host.server} lost what it had answered: ${this.name} was at position ${this.#cursor}, and the next one is ${next} again; it is granted anew`;
     this.lose(new TenonError("lost", text, { fields: { topic: this.topic, partition: this.partition, next } }));
     this.#host.release(this, false).catch(() => this.#host.superseded(this));
   }
@@ -322,18 +308,4 @@ export class LaneOwner implements Lane, CommittingLane {
       signal?.addEventListener("abort", wake, { once: true });
     });
   }
-}
-
-function readHeld(items: Reply): Held[] {
-  const held: Held[] = [];
-  for (let i = 0; i < items.length; i += 2) {
-    const [failures, deliveries, dueAt] = (items[i + 1] as Buffer).toString("latin1").split(" ").map(Number);
-    held.push({
-      position: BigInt((items[i] as Buffer).toString("latin1")),
-      failures: failures!,
-      deliveries: deliveries!,
-      dueAt: dueAt!,
-    });
-  }
-  return held.sort((a, b) => (a.position < b.position ? -1 : 1));
 }
