@@ -9,7 +9,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   contracts: [],
   world: ["contracts"],
   codec: ["contracts"],
-  engine: ["contracts", "world", "engines/lanes"],
+  engine: ["contracts", "world", "engines/lanes", "engines/shared"],
   block: ["contracts", "world", "codec"],
   simulation: ["contracts", "world"],
   conformance: ["contracts", "world", "codec", "block"],

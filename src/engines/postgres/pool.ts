@@ -16,6 +16,8 @@ export interface PostgresConnection {
 
 export interface PostgresQuery {
   readonly text: string;
+  /** Under which the server remembers how it is carried out. */
+  readonly name?: string;
   values: unknown[];
   types: { getTypeParser(oid: number, format?: "text" | "binary"): (value: string) => unknown };
 }
@@ -25,4 +27,9 @@ export interface PostgresResult {
   readonly command: string;
   readonly rowCount: number | null;
   readonly rows: unknown[];
+}
+
+/** Of a text of several statements, the last one's. */
+export function commandOf(result: PostgresResult | readonly PostgresResult[]): string {
+  return Array.isArray(result) ? (result.at(-1)?.command ?? "") : (result as PostgresResult).command;
 }

@@ -1,4 +1,5 @@
 import { type ErrorCode, type Outcome, TenonError } from "../../contracts/errors.ts";
+import { readOf } from "../shared/passing.ts";
 
 /** The server does not know the script; it has not run. */
 export class UnknownScript extends TenonError {
@@ -121,17 +122,4 @@ export function plain(error: unknown): Error | undefined {
   return kept;
 }
 
-/** A read that failed has changed nothing, whether or not the server came to it. */
-export function asRead(error: unknown): never {
-  if (!(error instanceof TenonError) || error.outcome === "not-applied") throw error;
-  const message = "Redis did not answer a read: the connection was lost or the server too slow. Try again.";
-  throw new TenonError(error.code, error.code === "unavailable" ? message : error.message, {
-    fields: error.fields,
-    cause: error.cause,
-  });
-}
-
-/** An outage ends some time; who can wait tries again. */
-export function isPassing(error: unknown): boolean {
-  return error instanceof TenonError && (error.code === "unavailable" || error.code === "overloaded");
-}
+export const asRead = readOf("Redis");

@@ -6,14 +6,14 @@ import type {
   RateEngine,
   RateRule,
 } from "../../../contracts/rates.ts";
+import { decideLeakyBucket, decideTokenBucket } from "../../shared/rates/buckets.ts";
+import { decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
+import { decideFixedWindow, decideSlidingWindow } from "../../shared/rates/windows.ts";
 import type { Core } from "../core.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import type { Effect } from "../key-values/key-value-records.ts";
-import { decideLeakyBucket, decideTokenBucket } from "./buckets.ts";
-import { decodeNumbers, encodeNumbers, type RateOutcome } from "./outcomes.ts";
 import { Permits } from "./permits.ts";
 import { decideSlidingLog, forgetSlidingLog } from "./sliding-log.ts";
-import { decideFixedWindow, decideSlidingWindow } from "./windows.ts";
 
 type Decided = { readonly decision: RateDecision; readonly effects: readonly Effect[] };
 type CompactRule = Exclude<RateRule, { type: "slidingLog" }>;

@@ -1,7 +1,7 @@
 import type { RateDecision, RateRule } from "../../../contracts/rates.ts";
+import { allowed, decodeNumbers, encodeNumbers, refused } from "../../shared/rates/outcomes.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import type { Effect } from "../key-values/key-value-records.ts";
-import { allowed, decodeNumbers, encodeNumbers, refused } from "./outcomes.ts";
 
 type SlidingLogRule = Extract<RateRule, { type: "slidingLog" }>;
 

@@ -9,13 +9,15 @@ import type {
   WatchEvent,
 } from "../../../contracts/key-value.ts";
 import type { World } from "../../../world/world.ts";
+import { ChangeFeed, type Changes, type ChangesRequest } from "../../shared/key-values/change-feed.ts";
+import { keyOf, nameOf } from "../../shared/key-values/names.ts";
+import { validateCommit } from "../../shared/key-values/validation.ts";
+import type { KeyChange, Page } from "../../shared/key-values/watch.ts";
 import type { Argument, Connection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { ChangeFeed } from "./change-feed.ts";
+import { boundsOf } from "./bounds.ts";
 import { entryOf } from "./entries.ts";
-import { boundsOf, keyOf, nameOf } from "./names.ts";
-import { commit, get, scan } from "./scripts.ts";
-import { validateCommit } from "./validation.ts";
+import { changes, commit, get, scan } from "./scripts.ts";
 
 export interface KeyValueSettings {
   readonly world: World;
@@ -26,18 +28,13 @@ export interface KeyValueSettings {
   readonly survives: KeyValueCapabilities["survives"];
 }
 
-/** A part of a scan, as of one instant. */
-export interface Page {
-  /** The last version given at that instant. */
-  readonly version: number;
-  readonly entries: readonly KeyValueEntry[];
-  /** Where the next part begins; `undefined` when there is none. */
-  readonly after: string | undefined;
-}
-
 /** How many names one call of the scan script looks at, and after how many bytes it ends. */
 const pageSize = 1_000;
 const pageBytes = 4 * 1024 * 1024;
+/** A commit may hold this much in keys and values: the server works on it without looking at anybody else. */
+const commitBytesMax = 15 * 1024 * 1024;
+/** After how many bytes one answer about changes ends. */
+const changesBytes = 1024 * 1024;
 
 /** Key-values in one slot of Redis. Each commit is one script; reads are scripts too, as the server's clock says what has expired. */
 export class RedisKeyValues implements KeyValueEngine {
@@ -55,9 +52,8 @@ export class RedisKeyValues implements KeyValueEngine {
     this.#channel = `${base}:changed`;
     this.#feed = new ChangeFeed({
       world: settings.world,
-      connection,
-      keys: this.#keys,
-      channel: this.#channel,
+      listen: (wake) => connection.listen(this.#channel, (payload) => wake(payload === undefined)),
+      changes: (request) => this.#changes(request),
       page: (prefix, after) => this.#page(prefix, after, pageSize),
     });
     this.capabilities = {
@@ -85,7 +81,7 @@ export class RedisKeyValues implements KeyValueEngine {
 
   async commit(changes: readonly KeyValueChange[]): Promise<CommitResult> {
     this.#throwIfClosed();
-    validateCommit(changes, this.capabilities);
+    validateCommit(changes, this.capabilities, commitBytesMax);
     const args: Argument[] = [this.#channel, changes.length];
     for (const change of changes) pushChange(args, change);
     const reply = (await this.#connection.run(commit, this.#keys, args)) as [Buffer, ...(Buffer | number | null)[]];
@@ -119,6 +115,20 @@ export class RedisKeyValues implements KeyValueEngine {
     const page: KeyValueEntry[] = [];
     for (let index = 0; index < found.length; index += 2) page.push(entryOf(keyOf(found[index]!), found[index + 1]!));
     return { version: Number(version.toString()), entries: page, after: last === null ? undefined : keyOf(last) };
+  }
+
+  async #changes({ since, prefixes, identify }: ChangesRequest): Promise<Changes> {
+    const args = [since, identify ? "1" : "0", changesBytes, this.#channel, ...prefixes.map(nameOf)];
+    const reply = (await this.#connection.run(changes, this.#keys, args).catch(asRead)) as ChangesReply;
+    const [server, version, more, expiryMs, incomplete, ...found] = reply;
+    return {
+      server: server?.toString(),
+      version: Number(version.toString()),
+      more: more.toString() === "1",
+      expiryMs,
+      incomplete: incomplete.toString() === "1",
+      changed: changesOf(found),
+    };
   }
 
   #throwIfClosed(): void {
@@ -177,4 +187,24 @@ function resultOf(
     });
   }
   throw new TenonError("invalid", `the counter ${key} would leave the range of safe integers`, { fields: { key } });
+}
+
+type ChangesReply = [
+  server: Buffer | null,
+  version: Buffer,
+  more: Buffer,
+  expiryMs: number,
+  incomplete: Buffer,
+  ...found: (Buffer | null)[],
+];
+
+function changesOf(found: readonly (Buffer | null)[]): readonly KeyChange[] {
+  const changed: KeyChange[] = [];
+  for (let index = 0; index < found.length; index += 3) {
+    const key = keyOf(found[index]!);
+    const raw = found[index + 2];
+    const entry: KeyValueEntry | undefined = raw ? entryOf(key, raw) : undefined;
+    changed.push({ key, version: Number(found[index + 1]!.toString()), entry });
+  }
+  return changed;
 }

@@ -10,11 +10,11 @@ import type {
   LeaseRequest,
 } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
+import { type Answer, patienceMs } from "../../shared/leases/acquisition.ts";
+import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
+import { watchLease } from "../../shared/leases/lease-watch.ts";
 import type { Connection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { type Answer, patienceMs } from "./acquisition.ts";
-import { Acquisitions, differs, notHeld } from "./acquisitions.ts";
-import { watchLease } from "./lease-watch.ts";
 import { keyOf, watchChannelOf } from "./names.ts";
 import { LeaseOperations } from "./operations.ts";
 import { describe } from "./scripts.ts";

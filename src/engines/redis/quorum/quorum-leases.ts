@@ -11,10 +11,10 @@ import {
   sharedCapacity,
 } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
+import type { Answer } from "../../shared/leases/acquisition.ts";
+import { Acquisitions, notHeld } from "../../shared/leases/acquisitions.ts";
+import { watchLease } from "../../shared/leases/lease-watch.ts";
 import type { Argument } from "../connection.ts";
-import type { Answer } from "../leases/acquisition.ts";
-import { Acquisitions, notHeld } from "../leases/acquisitions.ts";
-import { watchLease } from "../leases/lease-watch.ts";
 import { driftMs } from "./drift.ts";
 import { describedBy } from "./quorum-description.ts";
 import { QuorumGrant } from "./quorum-grant.ts";

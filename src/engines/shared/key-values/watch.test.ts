@@ -3,8 +3,7 @@ import { test } from "node:test";
 import { TenonError } from "../../../contracts/errors.ts";
 import type { KeyValueEntry, WatchEvent } from "../../../contracts/key-value.ts";
 import { systemWorld } from "../../../world/system/system-world.ts";
-import type { Page } from "./redis-key-values.ts";
-import { type KeyChange, Watch } from "./watch.ts";
+import { type KeyChange, type Page, Watch } from "./watch.ts";
 
 const entry = (key: string, version: number): KeyValueEntry => ({
   key,

@@ -1,28 +1,45 @@
 import type { TenonError } from "../../../contracts/errors.ts";
-import type { KeyValueEntry, WatchEvent } from "../../../contracts/key-value.ts";
+import type { WatchEvent } from "../../../contracts/key-value.ts";
 import type { Cancel, World } from "../../../world/world.ts";
-import type { Connection } from "../connection.ts";
-import { asRead, isPassing } from "../failures.ts";
-import { entryOf } from "./entries.ts";
-import { keyOf, nameOf } from "./names.ts";
-import type { Page } from "./redis-key-values.ts";
-import { changes } from "./scripts.ts";
-import { type KeyChange, Watch } from "./watch.ts";
+import { isPassing } from "../passing.ts";
+import { type KeyChange, type Page, Watch } from "./watch.ts";
 
 export interface FeedSettings {
   readonly world: World;
-  readonly connection: Connection;
-  /** As the scripts list them. */
-  readonly keys: readonly string[];
-  readonly channel: string;
+  /** Calls back when something may have changed; `missed`: notices may have been missed. */
+  readonly listen: (wake: (missed: boolean) => void) => Promise<unknown>;
+  readonly changes: (request: ChangesRequest) => Promise<Changes>;
   readonly page: (prefix: string, after: string | undefined) => Promise<Page>;
+}
+
+export interface ChangesRequest {
+  /** Versions up to this one are known. */
+  readonly since: number;
+  readonly prefixes: readonly string[];
+  /** Whether the server should name itself. */
+  readonly identify: boolean;
+}
+
+/** As of one instant. */
+export interface Changes {
+  /** The server as it names itself, where it was asked to; another name means that it may not have all that the former one had. */
+  readonly server: string | undefined;
+  /** The changes are complete up to this version. */
+  readonly version: number;
+  /** There are more already. */
+  readonly more: boolean;
+  /** In how many ms the next key ends; negative when none does. */
+  readonly expiryMs: number;
+  /** Changes after `since` are not known any more: the state has to be read anew. */
+  readonly incomplete: boolean;
+  /** In the order of their versions. */
+  readonly changed: readonly KeyChange[];
 }
 
 /** How long after the last look there is another one although nobody has said anything: wake-ups can get lost. */
 const idleMs = 1_000;
 /** Changes that come one after the other are looked at together. */
 const gatherMs = 5;
-const pageBytes = 1024 * 1024;
 const retryMs = { first: 100, longest: 2_000 };
 
 /**
@@ -66,8 +83,8 @@ export class ChangeFeed {
 
   /** The connection listens for as long as the engine lives once there was a watch. */
   async #listen(signal: AbortSignal | undefined): Promise<void> {
-    this.#listening ??= this.#settings.connection.listen(this.#settings.channel, (payload) => {
-      if (payload === undefined) this.#identifiedAt = Number.NEGATIVE_INFINITY;
+    this.#listening ??= this.#settings.listen((missed) => {
+      if (missed) this.#identifiedAt = Number.NEGATIVE_INFINITY;
       this.#wake();
     });
     const listening = this.#listening;
@@ -111,26 +128,21 @@ export class ChangeFeed {
 
   /** Answers when to look again, in milliseconds. */
   async #page(following: readonly Watch[]): Promise<number> {
-    const { connection, keys, channel, world } = this.#settings;
+    const { world, changes } = this.#settings;
     const since = Math.min(...following.map((watch) => watch.since!));
     const askedAt = world.clock.monotonic();
     const identify = askedAt - this.#identifiedAt >= idleMs;
-    const prefixes = new Set(following.map((watch) => watch.prefix));
-    const args = [since, identify ? "1" : "0", pageBytes, channel, ...[...prefixes].map(nameOf)];
-    const reply = (await connection.run(changes, keys, args).catch(asRead)) as ChangesReply;
-    const [server, version, more, expiryMs, incomplete, ...found] = reply;
-    if (server !== null) {
+    const prefixes = [...new Set(following.map((watch) => watch.prefix))];
+    const { server, version, more, expiryMs, incomplete, changed } = await changes({ since, prefixes, identify });
+    if (server !== undefined) {
       this.#identifiedAt = askedAt;
-      const name = server.toString();
-      const other = this.#server !== undefined && this.#server !== name;
-      this.#server = name;
+      const other = this.#server !== undefined && this.#server !== server;
+      this.#server = server;
       if (other) return this.#reread(this.#watches);
     }
-    if (incomplete.toString() === "1") return this.#reread(following);
-    const upTo = Number(version.toString());
-    const changed = changesOf(found);
-    for (const watch of following) watch.offer(changed, upTo);
-    if (more.toString() === "1") return 0;
+    if (incomplete) return this.#reread(following);
+    for (const watch of following) watch.offer(changed, version);
+    if (more) return 0;
     return expiryMs < 0 ? idleMs : Math.min(idleMs, expiryMs + 1);
   }
 
@@ -152,24 +164,4 @@ export class ChangeFeed {
     this.#timer?.();
     this.#ended.abort(reason);
   }
-}
-
-type ChangesReply = [
-  server: Buffer | null,
-  version: Buffer,
-  more: Buffer,
-  expiryMs: number,
-  incomplete: Buffer,
-  ...found: (Buffer | null)[],
-];
-
-function changesOf(found: readonly (Buffer | null)[]): readonly KeyChange[] {
-  const changed: KeyChange[] = [];
-  for (let index = 0; index < found.length; index += 3) {
-    const key = keyOf(found[index]!);
-    const raw = found[index + 2];
-    const entry: KeyValueEntry | undefined = raw ? entryOf(key, raw) : undefined;
-    changed.push({ key, version: Number(found[index + 1]!.toString()), entry });
-  }
-  return changed;
 }

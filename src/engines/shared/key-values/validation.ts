@@ -1,10 +1,11 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { KeyValueCapabilities, KeyValueChange } from "../../../contracts/key-value.ts";
 
-/** A commit may hold this much in keys and values: the server works on it without looking at anybody else. */
-export const commitBytesMax = 15 * 1024 * 1024;
-
-export function validateCommit(changes: readonly KeyValueChange[], capabilities: KeyValueCapabilities): void {
+export function validateCommit(
+  changes: readonly KeyValueChange[],
+  capabilities: KeyValueCapabilities,
+  commitBytesMax: number,
+): void {
   const { changesMax } = capabilities;
   if (changes.length > changesMax) {
     throw new TenonError(

@@ -1,6 +1,6 @@
 /**
- * Keys as Redis holds them: CESU-8, which is UTF-8 but for characters beyond U+FFFF, whose two surrogates are encoded each by itself. So names
- * in the order of their bytes, in which Redis sorts, are keys in the order of their UTF-16 code units; and the
+ * Keys as servers hold them that sort by bytes: CESU-8, which is UTF-8 but for characters beyond U+FFFF, whose two surrogates are encoded each by itself. So names
+ * in the order of their bytes are keys in the order of their UTF-16 code units; and the
  * name of a prefix is a prefix of the names.
  */
 export function nameOf(key: string): string | Buffer {
@@ -54,16 +54,4 @@ function decoded(name: Buffer): string {
     }
   }
   return units.join("");
-}
-
-const inclusive = Buffer.from("[");
-const exclusive = Buffer.from("(");
-/** Greater than every byte of a name. */
-const beyond = Buffer.from([0xff]);
-
-/** The bounds of the names that start with the prefix and are greater than `after`, as ZRANGE BYLEX takes them. */
-export function boundsOf(prefix: string, after: string | undefined): readonly [from: Buffer, to: Buffer] {
-  const to = prefix === "" ? Buffer.from("+") : Buffer.concat([exclusive, nameBytes(prefix), beyond]);
-  if (after !== undefined && after >= prefix) return [Buffer.concat([exclusive, nameBytes(after)]), to];
-  return [prefix === "" ? Buffer.from("-") : Buffer.concat([inclusive, nameBytes(prefix)]), to];
 }

@@ -1,6 +1,6 @@
 import type { LeaseDescription } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
-import { isPassing } from "../failures.ts";
+import { isPassing } from "../passing.ts";
 import { Alarm } from "./alarm.ts";
 
 export interface LeaseWatchParts {

@@ -1,7 +1,15 @@
 import type { KeyValueEntry, WatchEvent } from "../../../contracts/key-value.ts";
 import type { World } from "../../../world/world.ts";
-import { isPassing } from "../failures.ts";
-import type { Page } from "./redis-key-values.ts";
+import { isPassing } from "../passing.ts";
+
+/** A part of a scan, as of one instant. */
+export interface Page {
+  /** The last version given at that instant. */
+  readonly version: number;
+  readonly entries: readonly KeyValueEntry[];
+  /** Where the next part begins; `undefined` when there is none. */
+  readonly after: string | undefined;
+}
 
 /** What became of a key: `entry` is `undefined` when it is no more. */
 export interface KeyChange {

@@ -1,0 +1,16 @@
+import type { PostgresQuery, PostgresResult } from "./pool.ts";
+
+/** What is used of a `Client` of the package pg. */
+export interface PostgresClient {
+  connect(): Promise<unknown>;
+  query(query: PostgresQuery): Promise<PostgresResult>;
+  end(): Promise<void>;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  on(event: "end", listener: () => void): unknown;
+  on(event: "notification", listener: (notification: PostgresNotification) => void): unknown;
+}
+
+export interface PostgresNotification {
+  readonly channel: string;
+  readonly payload?: string | undefined;
+}

@@ -1,0 +1,5 @@
+import { Client } from "pg";
+import type { PostgresClient } from "./clients.ts";
+
+// The real client must fit what is used of it.
+new Client() satisfies PostgresClient;

@@ -1,0 +1,116 @@
+import { TenonError } from "../../contracts/errors.ts";
+
+/** Grows when a table changes; an engine works on tables of its own version only. */
+export const tablesVersion = 1;
+
+/** The names of one engine's tables. */
+export interface Tables {
+  readonly prefix: string;
+  readonly meta: string;
+  readonly fences: string;
+  readonly keyValues: string;
+  readonly leases: string;
+  readonly waiters: string;
+  readonly tokens: string;
+  readonly rates: string;
+  readonly topics: string;
+  readonly partitions: string;
+  readonly runs: string;
+  readonly delayed: string;
+  readonly groups: string;
+  readonly lanes: string;
+  readonly producers: string;
+  readonly ids: string;
+}
+
+export function tablesOf(prefix: string): Tables {
+  if (typeof prefix !== "string" || !/^[a-z_][a-z0-9_]{0,29}$/.test(prefix)) {
+    throw new TenonError(
+      "invalid",
+      `prefix must be 1 to 30 lower-case letters, digits and underscores, not ${JSON.stringify(prefix)}`,
+    );
+  }
+  return {
+    prefix,
+    meta: `${prefix}_meta`,
+    fences: `${prefix}_fences`,
+    keyValues: `${prefix}_key_values`,
+    leases: `${prefix}_leases`,
+    waiters: `${prefix}_lease_waiters`,
+    tokens: `${prefix}_lease_tokens`,
+    rates: `${prefix}_rates`,
+    topics: `${prefix}_topics`,
+    partitions: `${prefix}_partitions`,
+    runs: `${prefix}_runs`,
+    delayed: `${prefix}_delayed`,
+    groups: `${prefix}_groups`,
+    lanes: `${prefix}_lanes`,
+    producers: `${prefix}_producers`,
+    ids: `${prefix}_message_ids`,
+  };
+}
+
+/** The server's clock in ms since the epoch, at the moment at which it is asked. */
+export const clock = "(extract(epoch FROM clock_timestamp()) * 1000)::float8";
+
+/**
+ * The statements that make the tables of an engine, for those who make tables by their own tools. Instants are milliseconds since the epoch by the server's clock. Names and keys are bytes, so that no collation has a say.
+ */
+export function postgresTables(prefix = "tenon"): string {
+  const t = tablesOf(prefix);
+  return `
+CREATE TABLE IF NOT EXISTS ${t.meta} (name text PRIMARY KEY, value bigint NOT NULL) WITH (fillfactor = 50);
+INSERT INTO ${t.meta} VALUES ('tables', ${tablesVersion}), ('version', 0), ('forgotten', 0) ON CONFLICT DO NOTHING;
+CREATE SEQUENCE IF NOT EXISTS ${t.fences} MAXVALUE 2147483647;
+CREATE SEQUENCE IF NOT EXISTS ${t.tokens};
+
+CREATE TABLE IF NOT EXISTS ${t.keyValues} (
+  key bytea PRIMARY KEY, value bytea, version bigint NOT NULL, expires_at float8, deleted_at float8
+) WITH (fillfactor = 80);
+CREATE INDEX IF NOT EXISTS ${t.keyValues}_version ON ${t.keyValues} (version);
+CREATE INDEX IF NOT EXISTS ${t.keyValues}_ends ON ${t.keyValues} (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ${t.keyValues}_deleted ON ${t.keyValues} (deleted_at) WHERE deleted_at IS NOT NULL;
+ALTER TABLE ${t.keyValues} ALTER COLUMN value SET STORAGE EXTERNAL;
+
+CREATE TABLE IF NOT EXISTS ${t.leases} (name bytea PRIMARY KEY, state bytea NOT NULL, ends_at float8 NOT NULL);
+CREATE INDEX IF NOT EXISTS ${t.leases}_ends ON ${t.leases} (ends_at);
+
+CREATE TABLE IF NOT EXISTS ${t.rates} (key bytea PRIMARY KEY, state bytea NOT NULL, ends_at float8 NOT NULL) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS ${t.rates}_ends ON ${t.rates} (ends_at);
+
+CREATE TABLE IF NOT EXISTS ${t.topics} (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name bytea NOT NULL UNIQUE, partitions int NOT NULL,
+  retention_ms float8 NOT NULL, count_max float8, when_full text
+);
+CREATE TABLE IF NOT EXISTS ${t.partitions} (
+  topic bigint, partition int, next bigint NOT NULL, first bigint NOT NULL, published_at float8 NOT NULL, waiting boolean NOT NULL,
+  due_at float8, delayed bigint NOT NULL, marks bytea NOT NULL, PRIMARY KEY (topic, partition)
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS ${t.runs} (
+  topic bigint, partition int, position bigint, count int NOT NULL, published_at float8 NOT NULL, packed bytea NOT NULL,
+  PRIMARY KEY (topic, partition, position)
+);
+ALTER TABLE ${t.runs} ALTER COLUMN packed SET STORAGE EXTERNAL;
+CREATE TABLE IF NOT EXISTS ${t.delayed} (
+  topic bigint, partition int, due_at float8, number bigint, id bytea, packed bytea NOT NULL,
+  PRIMARY KEY (topic, partition, due_at, number)
+);
+CREATE TABLE IF NOT EXISTS ${t.groups} (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic bigint NOT NULL, name bytea NOT NULL, state bytea NOT NULL, ends_at float8,
+  UNIQUE (topic, name)
+) WITH (fillfactor = 50);
+CREATE INDEX IF NOT EXISTS ${t.groups}_ends ON ${t.groups} (topic, ends_at) WHERE ends_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS ${t.lanes} (
+  topic bigint, group_id bigint, partition int, fence bigint NOT NULL, revision bigint NOT NULL, low bigint NOT NULL, cursor bigint NOT NULL,
+  suspect bigint NOT NULL, progress bytea NOT NULL, PRIMARY KEY (topic, group_id, partition)
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS ${t.producers} (
+  topic bigint, producer bytea, partition int, epoch bigint NOT NULL, marks bytea NOT NULL, used_at float8 NOT NULL,
+  PRIMARY KEY (topic, producer, partition)
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS ${t.ids} (
+  topic bigint, id bytea, partition int NOT NULL, position bigint NOT NULL, at float8 NOT NULL, PRIMARY KEY (topic, id)
+);
+CREATE INDEX IF NOT EXISTS ${t.ids}_at ON ${t.ids} (topic, at);
+`;
+}
