@@ -18,6 +18,8 @@ export interface ConnectionSettings {
 /** A transaction at work. */
 export interface Transaction {
   run(statement: Statement, values?: readonly Parameter[]): Promise<readonly Row[]>;
+  /** Several statements in one text, without values. */
+  simple(text: string): Promise<void>;
 }
 
 const backoffMs = { first: 50, longest: 2_000 };
@@ -124,6 +126,9 @@ export class PostgresConnection {
       await session.simple("BEGIN");
       result = await work({
         run: async (statement, values) => (await session.run(statement, values)).rows as readonly Row[],
+        simple: async (text) => {
+          await session.simple(text);
+        },
       });
     } catch (error) {
       if (isRefusal(error)) {

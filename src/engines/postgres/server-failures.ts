@@ -30,17 +30,32 @@ export function failureOf(error: unknown, what: string, outcome: Outcome): Tenon
     return refused("unavailable", text);
   }
   if (state === "25006")
-    return refused("unavailable", `The server takes no changes, so ${what} was refused: it is a standby. Connect to the primary.`);
+    return refused(
+      "unavailable",
+      `The server takes no changes, so ${what} was refused: it is a standby. Connect to the primary.`,
+    );
   if (state.startsWith("28") || state === "42501") {
-    return refused("denied", `PostgreSQL refused ${what} (${state}). Mend the credentials, or grant the rights that docs/postgres.md lists.`);
+    return refused(
+      "denied",
+      `PostgreSQL refused ${what} (${state}). Mend the credentials, or grant the rights that docs/postgres.md lists.`,
+    );
   }
   if (state.startsWith("53")) {
-    return refused("overloaded", `PostgreSQL refused ${what} (${state}): it is out of disk, memory or connections. Give it more, or try again later.`);
+    return refused(
+      "overloaded",
+      `PostgreSQL refused ${what} (${state}): it is out of disk, memory or connections. Give it more, or try again later.`,
+    );
   }
   if (state === "42P01" || state === "42703" || state === "3F000") {
-    return refused("not-found", `Tables of this engine are not there, or are others (${state}). Make them with the option tables: "make".`);
+    return refused(
+      "not-found",
+      `Tables of this engine are not there, or are others (${state}). Make them with the option tables: "make".`,
+    );
   }
-  return refused("conflict", `PostgreSQL could not carry out ${what} (${state}). What is stored may come from another program or version.`);
+  return refused(
+    "conflict",
+    `PostgreSQL could not carry out ${what} (${state}). What is stored may come from another program or version.`,
+  );
 }
 
 function answered(code: ErrorCode, message: string, sqlState: string): TenonError {
@@ -48,7 +63,10 @@ function answered(code: ErrorCode, message: string, sqlState: string): TenonErro
 }
 
 function lost(what: string, cause: unknown, outcome: Outcome): TenonError {
-  const then = outcome === "unknown" ? "It may have happened; look, or repeat it where that is safe." : "It has not happened; try again.";
+  const then =
+    outcome === "unknown"
+      ? "It may have happened; look, or repeat it where that is safe."
+      : "It has not happened; try again.";
   return new TenonError("unavailable", `The connection to PostgreSQL was lost before ${what} was answered. ${then}`, {
     outcome,
     cause: plain(cause),
@@ -56,7 +74,10 @@ function lost(what: string, cause: unknown, outcome: Outcome): TenonError {
 }
 
 export function overdue(what: string, timeoutMs: number, outcome: Outcome): TenonError {
-  const then = outcome === "unknown" ? "It may have happened; look, or repeat it where that is safe." : "It has not happened; try again.";
+  const then =
+    outcome === "unknown"
+      ? "It may have happened; look, or repeat it where that is safe."
+      : "It has not happened; try again.";
   return new TenonError("unavailable", `PostgreSQL did not answer ${what} within ${timeoutMs} ms. ${then}`, {
     outcome,
     fields: { timeoutMs },

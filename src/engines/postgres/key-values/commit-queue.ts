@@ -57,7 +57,9 @@ export class CommitQueue {
     while (this.#queue.length > 0) {
       const taken = this.#take();
       try {
-        const outcomes = await this.#connection.transaction("a commit", (transaction) => this.#write(transaction, taken));
+        const outcomes = await this.#connection.transaction("a commit", (transaction) =>
+          this.#write(transaction, taken),
+        );
         for (const [index, outcome] of outcomes.entries()) {
           if ("error" in outcome) taken[index]!.reject(outcome.error);
           else taken[index]!.resolve(outcome.result);
@@ -89,7 +91,9 @@ export class CommitQueue {
     const [locked] = await transaction.run(this.#statements.lock);
     const rows = await transaction.run(this.#statements.met, [[...names.values()]]);
     const now = rows[0]!.now as number;
-    const met = new Map(rows.filter(({ key }) => key !== null).map((row) => [(row.key as Buffer).toString("latin1"), row]));
+    const met = new Map(
+      rows.filter(({ key }) => key !== null).map((row) => [(row.key as Buffer).toString("latin1"), row]),
+    );
     const entries = new Map<string, KeyValueEntry>();
     for (const [key, name] of names) {
       const row = met.get(name.toString("latin1"));

@@ -34,7 +34,7 @@ export function keyValueStatements({ prefix, meta, keyValues }: Tables) {
            expires_at = excluded.expires_at, deleted_at = excluded.deleted_at
          RETURNING 1
        )
-       UPDATE ${meta} SET value = $6 WHERE name = 'version' AND (SELECT count(*) FROM changed) >= 0
+       UPDATE ${meta} SET value = $6 WHERE name = 'version'
        RETURNING pg_notify($7, '')`,
     ),
     /** Keys whose time has passed are deleted, under the version that comes next; $1: the instant, $2: whom to tell. */
@@ -58,7 +58,10 @@ export function keyValueStatements({ prefix, meta, keyValues }: Tables) {
        )
        UPDATE ${meta} SET value = greatest(value, (SELECT max(version) FROM gone)) WHERE name = 'forgotten' AND EXISTS (SELECT 1 FROM gone)`,
     ),
-    trySweep: statement("try_sweep", `SELECT ${clock} AS now FROM ${meta} WHERE name = 'version' FOR UPDATE SKIP LOCKED`),
+    trySweep: statement(
+      "try_sweep",
+      `SELECT ${clock} AS now FROM ${meta} WHERE name = 'version' FOR UPDATE SKIP LOCKED`,
+    ),
     /** From $1 on ($4: or behind it) to below $2, $3 rows; one more tells that there are more. */
     page: statement(
       "page",

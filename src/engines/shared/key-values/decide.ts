@@ -48,7 +48,8 @@ function evaluate(
     if (!Number.isSafeInteger(sum)) {
       throw new TenonError("invalid", `the counter ${key} would leave the range of safe integers`, { fields: { key } });
     }
-    if (sum < (change.min ?? Number.NEGATIVE_INFINITY) || sum > (change.max ?? Number.POSITIVE_INFINITY)) return "bound";
+    if (sum < (change.min ?? Number.NEGATIVE_INFINITY) || sum > (change.max ?? Number.POSITIVE_INFINITY))
+      return "bound";
     const expiresAt = current === undefined ? endOf(change.ttlMs, now) : current.expiresAt;
     effects.push({ key, value: Buffer.from(String(sum), "latin1"), expiresAt });
     counters.push(sum);
@@ -56,7 +57,8 @@ function evaluate(
   }
   counters.push(undefined);
   if (change.type === "put") effects.push({ key, value: change.value, expiresAt: endOf(change.ttlMs, now) });
-  else if (change.type === "delete" && current !== undefined) effects.push({ key, value: undefined, expiresAt: undefined });
+  else if (change.type === "delete" && current !== undefined)
+    effects.push({ key, value: undefined, expiresAt: undefined });
   return undefined;
 }
 
