@@ -1,10 +1,12 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
+import type { LeaseEngine } from "../../contracts/leases.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
 import type { PostgresClient } from "./clients.ts";
 import { type ConnectionSettings, PostgresConnection } from "./connection.ts";
 import { PostgresKeyValues } from "./key-values/postgres-key-values.ts";
+import { PostgresLeases } from "./leases/postgres-leases.ts";
 import { Listener } from "./listener.ts";
 import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
 import { postgresTables, type Tables, tablesOf, tablesVersion } from "./tables.ts";
@@ -40,6 +42,7 @@ export interface PostgresEngine extends AsyncDisposable {
   /** What topics do that say nothing about it. */
   readonly topicCreation: "ifMissing" | "never";
   readonly keyValue: KeyValueEngine;
+  readonly leases: LeaseEngine;
   /** What the server's settings mean, as they were when the engine connected. */
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
@@ -105,6 +108,7 @@ class ConnectedEngine implements PostgresEngine {
   readonly world: World;
   readonly topicCreation: PostgresEngine["topicCreation"];
   readonly keyValue: PostgresKeyValues;
+  readonly leases: PostgresLeases;
   readonly requirements: readonly Requirement[];
   readonly #connection: PostgresConnection;
   readonly #listener: Listener;
@@ -134,6 +138,7 @@ class ConnectedEngine implements PostgresEngine {
     this.#connection = connection;
     this.#listener = new Listener(settings.connection);
     this.keyValue = new PostgresKeyValues(connection, this.#listener, { world, tables, survives });
+    this.leases = new PostgresLeases(connection, this.#listener, { world, tables, survives });
     for (const { setting, value, ok, meaning } of requirements) {
       world.log.log(ok ? "debug" : "info", `PostgreSQL: ${setting} is ${value}`, { meaning });
     }
@@ -151,6 +156,7 @@ class ConnectedEngine implements PostgresEngine {
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the PostgreSQL engine was closed");
     this.keyValue.close(reason);
+    this.leases.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
     this.#listener.close();
