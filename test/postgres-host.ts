@@ -4,6 +4,7 @@ import { Client } from "pg";
 import type { ConformanceHost } from "tenon/conformance";
 import { type PostgresClient, type PostgresEngine, postgresEngine } from "tenon/postgres";
 import { systemWorld } from "tenon/world";
+import { GroupState } from "../src/engines/lanes/index.ts";
 import { mortalWorld } from "./mortal-world.ts";
 
 export interface PostgresProcess {
@@ -27,7 +28,9 @@ export async function startPostgres(
 ): Promise<PostgresProcess> {
   const world = mortalWorld(systemWorld());
   const clients: Client[] = [];
+  let isDead = false;
   const connect = (): PostgresClient => {
+    if (isDead) throw new Error("a process that has died connects no more");
     const client = new Client({ connectionString: url });
     clients.push(client);
     return client;
@@ -36,6 +39,7 @@ export async function startPostgres(
   return {
     engine,
     async die() {
+      isDead = true;
       await world.die();
       for (const client of clients) {
         // As a process that is killed: nobody takes leave.
@@ -59,7 +63,7 @@ export function postgresHost(url: string): ConformanceHost<PostgresEngine> {
         },
         async crash() {
           await process.die();
-          await endSessionsSoon(url, prefix, sessionLeftMs);
+          await endSessionsSoon(url, prefix);
           process = await startPostgres(url, prefix);
         },
         async stop() {
@@ -71,7 +75,26 @@ export function postgresHost(url: string): ConformanceHost<PostgresEngine> {
   };
 }
 
-async function endSessionsSoon(_url: string, _prefix: string, _leftMs: number): Promise<void> {}
+/** As if the members had joined with short sessions, which a busy machine could end while they live. */
+async function endSessionsSoon(url: string, prefix: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query("BEGIN");
+    const { rows } = await client.query(`SELECT id, state FROM ${prefix}_groups FOR UPDATE`);
+    const clock = await client.query("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now");
+    const { now } = clock.rows[0] as { now: number };
+    for (const { id, state: bytes } of rows as { id: string; state: Buffer }[]) {
+      const state = GroupState.decode(bytes);
+      for (const member of state.memberIds) state.renew(member, sessionLeftMs, now);
+      const values = [id, state.encode(), state.endsAt ?? null];
+      await client.query(`UPDATE ${prefix}_groups SET state = $2, ends_at = $3 WHERE id = $1`, values);
+    }
+    await client.query("COMMIT");
+  } finally {
+    await client.end();
+  }
+}
 
 export async function dropTables(url: string, prefix: string): Promise<void> {
   const client = new Client({ connectionString: url });

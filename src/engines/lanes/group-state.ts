@@ -73,6 +73,10 @@ export class GroupState {
     return this.isEphemeral ? (this.#members.get(this.#only)?.endsAt ?? 0) : undefined;
   }
 
+  get memberIds(): readonly string[] {
+    return [...this.#members.keys()];
+  }
+
   countMembers(now: number): number {
     let count = 0;
     for (const { endsAt } of this.#members.values()) if (endsAt > now) count += 1;

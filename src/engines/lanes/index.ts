@@ -40,6 +40,7 @@ export {
   positionBeyond,
   topicNotFound,
 } from "./errors.ts";
+export { evictionOf, type KeptMessages } from "./eviction.ts";
 export { GroupState, type NewMember } from "./group-state.ts";
 export { LaneProgress, type ProgressChange } from "./lane-progress.ts";
 export { LaneState, type LaneTurn } from "./lane-state.ts";
@@ -62,5 +63,6 @@ export { type Joining, Member, type MemberHost } from "./member.ts";
 export { Run } from "./message-format.ts";
 export { type Positions, ProducerMarks } from "./producer-marks.ts";
 export { rangesOf } from "./ranges.ts";
+export { Retention } from "./retention.ts";
 export { SettledWindow } from "./settled-window.ts";
 export { checkTarget } from "./targets.ts";

@@ -1,6 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
+import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
 import type { PostgresClient } from "./clients.ts";
@@ -8,6 +9,7 @@ import { type ConnectionSettings, PostgresConnection } from "./connection.ts";
 import { PostgresKeyValues } from "./key-values/postgres-key-values.ts";
 import { PostgresLeases } from "./leases/postgres-leases.ts";
 import { Listener } from "./listener.ts";
+import { PostgresMessages } from "./messages/postgres-messages.ts";
 import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
 import { postgresTables, type Tables, tablesOf, tablesVersion } from "./tables.ts";
 
@@ -41,6 +43,7 @@ export interface PostgresEngine extends AsyncDisposable {
   readonly world: World;
   /** What topics do that say nothing about it. */
   readonly topicCreation: "ifMissing" | "never";
+  readonly messages: MessageEngine;
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
   /** What the server's settings mean, as they were when the engine connected. */
@@ -107,6 +110,7 @@ class ConnectedEngine implements PostgresEngine {
   readonly name = "postgres";
   readonly world: World;
   readonly topicCreation: PostgresEngine["topicCreation"];
+  readonly messages: PostgresMessages;
   readonly keyValue: PostgresKeyValues;
   readonly leases: PostgresLeases;
   readonly requirements: readonly Requirement[];
@@ -137,6 +141,7 @@ class ConnectedEngine implements PostgresEngine {
     this.requirements = requirements;
     this.#connection = connection;
     this.#listener = new Listener(settings.connection);
+    this.messages = new PostgresMessages(connection, this.#listener, { world, tables, survives });
     this.keyValue = new PostgresKeyValues(connection, this.#listener, { world, tables, survives });
     this.leases = new PostgresLeases(connection, this.#listener, { world, tables, survives });
     for (const { setting, value, ok, meaning } of requirements) {
@@ -159,6 +164,7 @@ class ConnectedEngine implements PostgresEngine {
     this.leases.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
+    await this.messages.close();
     this.#listener.close();
     await this.#connection.close();
   }
