@@ -1,5 +1,12 @@
 import { after, describe, test } from "node:test";
-import { type ConformanceCase, coordinationCases, keyValueCases, leaseCases, runCase } from "tenon/conformance";
+import {
+  type ConformanceCase,
+  coordinationCases,
+  keyValueCases,
+  leaseCases,
+  rateCases,
+  runCase,
+} from "tenon/conformance";
 import type { PostgresEngine } from "tenon/postgres";
 import { engine } from "./engines.ts";
 import { postgresHost } from "./postgres-host.ts";
@@ -15,6 +22,7 @@ const suites: Readonly<Record<string, readonly ConformanceCase<PostgresEngine>[]
   "key-values": keyValueCases,
   leases: leaseCases,
   coordination: coordinationCases,
+  rates: rateCases,
 };
 
 const server = await engine("postgres");

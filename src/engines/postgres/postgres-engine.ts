@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
+import type { RateEngine } from "../../contracts/rates.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
 import type { PostgresClient } from "./clients.ts";
@@ -10,6 +11,7 @@ import { PostgresKeyValues } from "./key-values/postgres-key-values.ts";
 import { PostgresLeases } from "./leases/postgres-leases.ts";
 import { Listener } from "./listener.ts";
 import { PostgresMessages } from "./messages/postgres-messages.ts";
+import { PostgresRates } from "./rates/postgres-rates.ts";
 import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
 import { postgresTables, type Tables, tablesOf, tablesVersion } from "./tables.ts";
 
@@ -46,6 +48,7 @@ export interface PostgresEngine extends AsyncDisposable {
   readonly messages: MessageEngine;
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
+  readonly rates: RateEngine;
   /** What the server's settings mean, as they were when the engine connected. */
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
@@ -113,6 +116,7 @@ class ConnectedEngine implements PostgresEngine {
   readonly messages: PostgresMessages;
   readonly keyValue: PostgresKeyValues;
   readonly leases: PostgresLeases;
+  readonly rates: PostgresRates;
   readonly requirements: readonly Requirement[];
   readonly #connection: PostgresConnection;
   readonly #listener: Listener;
@@ -144,6 +148,7 @@ class ConnectedEngine implements PostgresEngine {
     this.messages = new PostgresMessages(connection, this.#listener, { world, tables, survives });
     this.keyValue = new PostgresKeyValues(connection, this.#listener, { world, tables, survives });
     this.leases = new PostgresLeases(connection, this.#listener, { world, tables, survives });
+    this.rates = new PostgresRates(connection, { world, tables, survives });
     for (const { setting, value, ok, meaning } of requirements) {
       world.log.log(ok ? "debug" : "info", `PostgreSQL: ${setting} is ${value}`, { meaning });
     }
@@ -162,6 +167,7 @@ class ConnectedEngine implements PostgresEngine {
     const reason = new TenonError("closed", "the PostgreSQL engine was closed");
     this.keyValue.close(reason);
     this.leases.close(reason);
+    this.rates.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
     await this.messages.close();

@@ -1,102 +1,39 @@
 import { LeaseState } from "../../shared/leases/lease-state.ts";
 import type { PostgresConnection, Transaction } from "../connection.ts";
+import { type Keyed, KeyedBatches } from "../keyed-batches.ts";
 import type { Statement } from "../session.ts";
 import { clock, type Tables } from "../tables.ts";
 
 /** What is done to a name under its lock. */
 export type Operation<T> = (state: LeaseState, now: number, token: () => number) => T;
 
-interface Waiting {
-  readonly name: string;
-  readonly operation: Operation<unknown>;
-  readonly resolve: (answer: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** What one transaction carries out at most, so that it keeps nobody waiting for long. */
-const countMax = 64;
-/** At most so many transactions at once. */
-const transactionsMax = 4;
-
-/**
- * Operations on leased names, those of one name in the order of the calls: what is asked for in the same turn, or while a transaction is at work on the name, goes with one
- * transaction. Names are locked in one order, so that nobody waits in a circle.
- */
+/** Operations on leased names. Names are locked in one order, so that nobody waits in a circle. */
 export class LeaseOperations {
-  readonly #connection: PostgresConnection;
   readonly #statements: ReturnType<typeof statementsOf>;
   readonly #watchChannel: string;
-  readonly #queue = new Map<string, Waiting[]>();
-  readonly #underWay = new Set<string>();
-  #transactions = 0;
-  #scheduled = false;
+  readonly #batches: KeyedBatches<Operation<unknown>>;
 
   constructor(connection: PostgresConnection, tables: Tables, watchChannel: string) {
-    this.#connection = connection;
     this.#statements = statementsOf(tables);
     this.#watchChannel = watchChannel;
+    this.#batches = new KeyedBatches(connection, "an operation on leases", (transaction, taken) =>
+      this.#operate(transaction, taken),
+    );
   }
 
   run<T>(name: string, operation: Operation<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const waiting: Waiting = { name, operation, resolve: resolve as (answer: unknown) => void, reject };
-      const queue = this.#queue.get(name);
-      if (queue === undefined) this.#queue.set(name, [waiting]);
-      else queue.push(waiting);
-      this.#schedule();
-    });
+    return this.#batches.run(name, operation) as Promise<T>;
   }
 
-  #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      while (this.#transactions < transactionsMax) {
-        const taken = this.#take();
-        if (taken.length === 0) return;
-        void this.#carryOut(taken);
-      }
-    });
-  }
-
-  #take(): Waiting[] {
-    const taken: Waiting[] = [];
-    for (const [name, queue] of this.#queue) {
-      if (this.#underWay.has(name)) continue;
-      taken.push(...queue.splice(0, countMax - taken.length));
-      this.#underWay.add(name);
-      if (queue.length === 0) this.#queue.delete(name);
-      if (taken.length === countMax) break;
-    }
-    return taken;
-  }
-
-  async #carryOut(taken: readonly Waiting[]): Promise<void> {
-    this.#transactions += 1;
-    try {
-      const answers = await this.#connection.transaction("an operation on leases", (transaction) =>
-        this.#operate(transaction, taken),
-      );
-      for (const [index, answer] of answers.entries()) taken[index]!.resolve(answer);
-    } catch (error) {
-      for (const { reject } of taken) reject(error);
-    } finally {
-      this.#transactions -= 1;
-      for (const { name } of taken) this.#underWay.delete(name);
-      if (this.#queue.size > 0) this.#schedule();
-    }
-  }
-
-  async #operate(transaction: Transaction, taken: readonly Waiting[]): Promise<readonly unknown[]> {
-    const names = new Map(taken.map(({ name }) => [name, Buffer.from(name)]));
+  async #operate(transaction: Transaction, taken: readonly Keyed<Operation<unknown>>[]): Promise<readonly unknown[]> {
+    const names = new Map(taken.map(({ key }) => [key, Buffer.from(key)]));
     const rows = await transaction.run(this.#statements.lock, [[...names.values()]]);
     const drawn = await transaction.run(this.#statements.draw, [taken.length]);
     const now = drawn[0]!.now as number;
     const tokens = drawn.map(({ token }) => Number(token));
     const before = new Map(rows.map(({ name, state }) => [(name as Buffer).toString(), state as Buffer]));
     const states = new Map([...names.keys()].map((name) => [name, LeaseState.decode(before.get(name)!)]));
-    const answers = taken.map(({ name, operation }) => operation(states.get(name)!, now, () => tokens.shift()!));
+    const answers = taken.map(({ key, operation }) => operation(states.get(key)!, now, () => tokens.shift()!));
     await this.#write(transaction, states, names);
     return answers;
   }
