@@ -8,7 +8,7 @@ import { type RedisEngine, redis } from "tenon/redis";
 import { redisServerMissing, startRedis } from "../redis-server.ts";
 import { CounterLedger, LockLedger, MessageLedger } from "./ledgers.ts";
 import { drawPlan, type Fault } from "./plan.ts";
-import { runStorm } from "./run.ts";
+import { type RunEngine, redisSite, runStorm } from "./run.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";
 import type { Engine } from "./workload.ts";
 
@@ -28,7 +28,7 @@ function instead<Part extends object>(part: Part, changes: Partial<Part>): Part 
 
 const ignore = () => undefined;
 
-function engineWith(engine: RedisEngine, parts: Partial<Engine>): Engine {
+function engineWith(engine: RunEngine, parts: Partial<Engine>): Engine {
   const { messages, keyValue, leases, world } = engine;
   return { messages, keyValue, leases, world, ...parts };
 }
@@ -89,7 +89,7 @@ const renewsBeforeTheServer = ({ clock }: RedisEngine["world"], leases: LeaseEng
 
 interface Canary {
   readonly name: string;
-  readonly through: (engine: RedisEngine) => Engine;
+  readonly through: (engine: RunEngine) => Engine;
   readonly finds: RegExp;
   readonly faults: readonly Fault["type"][];
   readonly outageMsMax?: number;
@@ -134,7 +134,7 @@ describe("an engine is found out", { skip: redisServerMissing, concurrency: 2 },
       const found: string[] = [];
       for (let seed = 1; seed <= 5 && !found.some((fault) => finds.test(fault)); seed++) {
         const plan = drawPlan({ seed, steps: 8, outageMsMax, types });
-        found.push(...(await runStorm({ seed, client: "ioredis", plan, through, stuckMs: 15_000 })).faults);
+        found.push(...(await runStorm({ seed, site: redisSite("ioredis"), plan, through, stuckMs: 15_000 })).faults);
       }
       assert.match(found.join("\n"), finds);
     });
@@ -142,7 +142,7 @@ describe("an engine is found out", { skip: redisServerMissing, concurrency: 2 },
 });
 
 /** A holder that is cut off from Redis while another one waits for its lock. */
-async function cutOffWhileHolding(through: (engine: RedisEngine) => Engine): Promise<readonly string[]> {
+async function cutOffWhileHolding(through: (engine: RunEngine) => Engine): Promise<readonly string[]> {
   await using server = await startRedis();
   await using proxy = await startTcpProxy({ serverPort: server.port });
   const connect = (port: number) => () =>

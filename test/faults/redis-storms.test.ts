@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { redisServerMissing } from "../redis-server.ts";
 import { drawPlan } from "./plan.ts";
-import { clientNames, runStorm } from "./run.ts";
+import { clientNames, redisSite, runStorm } from "./run.ts";
 
 const slow = process.env.TENON_SLOW === "1";
 const given = process.env.TENON_SEED?.split(",").map(Number);
@@ -17,7 +17,7 @@ describe("in a storm", { skip: redisServerMissing, concurrency: 2 }, () => {
     for (const client of clientNames) {
       test(`nothing acknowledged is lost, doubled or out of order through ${client} (seed ${seed})`, async (t) => {
         const plan = drawPlan({ seed, steps: 10, outageMsMax: 2_500 });
-        const { faults, summary, least } = await runStorm({ seed, client, plan });
+        const { faults, summary, least } = await runStorm({ seed, site: redisSite(client), plan });
         t.diagnostic(`seed ${seed} through ${client}: ${summary}`);
         const command = `TENON_SEED=${seed} npm test -- faults/redis-storms "--test-name-pattern=through ${client}"`;
         const steps = plan.map((step) => JSON.stringify(step)).join("\n");

@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { type RedisClient, type RedisEngine, redis } from "tenon/redis";
+import { type RedisClient, redis } from "tenon/redis";
+import { startRedis } from "../redis-server.ts";
 import type { Step } from "./plan.ts";
-import { Storm } from "./storm.ts";
+import { Storm, type StormServer } from "./storm.ts";
 import { type Engine, Workload } from "./workload.ts";
 
 /** The clients that an engine can be given for one server. */
@@ -16,12 +17,33 @@ export const clients = {
 export type ClientName = keyof typeof clients;
 export const clientNames = Object.keys(clients) as ClientName[];
 
+/** An engine of one run. */
+export type RunEngine = Engine & { close(): Promise<void> };
+
+export interface EngineSettings {
+  readonly commandTimeoutMs?: number | undefined;
+  readonly connectTimeoutMs?: number | undefined;
+}
+
+/** What a run is about: a server, and engines that reach it by a port. */
+export interface RunSite {
+  startServer(): Promise<StormServer>;
+  open(port: number, settings: EngineSettings): Promise<RunEngine>;
+}
+
+export function redisSite(client: ClientName): RunSite {
+  return {
+    startServer: () => startRedis(),
+    open: (port, settings) => redis({ ...settings, connect: () => clients[client](`redis://127.0.0.1:${port}`) }),
+  };
+}
+
 export interface RunOptions {
   readonly seed: number;
-  readonly client: ClientName;
+  readonly site: RunSite;
   readonly plan: readonly Step[];
   /** What stands between the actors and their engines. */
-  readonly through?: ((engine: RedisEngine) => Engine) | undefined;
+  readonly through?: ((engine: RunEngine) => Engine) | undefined;
   /** How long until it counts as stuck; 90,000 when left out. */
   readonly stuckMs?: number | undefined;
 }
@@ -38,7 +60,7 @@ const processes = 3;
 const settings = { commandTimeoutMs: 1_000, connectTimeoutMs: 20_000 };
 
 export async function runStorm(options: RunOptions): Promise<RunResult> {
-  const run = new Run(options, await Storm.start(processes));
+  const run = new Run(options, await Storm.start(processes, () => options.site.startServer()));
   try {
     return await run.result();
   } finally {
@@ -50,7 +72,7 @@ class Run {
   readonly #options: RunOptions;
   readonly #storm: Storm;
   readonly #workload: Workload;
-  readonly #engines: RedisEngine[] = [];
+  readonly #engines: RunEngine[] = [];
   #doing = "beginning";
 
   constructor(options: RunOptions, storm: Storm) {
@@ -77,9 +99,9 @@ class Run {
   }
 
   async #work(): Promise<void> {
-    const { client, plan, through = (engine: RedisEngine) => engine } = this.#options;
-    for (const [index, url] of this.#storm.urls.entries()) {
-      const engine = await redis({ ...settings, connect: () => clients[client](url) });
+    const { site, plan, through = (engine: RunEngine) => engine } = this.#options;
+    for (const [index, port] of this.#storm.ports.entries()) {
+      const engine = await site.open(port, settings);
       this.#engines.push(engine);
       await this.#workload.addProcess(`p${index}`, through(engine));
     }
@@ -91,7 +113,7 @@ class Run {
     this.#doing = "ending what was under way";
     await this.#workload.stop();
     this.#doing = "settling";
-    const auditor = await redis({ connect: () => clients[client](this.#storm.server.url) });
+    const auditor = await site.open(this.#storm.server.port, {});
     this.#engines.push(auditor);
     await this.#workload.settle(auditor);
     this.#doing = "closing";

@@ -1,8 +1,19 @@
-/** Performs a plan on a Redis server of its own and on the proxy before it. */
+/** Performs a plan on a server and on the proxies before it. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type RedisServer, type RedisServerOptions, startRedis } from "../redis-server.ts";
 import type { Fault, Step } from "./plan.ts";
 import { type ProxiedConnection, startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
+
+/** What a storm rages on. */
+export interface StormServer {
+  readonly port: number;
+  /** Ends as by `kill -9`, and comes back on the same port. */
+  stop(): Promise<unknown>;
+  start(): Promise<unknown>;
+  /** Stands still, and goes on. */
+  pause(): unknown;
+  resume(): unknown;
+  dispose(): Promise<unknown>;
+}
 
 /** One process' way to the server. */
 interface Road {
@@ -12,12 +23,12 @@ interface Road {
 }
 
 export class Storm {
-  readonly server: RedisServer;
+  readonly server: StormServer;
   readonly #roads: readonly Road[];
   readonly #lasting = new Set<Promise<void>>();
 
-  static async start(processes: number, options?: RedisServerOptions): Promise<Storm> {
-    const server = await startRedis(options);
+  static async start(processes: number, startServer: () => Promise<StormServer>): Promise<Storm> {
+    const server = await startServer();
     try {
       const roads = await Promise.all(Array.from({ length: processes }, () => startRoad(server.port)));
       return new Storm(server, roads);
@@ -27,14 +38,14 @@ export class Storm {
     }
   }
 
-  private constructor(server: RedisServer, roads: readonly Road[]) {
+  private constructor(server: StormServer, roads: readonly Road[]) {
     this.server = server;
     this.#roads = roads;
   }
 
   /** What the clients of each process connect to. */
-  get urls(): readonly string[] {
-    return this.#roads.map(({ proxy }) => `redis://127.0.0.1:${proxy.port}`);
+  get ports(): readonly number[] {
+    return this.#roads.map(({ proxy }) => proxy.port);
   }
 
   get #connections(): readonly ProxiedConnection[] {
@@ -71,9 +82,9 @@ export class Storm {
         await server.start();
         break;
       case "pause":
-        server.pause();
+        await server.pause();
         await sleep(fault.ms);
-        server.resume();
+        await server.resume();
         break;
       case "resetNew":
         await this.#resetNew((connection) => connection.resetAfter(fault.direction, fault.bytes), fault.ms);
