@@ -5,6 +5,8 @@ export interface PostgresClient {
   connect(): Promise<unknown>;
   query(query: PostgresQuery): Promise<PostgresResult>;
   end(): Promise<void>;
+  /** What it writes to, so that a connection that is dead can be cut: taking leave would wait for an answer. */
+  readonly connection?: { readonly stream?: { destroy(): unknown } } | undefined;
   on(event: "error", listener: (error: Error) => void): unknown;
   on(event: "end", listener: () => void): unknown;
   on(event: "notification", listener: (notification: PostgresNotification) => void): unknown;

@@ -15,6 +15,9 @@ export interface ConnectionSettings {
   readonly connectTimeoutMs: number;
 }
 
+/** Sessions that are being made, so that closing ends them. */
+export type Making = Set<Session>;
+
 /** A transaction at work. */
 export interface Transaction {
   run(statement: Statement, values?: readonly Parameter[]): Promise<readonly Row[]>;
@@ -42,7 +45,8 @@ export class PostgresConnection {
   readonly #idle: Session[] = [];
   readonly #busy = new Set<Session>();
   readonly #waiting = new Set<Waiting>();
-  #making = 0;
+  readonly #making: Making = new Set();
+  #makingCount = 0;
   #failures = 0;
   #retrying = false;
   #trouble: unknown;
@@ -57,17 +61,26 @@ export class PostgresConnection {
   /** The first session; rejects when there is none in time, at once when the credentials are refused. */
   async open(): Promise<void> {
     const { connectTimeoutMs } = this.#settings;
-    const until = this.#world.clock.monotonic() + connectTimeoutMs;
-    for (;;) {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = this.#world.timers.schedule(connectTimeoutMs, () =>
+      reject(unreachable("the first statement", connectTimeoutMs, this.#trouble)),
+    );
+    try {
+      await Promise.race([this.#first(), late]);
+    } finally {
+      cancel();
+    }
+  }
+
+  async #first(): Promise<void> {
+    while (this.#closing === undefined) {
       try {
         this.#give(await this.#make());
         return;
       } catch (error) {
+        this.#trouble = error;
         const failure = failureOf(error, "the connection", "not-applied");
         if (failure.code !== "unavailable" && failure.code !== "overloaded") throw failure;
-        if (this.#closing !== undefined || this.#world.clock.monotonic() + backoffMs.first >= until) {
-          throw unreachable("the first statement", connectTimeoutMs, error);
-        }
         await this.#world.timers.sleep(backoffMs.first);
       }
     }
@@ -201,8 +214,8 @@ export class PostgresConnection {
   }
 
   #makeMore(): void {
-    if (this.#retrying || this.#closing !== undefined || this.#making >= this.#waiting.size) return;
-    if (this.#busy.size + this.#idle.length + this.#making >= this.#settings.connectionsMax) return;
+    if (this.#retrying || this.#closing !== undefined || this.#makingCount >= this.#waiting.size) return;
+    if (this.#busy.size + this.#idle.length + this.#makingCount >= this.#settings.connectionsMax) return;
     this.#make().then(
       (session) => {
         this.#failures = 0;
@@ -226,11 +239,11 @@ export class PostgresConnection {
 
   /** A client of the user's that has become a session; `invalid` when it is none. */
   async #make(): Promise<Session> {
-    this.#making += 1;
+    this.#makingCount += 1;
     try {
-      return await openSession(this.#settings);
+      return await openSession(this.#settings, this.#making);
     } finally {
-      this.#making -= 1;
+      this.#makingCount -= 1;
     }
   }
 
@@ -265,7 +278,7 @@ export class PostgresConnection {
     this.#waiting.clear();
     for (const each of waiting) each.reject(closed("an operation"));
     if (this.#busy.size > 0) await this.#drain();
-    for (const session of [...this.#idle, ...this.#busy]) session.destroy();
+    for (const session of [...this.#idle, ...this.#busy, ...this.#making]) session.destroy();
   }
 
   #drain(): Promise<void> {
@@ -280,13 +293,17 @@ export class PostgresConnection {
 }
 
 /** Connects and sets what the engine rests on. A transaction of a process that stands still must not hold its locks for ever. */
-export async function openSession({ connect, world, commandTimeoutMs }: ConnectionSettings): Promise<Session> {
+export async function openSession(
+  { connect, world, commandTimeoutMs }: ConnectionSettings,
+  making: Making,
+): Promise<Session> {
   const client = connect();
   const wanted = ["connect", "query", "end", "on"] as const;
   if (typeof client !== "object" || client === null || wanted.some((name) => typeof client[name] !== "function")) {
     throw new TenonError("invalid", "connect must answer a new Client of the package pg, not yet connected");
   }
   const session = new Session(client, world, commandTimeoutMs);
+  making.add(session);
   try {
     await session.connect();
     await session.simple(
@@ -296,6 +313,8 @@ export async function openSession({ connect, world, commandTimeoutMs }: Connecti
   } catch (error) {
     session.destroy();
     throw error;
+  } finally {
+    making.delete(session);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Cancel, World } from "../../world/world.ts";
-import { type ConnectionSettings, openSession } from "./connection.ts";
+import { type ConnectionSettings, type Making, openSession } from "./connection.ts";
 import { closed, plain } from "./server-failures.ts";
 import type { Session } from "./session.ts";
 
@@ -15,6 +15,7 @@ export class Listener {
   readonly #settings: ConnectionSettings;
   readonly #world: World;
   readonly #channels = new Map<string, Set<Hear>>();
+  readonly #making: Making = new Set();
   #session: Session | undefined;
   #opening: Promise<void> | undefined;
   #failures = 0;
@@ -53,7 +54,7 @@ export class Listener {
   async #open(): Promise<void> {
     this.#timer = undefined;
     try {
-      const session = await openSession(this.#settings);
+      const session = await openSession(this.#settings, this.#making);
       if (this.#closed) {
         session.destroy();
         return;
@@ -102,6 +103,7 @@ export class Listener {
   close(): void {
     this.#closed = true;
     this.#timer?.();
+    for (const session of this.#making) session.destroy();
     this.#session?.destroy();
     this.#session = undefined;
     this.#channels.clear();

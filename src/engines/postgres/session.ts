@@ -13,6 +13,9 @@ export interface Statement {
   readonly text: string;
 }
 
+/** How long taking leave may take. */
+const leaveMs = 200;
+
 /**
  * One client of the user's for as long as its connection holds. Statements go one after the other. One whose answer takes too long ends the
  * session, and with it the transaction it was in.
@@ -24,6 +27,7 @@ export class Session {
   readonly #broken = Promise.withResolvers<never>();
   /** The session is over. */
   ended = false;
+  #destroyed = false;
 
   constructor(client: PostgresClient, world: World, timeoutMs: number) {
     this.#client = client;
@@ -80,11 +84,13 @@ export class Session {
     this.#broken.reject(error);
   }
 
-  /** Ends the connection without waiting for anything. */
+  /** Ends the connection without waiting for anything. One that is idle takes its leave, and is cut when that has no answer. */
   destroy(): void {
     this.#break(new Error("the connection was closed"));
-    // A client with a statement under way cuts its connection; an idle one takes its leave.
-    this.#client.end().catch(() => undefined);
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    const cancel = this.#world.timers.schedule(leaveMs, () => this.#client.connection?.stream?.destroy());
+    this.#client.end().then(cancel, () => undefined);
   }
 }
 
