@@ -1,9 +1,12 @@
 import { TenonError } from "../../contracts/errors.ts";
 
-/** The five characters by which PostgreSQL names an error (Appendix A of its manual); `undefined` when it did not answer. */
+/**
+ * The five characters by which PostgreSQL names an error (Appendix A of its manual); `undefined` when it did not answer. No class begins with E, and `EPIPE` is the
+ * operating system's.
+ */
 export function sqlStateOf(cause: unknown): string | undefined {
   const { code } = (cause ?? {}) as { code?: unknown };
-  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+  return typeof code === "string" && /^(?!E)[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
 
 /** Whether the session is over: the connection broke, or the server ends it with this error. */
