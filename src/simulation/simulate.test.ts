@@ -219,7 +219,7 @@ test("a main that throws fails the run", async () => {
     });
     await shop.ended;
   });
-  assert.equal(failure.rule, "the main of shop threw: no stock");
+  assert.equal(failure.rule, "shop main failed: no stock");
 });
 
 test("a rule that breaks in the middle ends the run there", async () => {
@@ -266,4 +266,31 @@ test("what leaves the simulation fails the run, by name", async () => {
     await shop.ended;
   });
   assert.match(failure.rule, /^shop left the simulation: fs.readFileSync\n.*simulate\.test\.ts/);
+});
+
+test("a rejection that nobody handles, or a callback that throws, ends its process and no other", async () => {
+  const starts: string[] = [];
+  await simulate({ seed: 1 }, async (system) => {
+    for (const [name, breaks] of [
+      ["rejecting", () => void Promise.reject(new Error("nobody looks"))],
+      [
+        "throwing",
+        () => {
+          throw new Error("nobody catches");
+        },
+      ],
+    ] as const) {
+      const process = system.process(
+        name,
+        async ({ world, incarnation }) => {
+          starts.push(`${name} ${incarnation}`);
+          world.timers.schedule(10, incarnation === 1 ? breaks : () => {});
+          await world.timers.sleep(20);
+        },
+        { whenMainFails: "restart" },
+      );
+      await process.ended;
+    }
+  });
+  assert.deepEqual(starts, ["rejecting 1", "rejecting 2", "throwing 1", "throwing 2"]);
 });

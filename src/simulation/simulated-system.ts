@@ -129,7 +129,7 @@ export class SeededSystem implements SimulatedSystem {
       log: (label) => this.#logger(label),
       network: (host, process) => this.#network.of(host, process),
       lives: (world) => this.#worlds.add(world),
-      failed: ({ name }, error) => this.fail(`the main of ${name} threw: ${messageOf(error)}`, error),
+      failed: ({ name }, how, error) => this.fail(`${name} ${how}: ${messageOf(error)}`, error),
       died: (dead) => this.#revive(dead),
     });
     this.#machines.push(machine);
@@ -183,6 +183,9 @@ export class SeededSystem implements SimulatedSystem {
   async run(scenario: Scenario): Promise<SimulationReport> {
     using _builtins = simulateBuiltins({
       escaped: (left, world) => this.#escaped(left, world),
+      unhandled: (reason, world) => {
+        for (const machine of this.#machines) machine.unhandled(world, reason);
+      },
       owns: (world) => this.#worlds.has(world),
     });
     try {

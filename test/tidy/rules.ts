@@ -72,6 +72,11 @@ const exceptions: Readonly<Record<string, Exception>> = {
     ambient: ["Math.random", "crypto"],
   },
   "src/simulation/builtins.ts": { why: "gives fetch to the simulation", modules: [], ambient: ["globalThis"] },
+  "src/simulation/unhandled-rejections.ts": {
+    why: "keeps the end of a simulated process from ending the program",
+    modules: [],
+    ambient: ["process"],
+  },
   "src/simulation/escapes.ts": {
     why: "hears of modules that are loaded inside of a simulation",
     modules: ["node:module"],

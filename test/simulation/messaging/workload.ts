@@ -80,7 +80,8 @@ export class MessagingWorkload {
     const nowMs = (): number => world.clock.now();
     const numberOf = ({ number }: Note): number => number;
     const label = `${process.name}#${process.incarnation} ${name}`;
-    const onLoss = (loss: Loss): void => this.found(`a false alarm of the loss detector: ${JSON.stringify(loss, textOf)}`);
+    const onLoss = (loss: Loss): void =>
+      this.found(`a false alarm of the loss detector: ${JSON.stringify(loss, textOf)}`);
     return topic<Note>({ messages: recordedMessages(engine.messages, this.history), world }, topicName, {
       codec: json<Note>(),
       partitions,
@@ -132,9 +133,15 @@ export class MessagingWorkload {
       } catch (error) {
         if (!(error instanceof TenonError)) return this.found(`publishing rejected with ${String(error)}`);
         if (error.code === "closed") throw error;
-        if (error.code === "conflict" || error.code === "invalid") this.found(`publishing was refused: ${error.message}`);
+        if (error.code === "conflict" || error.code === "invalid")
+          this.found(`publishing was refused: ${error.message}`);
         // Nothing more of it is known; only some publishers take the risk of a duplicate.
-        if (error.outcome === "unknown" && options.id === undefined && world.random.float() > this.setup.publishing.againShare) return;
+        if (
+          error.outcome === "unknown" &&
+          options.id === undefined &&
+          world.random.float() > this.setup.publishing.againShare
+        )
+          return;
         if (call >= 5 && this.#system.phase === "safety") return;
         await world.timers.sleep(world.random.float() * 500);
       }
