@@ -1,0 +1,72 @@
+import type { Canary } from "./canary.ts";
+
+/** The bugs that the simulator has to find, each by the scenario that is named. */
+export const canaries: readonly Canary[] = [
+  {
+    name: "acknowledge before sync",
+    file: "src/engines/embedded/journal/writer.ts",
+    find: 'if (this.#durability === "sync" || batch.role === "closed") await this.#sync();',
+    replace: 'if (batch.role === "closed") await this.#sync();',
+    scenario: "embedded-messages",
+    rule: /orders are handled as they were published|until every order is published and handled/,
+  },
+  {
+    name: "snapshot ahead of journal",
+    file: "src/engines/embedded/journal/writer.ts",
+    find: "await this.#append(bytes);\n    await this.#sync();\n    await this.close();",
+    replace: "await this.#append(bytes);\n    await this.close();",
+    scenario: "embedded-messages",
+    rule: /refused to open/,
+  },
+  {
+    name: "footer ahead of journal",
+    file: "src/engines/embedded/journal/writer.ts",
+    find: "    if (!this.#synced) await this.#sync();\n    const { bytes, batchBytes } = task.footer;",
+    replace: "    const { bytes, batchBytes } = task.footer;",
+    scenario: "embedded-messages",
+    rule: /refused to open/,
+  },
+  {
+    name: "forget the held key on retry",
+    file: "src/messaging/lane-worker.ts",
+    find: "    this.#remember(delivery);\n    this.#wakeFetchIfRoom();\n",
+    replace: "    this.#remember(delivery);\n    this.#advance(delivery);\n    this.#wakeFetchIfRoom();\n",
+    scenario: "embedded-messages",
+    rule: /handled before its predecessor/,
+  },
+  {
+    name: "deduplicate by offset",
+    file: "src/engines/embedded/messages/producers.ts",
+    find: `    const next = last.sequence + last.count;
+    if (mark.sequence >= next) return this.#refuseGap(mark, next, fields);
+    const known = batches.find((batch) => batch.sequence === mark.sequence && batch.count === count);`,
+    replace: `    if (mark.sequence > last.first) return undefined;
+    const known = batches.find((batch) => batch.sequence === mark.sequence && batch.count === count) ?? last;`,
+    scenario: "embedded-messages",
+    rule: /until every order is published and handled|handled before its predecessor/,
+  },
+  {
+    name: "settle twice",
+    file: "src/engines/embedded/messages/lane-owner.ts",
+    find: "if (offset < from || settled.has(offset)) skipMessage(run.reader);",
+    replace: "if (offset < from) skipMessage(run.reader);",
+    scenario: "embedded-messages",
+    rule: /was settled, and is handled again/,
+  },
+  {
+    name: "grant that is not durable",
+    file: "src/engines/embedded/messages/lane-grants.ts",
+    find: "this.#writeGrant(recordKind.laneGranted, lane);\n    await this.#store.core.journal.durable();",
+    replace: "this.#writeGrant(recordKind.laneGranted, lane);",
+    scenario: "embedded-messages",
+    rule: /did not grow/,
+  },
+  {
+    name: "visible before durable",
+    file: "src/engines/embedded/messages/message-store.ts",
+    find: "this.queues.advance(queue, header.first + header.count, batch);",
+    replace: "this.queues.advance(queue, header.first + header.count, 0);",
+    scenario: "embedded-messages",
+    rule: /handled/,
+  },
+];
