@@ -7,15 +7,15 @@ export const canaries: readonly Canary[] = [
     file: "src/engines/embedded/journal/writer.ts",
     find: 'if (this.#durability === "sync" || batch.role === "closed") await this.#sync();',
     replace: 'if (batch.role === "closed") await this.#sync();',
-    scenario: "embedded-messages",
-    rule: /orders are handled as they were published|until every order is published and handled/,
+    scenario: "embedded-crashes",
+    rule: /was settled, and is handled again|is handled before its predecessor|did not grow|until every order is published and handled/,
   },
   {
     name: "snapshot ahead of journal",
     file: "src/engines/embedded/journal/writer.ts",
     find: "await this.#append(bytes);\n    await this.#sync();\n    await this.close();",
     replace: "await this.#append(bytes);\n    await this.close();",
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /refused to open/,
   },
   {
@@ -23,7 +23,7 @@ export const canaries: readonly Canary[] = [
     file: "src/engines/embedded/journal/writer.ts",
     find: "    if (!this.#synced) await this.#sync();\n    const { bytes, batchBytes } = task.footer;",
     replace: "    const { bytes, batchBytes } = task.footer;",
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /refused to open/,
   },
   {
@@ -31,7 +31,7 @@ export const canaries: readonly Canary[] = [
     file: "src/messaging/lane-worker.ts",
     find: "    this.#remember(delivery);\n    this.#wakeFetchIfRoom();\n",
     replace: "    this.#remember(delivery);\n    this.#advance(delivery);\n    this.#wakeFetchIfRoom();\n",
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /handled before its predecessor/,
   },
   {
@@ -42,7 +42,7 @@ export const canaries: readonly Canary[] = [
     const known = batches.find((batch) => batch.sequence === mark.sequence && batch.count === count);`,
     replace: `    if (mark.sequence > last.first) return undefined;
     const known = batches.find((batch) => batch.sequence === mark.sequence && batch.count === count) ?? last;`,
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /until every order is published and handled|handled before its predecessor/,
   },
   {
@@ -50,7 +50,7 @@ export const canaries: readonly Canary[] = [
     file: "src/engines/embedded/messages/lane-owner.ts",
     find: "if (offset < from || settled.has(offset)) skipMessage(run.reader);",
     replace: "if (offset < from) skipMessage(run.reader);",
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /was settled, and is handled again/,
   },
   {
@@ -58,7 +58,7 @@ export const canaries: readonly Canary[] = [
     file: "src/engines/embedded/messages/lane-grants.ts",
     find: "this.#writeGrant(recordKind.laneGranted, lane);\n    await this.#store.core.journal.durable();",
     replace: "this.#writeGrant(recordKind.laneGranted, lane);",
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /did not grow/,
   },
   {
@@ -66,7 +66,7 @@ export const canaries: readonly Canary[] = [
     file: "src/engines/embedded/messages/message-store.ts",
     find: "this.queues.advance(queue, header.first + header.count, batch);",
     replace: "this.queues.advance(queue, header.first + header.count, 0);",
-    scenario: "embedded-messages",
+    scenario: "embedded-crashes",
     rule: /handled/,
   },
 ];
