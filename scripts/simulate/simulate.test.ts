@@ -120,7 +120,7 @@ test("a timeline shows one seed, on standard output or in a file", async () => {
   const { code, out } = await simulated("--scenario calm --trace --from 3");
   assert.equal(code, 0);
   assert.match(out, /^ +ms {4}one +two\n/);
-  assert.match(out, /everything heals\n/);
+  assert.match(out, /log info: slept\n[\s\S]*everything heals\n/);
   const file = join(directory, "timeline.txt");
   const written = await simulated(`--scenario calm --from 3 --trace ${file}`);
   assert.equal(written.code, 0);

@@ -62,7 +62,7 @@ export const scenario: ScenarioDefinition = {
     await system.healed();
     await system.until("the engine has opened since everything healed", () => book.openedIn === shop.incarnation);
     if (book.kept) await allHandled(system, book);
-    shop.crash("kept");
+    shop.crash(harm === "crashes" ? "kept" : "process");
     shop.restart();
     await system.until("the engine opens at last", () => book.openedIn === shop.incarnation);
   },
