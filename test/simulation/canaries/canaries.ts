@@ -21,8 +21,9 @@ export const canaries: readonly Canary[] = [
   {
     name: "footer ahead of journal",
     file: "src/engines/embedded/journal/writer.ts",
+    // The footer is still written with the word that all before it is durable.
     find: "    if (!this.#synced) await this.#sync();\n    const { bytes, batchBytes } = task.footer;",
-    replace: "    const { bytes, batchBytes } = task.footer;",
+    replace: "    this.#durableOffset = this.#written;\n    const { bytes, batchBytes } = task.footer;",
     scenario: "embedded-crashes",
     rule: /refused to open/,
   },
