@@ -7,6 +7,7 @@ import { drawFaults, drawNetwork, logarithmic, planFaults } from "./fault-choice
 import type { PlannedStrike, StruckFault } from "./fault-settings.ts";
 import { calmNetwork, type SimulatedNetworkControl } from "./network-control.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
+import { fetchOver } from "./simulated-http.ts";
 import { SimulatedMachine } from "./simulated-machine.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
 import { Strikes } from "./strikes.ts";
@@ -187,6 +188,7 @@ export class SeededSystem implements SimulatedSystem {
         for (const machine of this.#machines) machine.unhandled(world, reason);
       },
       owns: (world) => this.#worlds.has(world),
+      fetchOver,
     });
     try {
       return await this.#drive(scenario);
