@@ -98,6 +98,13 @@ export {
   type HttpServerOptions,
   serveHttp,
 } from "./simulated-http.ts";
+export {
+  type SimulatedDatabase,
+  type SimulatedDatabaseOptions,
+  type SqlOverOptions,
+  simulatedDatabase,
+  sqlOver,
+} from "./simulated-sql.ts";
 export { SimulatedCrash, type Simulation, type SimulationOptions, simulatedWorld } from "./simulation.ts";
 export {
   type Main,

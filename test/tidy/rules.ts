@@ -82,6 +82,7 @@ const exceptions: Readonly<Record<string, Exception>> = {
     modules: ["node:module"],
     ambient: [],
   },
+  "src/simulation/sql-storage.ts": { why: "is a database in memory", modules: ["node:sqlite"], ambient: [] },
   "src/simulation/escaping-calls.ts": {
     why: "names the calls that leave a simulation, and makes none of them",
     modules: [
