@@ -20,6 +20,8 @@ export class BreakableNetwork {
   #lastPort = 40_000;
   /** How many connections were made. */
   connectionCount = 0;
+  /** How many bytes were given to it. */
+  handedBytes = 0;
 
   constructor(timers: Timers, { latencyMs = 1 }: { readonly latencyMs?: number } = {}) {
     this.#timers = timers;
@@ -134,6 +136,7 @@ class End implements Connection {
   peer!: End;
   readonly #network: BreakableNetwork;
   readonly #arrived: Arrival[] = [];
+  readonly #writes = new Set<(reason: NetworkError) => void>();
   #broken: NetworkError | undefined;
   #wake: (() => void) | undefined;
 
@@ -143,17 +146,22 @@ class End implements Connection {
     this.remote = remote;
   }
 
+  /** Resolves when the other side has it: nothing is buffered on the way, so that a sender's own patience is seen. */
   write(bytes: Uint8Array): Promise<void> {
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
+    this.#network.handedBytes += bytes.length;
     return this.#send(bytes.slice());
   }
 
   #send(what: Arrival): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
+      this.#writes.add(reject);
       this.#network.later(() => {
-        if (this.#network.isDead(this.host)) return;
-        resolve();
-        this.#network.whenFree(this.peer.host, () => this.peer.arrive(what));
+        this.#network.whenFree(this.peer.host, () => {
+          if (!this.#writes.delete(reject) || this.#network.isDead(this.host)) return;
+          resolve();
+          this.peer.arrive(what);
+        });
       });
     });
   }
@@ -195,6 +203,10 @@ class End implements Connection {
     this.#network.forget(this);
     this.#broken = new NetworkError("broken", this.remote, "the connection broke");
     this.#arrived.length = 0;
-    if (!this.#network.isDead(this.host)) this.#wake?.();
+    const writes = [...this.#writes];
+    this.#writes.clear();
+    if (this.#network.isDead(this.host)) return;
+    for (const reject of writes) reject(this.#broken);
+    this.#wake?.();
   }
 }

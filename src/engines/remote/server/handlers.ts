@@ -4,7 +4,7 @@ import type { Lease, LeaseDescription, LeaseEngine } from "../../../contracts/le
 import type { MessageEngine } from "../../../contracts/messages.ts";
 import type { ConcurrencyRule, RateEngine, RateRule } from "../../../contracts/rates.ts";
 import type { World } from "../../../world/world.ts";
-import { type Operation, operations } from "../wire/operations.ts";
+import { type Operation, operations, type WatchKey } from "../wire/operations.ts";
 import { type Grant, watchEventBytes } from "../wire/state-codecs.ts";
 import { ServedMember } from "./served-member.ts";
 import type { ServedWatch } from "./served-watch.ts";
@@ -29,7 +29,7 @@ export interface Caller {
   /** Its pings speak for the member from now on. */
   carry(member: ServedMember): void;
   watch<Item>(
-    number: number,
+    key: WatchKey,
     open: (signal: AbortSignal) => AsyncIterable<Item>,
     itemBytes: (item: Item) => number,
   ): ServedWatch<Item>;
@@ -89,8 +89,8 @@ export function handlersOf(
   on(operations.get, (keys) => keyValue.get(keys));
   on(operations.commit, (changes) => keyValue.commit(changes));
   on(operations.scan, ({ prefix, options }) => keyValue.scan(prefix, options));
-  on(operations.watchKeys, ({ watch, prefix }, caller) =>
-    caller.watch<WatchEvent>(watch, (signal) => keyValue.watch(prefix, { signal }), watchEventBytes).next(),
+  on(operations.watchKeys, ({ prefix, ...key }, caller) =>
+    caller.watch<WatchEvent>(key, (signal) => keyValue.watch(prefix, { signal }), watchEventBytes).next(),
   );
 
   on(operations.acquire, async ({ name, request }, { signal }) => {
@@ -102,8 +102,8 @@ export function handlersOf(
   );
   on(operations.release, ({ name, holder }) => leases.release(name, holder));
   on(operations.describeLease, (name) => leases.describe(name));
-  on(operations.watchLease, ({ watch, name }, caller) =>
-    caller.watch<LeaseDescription>(watch, (signal) => leases.watch(name, { signal }), leaseDescriptionBytes).next(),
+  on(operations.watchLease, ({ name, ...key }, caller) =>
+    caller.watch<LeaseDescription>(key, (signal) => leases.watch(name, { signal }), leaseDescriptionBytes).next(),
   );
   on(operations.endWatch, async (watch, caller) => caller.endWatch(watch));
 

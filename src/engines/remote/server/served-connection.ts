@@ -10,6 +10,7 @@ import {
   type ListOperation,
   type Operation,
   operations,
+  type WatchKey,
   type Welcome,
   welcome,
 } from "../wire/operations.ts";
@@ -180,7 +181,7 @@ export class ServedConnection {
     return {
       signal: controller.signal,
       carry: (member) => this.#carry(member),
-      watch: (number, open, itemBytes) => this.#watch(number, open, itemBytes),
+      watch: (key, open, itemBytes) => this.#watch(key, open, itemBytes),
       endWatch: (number) => this.#endWatch(number),
     };
   }
@@ -264,12 +265,13 @@ export class ServedConnection {
   }
 
   #watch<Item>(
-    number: number,
+    { watch: number, begins }: WatchKey,
     open: (signal: AbortSignal) => AsyncIterable<Item>,
     itemBytes: (item: Item) => number,
   ): ServedWatch<Item> {
     let watch = this.#watches.get(number) as ServedWatch<Item> | undefined;
     if (watch === undefined) {
+      if (!begins) throw new TenonError("unavailable", "the watch was another connection's; begin it anew");
       watch = new ServedWatch(open, itemBytes);
       this.#watches.set(number, watch as ServedWatch<unknown>);
     }
