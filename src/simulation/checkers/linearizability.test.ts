@@ -15,7 +15,7 @@ const register: SequentialModel<number, Input, number> = {
     return output === undefined || output === state ? [state] : [];
   },
   keyOf: String,
-  changes: (input) => input.type === "write",
+  changes: ({ input }) => input.type === "write",
   describe: ({ input, output }) => (input.type === "write" ? `write of ${input.value}` : `read (answered ${output})`),
   describeState: (state) => `${state}`,
 };

@@ -111,26 +111,23 @@ export function checkWatchAtRest(watch: WatchRecord, stored: readonly KeyValueEn
 
 /** What a watch told had been written, and not before it was asked for. */
 export function checkWatchedValues(watch: WatchRecord, operations: readonly KeyValueOperation[]): void {
-  const byVersion = new Map<bigint, KeyValueOperation>();
-  const unknown: KeyValueOperation[] = [];
+  const commits: KeyValueOperation[] = [];
   for (const operation of operations) {
     if (operation.input.type !== "commit") continue;
     const { output } = operation;
-    if (output === undefined) unknown.push(operation);
-    else if (output.type === "result" && output.result.committed) byVersion.set(output.result.version, operation);
+    if (output === undefined || (output.type === "result" && output.result.committed)) commits.push(operation);
   }
   for (const { entry, atMs } of watch.puts) {
-    const commit = byVersion.get(entry.version);
-    const writers = commit === undefined ? unknown : [commit];
-    if (writers.some((writer) => writer.calledAt <= atMs && mayHaveWritten(writer, entry))) continue;
+    if (commits.some((commit) => commit.calledAt <= atMs && mayHaveWritten(commit, entry))) continue;
     throw new Violation(
       `${watch.watcher}, watching ${JSON.stringify(watch.prefix)}, was told ${tellEntry(entry)} at ${ms(atMs)}, which no commit had written by then`,
     );
   }
 }
 
-function mayHaveWritten({ input, output }: KeyValueOperation, { key, value }: KeyValueEntry): boolean {
+function mayHaveWritten({ input, output }: KeyValueOperation, { key, value, version }: KeyValueEntry): boolean {
   if (input.type !== "commit") return false;
+  if (output?.type === "result" && output.result.committed && output.result.version !== version) return false;
   const index = input.changes.findIndex((change) => change.key === key);
   const change = input.changes[index];
   if (change?.type === "put") return textOfValue(change.value) === textOfValue(value);

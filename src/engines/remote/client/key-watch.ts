@@ -67,9 +67,12 @@ export class KeyWatch {
     }
     puts.sort((a, b) => (a.version < b.version ? -1 : 1));
     const events: WatchEvent[] = puts.map((entry) => ({ type: "put", entry }));
-    // When they went is not known, only that it was before this.
-    for (const key of this.#shown.keys())
-      if (!state.has(key)) events.push({ type: "delete", key, version: this.#version });
+    for (const [key, { version }] of this.#shown) {
+      if (state.has(key)) continue;
+      // When it went is not known, only that it was after it was shown, and before the state was taken: the version lies in between.
+      this.#see(version + 1n);
+      events.push({ type: "delete", key, version: this.#version });
+    }
     return events;
   }
 }
