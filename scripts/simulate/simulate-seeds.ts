@@ -24,41 +24,37 @@ export async function simulateSeeds(command: SimulateCommand, host: SeedHost): P
   const traceFile = directory === undefined ? undefined : join(directory, "trace");
   const end = endedBySignals();
   try {
-    const { tally, failures } = await runAll(
-      command,
-      { ...command, from, traceFile, echo: command.seedsMax === 1 },
-      host,
-      end,
-    );
-    if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, failures[0] ?? tally.last);
-    const investigations = await lookInto(failures, command, host, end);
-    if (command.json) console.log(JSON.stringify(documentOf(from, tally, failures, investigations), undefined, 2));
-    else console.log(`${tally}\n${tally.passed} passed, ${tally.failed} failed`);
+    const campaign = { ...command, from, traceFile, echo: command.seedsMax === 1 };
+    const tally = await runAll(command, campaign, host, end);
+    if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, tally.last);
+    const investigations = await lookInto(tally.failures, command, host, end);
+    if (command.json) console.log(JSON.stringify(documentOf(from, tally, investigations), undefined, 2));
+    else console.log(`${tally}\n${summaryOf(tally)}`);
     if (end.aborted) return 130;
-    return tally.failed === 0 ? 0 : 1;
+    return tally.failures.length === 0 ? 0 : 1;
   } finally {
     if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
   }
 }
 
-async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHost, end: AbortSignal) {
-  const tally = new Tally();
-  const failures: SeedOutcome[] = [];
-  const progress = new Progress(tally, process.stderr);
-  const listen = (outcome: SeedOutcome) => {
-    tally.add(outcome);
-    if (outcome.failure === undefined) return;
-    failures.push(outcome);
+async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHost, end: AbortSignal): Promise<Tally> {
+  const tally = new Tally(({ job, failure }) => {
     progress.clear();
-    if (!command.json)
-      console.log(`seed ${outcome.job.seed} of ${outcome.job.scenario} failed: ${outcome.failure.rule}`);
-  };
+    if (!command.json) console.log(`seed ${job.seed} of ${job.scenario} failed: ${failure!.rule}`);
+  });
+  const progress = new Progress(tally, process.stderr);
   try {
-    await runCampaign(campaign, host, listen, end);
+    await runCampaign(campaign, host, tally, end);
   } finally {
     progress.end();
   }
-  return { tally, failures };
+  return tally;
+}
+
+function summaryOf({ passed, failures, leftOver }: Tally): string {
+  const named = leftOver.map(({ scenario, seed }) => `seed ${seed} of ${scenario}`).join(", ");
+  const unfinished = leftOver.length === 0 ? "" : `, ${leftOver.length} unfinished when the time was over: ${named}`;
+  return `${passed} passed, ${failures.length} failed${unfinished}`;
 }
 
 /** Looks into the first failure of each rule of each scenario; the others are named with their commands. */
@@ -94,21 +90,17 @@ function writeTimeline(target: string, traceFile: string, outcome: SeedOutcome |
   else writeFileSync(target, text);
 }
 
-function documentOf(
-  from: number,
-  tally: Tally,
-  failures: readonly SeedOutcome[],
-  investigations: readonly Investigation[],
-) {
+function documentOf(from: number, tally: Tally, investigations: readonly Investigation[]) {
   return {
     from,
     passed: tally.passed,
-    failed: tally.failed,
+    failed: tally.failures.length,
+    unfinished: tally.leftOver.map(({ scenario, seed }) => ({ scenario, seed })),
     elapsedMs: tally.elapsedMs,
     virtualMs: tally.virtualMs,
     events: tally.events,
     faults: Object.fromEntries(tally.faults),
-    failures: failures.map(({ job, failure }) => ({
+    failures: tally.failures.map(({ job, failure }) => ({
       scenario: job.scenario,
       seed: job.seed,
       kind: failure!.kind,

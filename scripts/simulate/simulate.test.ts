@@ -127,6 +127,41 @@ test("a timeline shows one seed, on standard output or in a file", async () => {
   assert.ok(out.startsWith(readFileSync(file, "utf8")));
 });
 
+test("ended by a signal, it ends its children and tells what is known", async () => {
+  const child = spawn(
+    process.execPath,
+    ["--conditions=source", main, "--scenario", "loops", "--from", "2", "--seeds", "1"],
+    {
+      env: { ...process.env, TENON_SCENARIOS: scenarios },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  const looping = Promise.withResolvers<number>();
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    const id = /process (\d+) loops/.exec(text)?.[1];
+    if (id !== undefined) looping.resolve(Number(id));
+  });
+  const id = await looping.promise;
+  child.kill("SIGTERM");
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  assert.equal(code, 130);
+  assert.match(out, /0 passed, 0 failed, 1 unfinished when the time was over: seed 2 of loops\n$/);
+  while (isAlive(id)) await new Promise((resolve) => setImmediate(resolve));
+});
+
+function isAlive(id: number): boolean {
+  try {
+    // Whoever nobody has waited for yet answers to its id, and does nothing any more.
+    return process.kill(id, 0) && !/^State:\s+Z/m.test(readFileSync(`/proc/${id}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
 test("wrong arguments are refused in one line, with exit code 2", async () => {
   const { code, out, error } = await simulated("--scenario calmer");
   assert.deepEqual([code, out], [2, ""]);

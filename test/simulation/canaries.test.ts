@@ -34,10 +34,11 @@ async function foundIn(canary: Canary): Promise<{ readonly seeds: number; readon
     seedTimeoutMs: 60_000,
     bail: true,
   };
-  await runCampaign(campaign, host, (ended) => {
+  const ended = (of: SeedOutcome) => {
     seeds += 1;
-    if (ended.failure !== undefined) outcome ??= ended;
-  });
+    if (of.failure !== undefined) outcome ??= of;
+  };
+  await runCampaign(campaign, host, { ended });
   return { seeds, outcome };
 }
 
