@@ -175,7 +175,6 @@ class ListeningServer implements HttpServer {
       // Nothing more is to come, so that whatever can be read is the end.
       framed.read().then(leave, leave);
       const response = await this.#answer(message, left.signal);
-      if (left.signal.aborted) return connection.destroy();
       await writeMessage(framed, response);
       await connection.close();
     } catch {

@@ -87,15 +87,20 @@ test("an error of a statement is the driver's own and rolls back", async () => {
 });
 
 test("an error that the work survives spoils nothing else, and what is looked at is the same", async () => {
-  await stage(async ({ sql, balance }) => {
+  await stage(async ({ sql, balance, database }) => {
     await sql.transaction(async (transaction) => {
       await assert.rejects(transaction.execute(take, [1_000]), { code: "ERR_SQLITE_ERROR" });
       await transaction.execute("SAVEPOINT a");
       await transaction.execute(take, [50]);
       await transaction.execute("ROLLBACK TO a");
       await transaction.query("UPDATE account SET balance = balance - 7 RETURNING balance");
+      // What such a statement did before it failed, stays.
+      await assert.rejects(transaction.execute("INSERT OR FAIL INTO account VALUES (2, 5), (1, 5), (3, 5)"));
     });
     assert.equal(balance(), 93);
+    const expected = [{ id: 1 }, { id: 2 }];
+    assert.deepEqual(database.query("SELECT id FROM account"), expected);
+    assert.deepEqual(await sql.transaction((transaction) => transaction.query("SELECT id FROM account")), expected);
   });
 });
 
