@@ -119,6 +119,13 @@ export function isBefore(one: Moment | undefined, other: Moment): boolean {
   return one !== undefined && one.order < other.order;
 }
 
+/** Whether its handler had run so long that its key went on without it. Monotonic time may go faster than virtual time, or stand still. */
+export function wasGivenUp(view: TopicView, delivery: DeliveryRecord, at: Moment): boolean {
+  const { abandonedAfterMs = 90_000, clockDriftMax = 0.1 } = view.expected;
+  const until = isBefore(delivery.ended, at) ? delivery.ended! : at;
+  return until.atMs - delivery.begun.atMs >= abandonedAfterMs * (1 - clockDriftMax);
+}
+
 /** How far a seek may have moved a partition: `undefined` when the history does not say. */
 export function targetOf({ to }: SeekRecord, partition: number): bigint | "stays" | undefined {
   if (to === "earliest") return 0n;
