@@ -139,10 +139,13 @@ export function maySkip(seek: SeekRecord, { partition, position }: StoredCopy): 
   return seek.outcome !== "not-applied" && target !== "stays" && (target === undefined || target > position);
 }
 
-/** Whether the seek may have made a settled message come again. */
-export function mayGoBack(seek: SeekRecord, copy: Pick<StoredCopy, "partition" | "position">): boolean {
-  const target = targetOf(seek, copy.partition);
-  return seek.outcome !== "not-applied" && target !== "stays" && (target === undefined || target <= copy.position);
+/** Whether the seek may have made a settled message come again: in partitions that stay, those that were settled before older ones may, too. */
+export function mayGoBack(
+  seek: SeekRecord,
+  { partition, position }: Pick<StoredCopy, "partition" | "position">,
+): boolean {
+  const target = targetOf(seek, partition);
+  return seek.outcome !== "not-applied" && (typeof target !== "bigint" || target <= position);
 }
 
 /** `message 17 (key "a") at partition 0, position 4`. */

@@ -41,7 +41,7 @@ export class MessagingWorkload {
   readonly #system: SimulatedSystem;
   readonly #safetyMs: number;
   readonly #findings: string[] = [];
-  /** Publishers that have published their last, by process; a restart takes it back. */
+  /** Publishers that have published their last, by process. */
   readonly #done = new Set<string>();
   #numbers = 0;
   #members = 0;
@@ -114,7 +114,7 @@ export class MessagingWorkload {
 
   /** Publishes while faults strike, one of `publishers` that do; and a few more when everything is healed. */
   async publish(seen: Seen, publishers: number): Promise<void> {
-    this.#done.delete(seen.process.name);
+    if (this.#done.has(seen.process.name)) return;
     const notes = this.topic(seen, "publisher");
     const failed = Promise.withResolvers<never>();
     await Promise.race([failed.promise, this.#publishAll(notes, seen.process.world, publishers, failed.reject)]);
