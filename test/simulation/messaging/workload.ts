@@ -41,7 +41,7 @@ export class MessagingWorkload {
   readonly #system: SimulatedSystem;
   readonly #safetyMs: number;
   readonly #findings: string[] = [];
-  /** Publishers that have published their last, by process; a restart takes it back. */
+  /** Publishers that have published their last, by process. */
   readonly #done = new Set<string>();
   #numbers = 0;
   #members = 0;
@@ -57,12 +57,26 @@ export class MessagingWorkload {
       engineNowMs: () => engineProcess().now,
       memberNowMs: [() => Math.max(...system.processes.map(({ clock }) => clock.now))],
     });
-    // Something to look at after every event: nothing else sees a clock that jumps there and back.
-    void system.until("the end", () => {
+  }
+
+  /** Does the work while everything is looked at. */
+  async during(work: () => Promise<void>): Promise<void> {
+    let over = false;
+    const watched = this.#system.until("the workload is over", () => {
+      // After every event: nothing else sees a clock that jumps there and back.
       this.history.look();
-      if (this.#findings.length > 0) throw new Violation(this.#findings[0]!);
-      return false;
+      if (this.#findings[0] !== undefined) throw new Violation(this.#findings[0]);
+      return over;
     });
+    const done = work().then(() => {
+      over = true;
+    });
+    await Promise.race([done, watched]);
+  }
+
+  /** What an engine may not say, however often it is struck. */
+  foundIfCorrupt(error: unknown): void {
+    if (error instanceof TenonError && error.code === "corrupt") this.found(`opening was refused: ${error.message}`);
   }
 
   /** A mistake that was seen by itself, apart from the history. */
@@ -100,26 +114,37 @@ export class MessagingWorkload {
 
   /** Publishes while faults strike, one of `publishers` that do; and a few more when everything is healed. */
   async publish(seen: Seen, publishers: number): Promise<void> {
-    const { process } = seen;
-    this.#done.delete(process.name);
+    if (this.#done.has(seen.process.name)) return;
     const notes = this.topic(seen, "publisher");
+    const failed = Promise.withResolvers<never>();
+    await Promise.race([failed.promise, this.#publishAll(notes, seen.process.world, publishers, failed.reject)]);
+    await notes.close();
+    this.#done.add(seen.process.name);
+  }
+
+  async #publishAll(
+    notes: Topic<Note>,
+    world: World,
+    publishers: number,
+    failed: (error: unknown) => void,
+  ): Promise<void> {
     const { count, underWayMax } = this.setup.publishing;
     const gapMs = (this.#safetyMs / count) * publishers;
-    const underWay = new Set<Promise<void>>();
+    let underWay = 0;
     const start = (): void => {
-      const work: Promise<void> = this.#publishOne(notes, process.world).finally(() => underWay.delete(work));
-      underWay.add(work);
+      underWay += 1;
+      this.#publishOne(notes, world).then(() => {
+        underWay -= 1;
+      }, failed);
     };
     while (!this.#isOver) {
-      await process.world.timers.sleep(2 * gapMs * process.world.random.float());
-      if (underWay.size < underWayMax) start();
+      await world.timers.sleep(2 * gapMs * world.random.float());
+      if (underWay < underWayMax) start();
       // Bursts share batches.
-      while (underWay.size < underWayMax && process.world.random.float() < 0.3) start();
+      while (underWay < underWayMax && world.random.float() < 0.3) start();
     }
-    while (underWay.size > 0) await process.world.timers.sleep(100);
-    for (let number = 0; number < lastCount; number += 1) await this.#publishOne(notes, process.world);
-    await notes.close();
-    this.#done.add(process.name);
+    while (underWay > 0) await world.timers.sleep(100);
+    for (let number = 0; number < lastCount; number += 1) await this.#publishOne(notes, world);
   }
 
   async #publishOne(notes: Topic<Note>, world: World): Promise<void> {
@@ -194,12 +219,12 @@ export class MessagingWorkload {
     const { setup } = this;
     const { handlerTimeoutMs, abandonAfterMs } = setup.consuming;
     return async ({ number }, { attempt }) => {
-      const { failures, then, sleepMs, hangs } = handlingOf(this.#system.seed, number, group, setup);
+      const { failures, fate, sleepMs, hangs } = handlingOf(this.#system.seed, number, group, setup);
       if (hangs && attempt === 1) await world.timers.sleep(2 * (handlerTimeoutMs + abandonAfterMs));
       if (sleepMs > 0) await world.timers.sleep(sleepMs);
       if (attempt <= failures) throw new Error(`note ${number} fails for ${group} the ${attempt}. time`);
-      if (then === "crash" && !this.#isOver) crash();
-      if (then === "dead letter") throw new DeadLetter(`note ${number} is nothing for ${group}`);
+      if (fate === "crash" && !this.#isOver) crash();
+      if (fate === "dead letter") throw new DeadLetter(`note ${number} is nothing for ${group}`);
     };
   }
 
