@@ -79,12 +79,14 @@ export function isOutage(error: unknown): boolean {
   return error instanceof TenonError && ["unavailable", "timeout", "overloaded", "closed"].includes(error.code);
 }
 
-/** Does it, and goes on when the engine cannot be reached, or says that it cannot now. */
-export async function unlessOutage(work: () => Promise<unknown>): Promise<void> {
+/** Does it; answers whether it was done, for the engine may be out of reach, or say that it cannot now. */
+export async function unlessOutage(work: () => Promise<unknown>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
     if (!isOutage(error)) throw error;
+    return false;
   }
 }
 
