@@ -67,8 +67,9 @@ export function drawRemote({ random }: SimulatedSystem): RemoteSettings {
 /** Reads the machine's clock after every event. */
 export function clockOf(system: SimulatedSystem, handle: ProcessHandle): ClockRecord {
   const record = new ClockRecord(0.05);
+  const { clock } = handle;
   void system.until("the end of the run", () => {
-    record.read(system.nowMs, handle.clock.now, handle.state !== "paused");
+    record.read(system.nowMs, clock.now, handle.state !== "paused");
     return false;
   });
   return record;

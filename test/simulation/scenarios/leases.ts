@@ -38,9 +38,9 @@ async function run(system: SimulatedSystem): Promise<void> {
   });
   const settings = drawRemote(system);
   const style: Style = {
-    ttlMs: system.random.pick([500, 2_000, 8_000]),
-    holdMs: system.random.pick([100, 1_000, 5_000]),
-    idleMs: system.random.pick([200, 2_000]),
+    ttlMs: system.random.pick([1_000, 3_000, 10_000]),
+    holdMs: system.random.pick([300, 1_000, 5_000]),
+    idleMs: system.random.pick([1_000, 3_000]),
     settings,
   };
   (globalThis as any).asked = [asked];
