@@ -67,8 +67,9 @@ export function drawRemote({ random }: SimulatedSystem): RemoteSettings {
 /** Reads the machine's clock after every event. */
 export function clockOf(system: SimulatedSystem, handle: ProcessHandle): ClockRecord {
   const record = new ClockRecord(0.05);
+  const { clock } = handle;
   void system.until("the end of the run", () => {
-    record.read(system.nowMs, handle.clock.now, handle.state !== "paused");
+    record.read(system.nowMs, clock.now, handle.state !== "paused");
     return false;
   });
   return record;
@@ -79,12 +80,14 @@ export function isOutage(error: unknown): boolean {
   return error instanceof TenonError && ["unavailable", "timeout", "overloaded", "closed"].includes(error.code);
 }
 
-/** Does it, and goes on when the engine cannot be reached, or says that it cannot now. */
-export async function unlessOutage(work: () => Promise<unknown>): Promise<void> {
+/** Does it; answers whether it was done, for the engine may be out of reach, or say that it cannot now. */
+export async function unlessOutage(work: () => Promise<unknown>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
     if (!isOutage(error)) throw error;
+    return false;
   }
 }
 

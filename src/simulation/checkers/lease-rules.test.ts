@@ -263,7 +263,7 @@ test("a holder whose clock runs stops in time", async () => {
   history.held("shop", "till", 5n, stop.signal);
   checkLeases(history, { ...rules, nowMs: 900 });
   const late =
-    /shop still took itself to hold till under token 5 at 1500 ms, although its time to live, asked for at 0 ms, had passed by 1015/;
+    /shop still took itself to hold till under token 5 at 1500 ms, although its time to live, counted from 0 ms, had passed by 1015/;
   assert.throws(() => checkLeases(history, { ...rules, nowMs: 1_500 }), broken(late));
   const stopped = new ClockRecord();
   for (let at = 0; at < 2_000; at++) stopped.read(at, at, at < 700 || at > 1_200);

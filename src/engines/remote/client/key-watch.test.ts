@@ -24,13 +24,18 @@ async function shown(...parts: readonly FeedPart<WatchEvent>[]): Promise<readonl
   return told;
 }
 
-test("a key that went during an outage is deleted in a greater version than it was shown in", async () => {
-  const told = await shown("begins", [put("a", 3), put("b", 4), synced], "begins", [put("a", 3), synced]);
-  assert.deepEqual(told, ["a@3", "b@4", "synced", "b deleted @5"]);
+test("a key that went during an outage is deleted in the greatest version that was seen", async () => {
+  const told = await shown("begins", [put("a", 3), put("b", 4), synced], "begins", [put("a", 3), synced, put("b", 5)]);
+  assert.deepEqual(told, ["a@3", "b@4", "synced", "b deleted @4", "b@5"]);
 });
 
 test("what changed during an outage comes in the order of versions, deletes last", async () => {
   const before = [put("a", 3), put("b", 4), put("c", 5), synced];
   const told = await shown("begins", before, "begins", [put("a", 8), synced, put("d", 9)]);
   assert.deepEqual(told, ["a@3", "b@4", "c@5", "synced", "a@8", "b deleted @8", "c deleted @8", "d@9"]);
+});
+
+test("what went while the state was shown is deleted after it is synced", async () => {
+  const told = await shown("begins", [put("a", 3), put("b", 4)], "begins", [put("b", 4), put("c", 6), synced]);
+  assert.deepEqual(told, ["a@3", "b@4", "c@6", "synced", "a deleted @6"]);
 });
