@@ -112,6 +112,23 @@ test("a paused process finds out late, and its clocks have gone on, unless its m
   assert.deepEqual(woken, { stopped: 10_001, "stopped, wall": 10_001, asleep: 1, "asleep, wall": 10_001 });
 });
 
+test("whoever waits for what is left until a deadline gets there, though sums of fractions are not exact", async () => {
+  await simulate({ seed: 1, eventsMax: 10_000 }, async (system) => {
+    const process = system.process("punctual", async ({ world: { clock, timers } }) => {
+      for (let round = 1; round <= 1_000; round += 1) {
+        const deadline = clock.monotonic() + 10 * system.random.float();
+        for (let left = 1; left > 0; left = deadline - clock.monotonic()) await timers.sleep(left);
+      }
+    });
+    // Then virtual time is coarser than the time that the process counts.
+    process.pause("asleep");
+    await system.sleep(100_000);
+    process.clock.drift(1.01);
+    process.resume();
+    await process.ended;
+  });
+});
+
 test("a clock that gains wakes its sleepers early by everybody else's", async () => {
   const report = await simulate({ seed: 1 }, async (system) => {
     const process = system.process("hasty", async ({ world }) => {
