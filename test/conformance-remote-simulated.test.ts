@@ -1,5 +1,12 @@
 /** The suites on `remote()` over a network in memory, in simulated time: waiting takes none, and how late something is can be judged. */
-import { type ConformanceCase, type ConformanceHost, type RunningEngine, runCase } from "tenon/conformance";
+import { describe, test } from "node:test";
+import {
+  type ConformanceCase,
+  type ConformanceHost,
+  coordinationCases,
+  type RunningEngine,
+  runCase,
+} from "tenon/conformance";
 import { type EmbeddedEngine, embedded, memory } from "tenon/embedded";
 import { type RemoteEngine, remote, serve } from "tenon/remote";
 import { type Simulation, simulatedWorld } from "tenon/simulation";
@@ -10,8 +17,8 @@ import { type MortalWorld, mortalWorld } from "./mortal-world.ts";
 
 type Start = (simulation: Simulation, network: BreakableNetwork) => Promise<RunningEngine<RemoteEngine>>;
 
-function simulated(start: Start): (each: ConformanceCase<EmbeddedEngine>) => ReturnType<typeof runCase> {
-  return (each) => {
+function simulated(start: Start) {
+  return (each: ConformanceCase<EmbeddedEngine> | ConformanceCase<RemoteEngine>): ReturnType<typeof runCase> => {
     const simulation = simulatedWorld({ seed: 1 });
     return simulation.run(() => {
       const host: ConformanceHost<RemoteEngine> = {
@@ -80,6 +87,15 @@ async function startEmbedded(simulation: Simulation): Promise<RunningEngine<Remo
 }
 
 conformanceSuite("remote() over memory() in simulated time", 1, simulated(startMemory));
+describe("coordination on remote() over memory() in simulated time", () => {
+  for (const each of coordinationCases) {
+    test(each.name, async (context) => {
+      const outcome = await simulated(startMemory)(each);
+      if (outcome.outcome === "skipped") context.skip(outcome.reason);
+    });
+  }
+});
+
 // Over a real disk they run on loopback; here they take minutes.
 if (process.env.TENON_SLOW === "1") {
   conformanceSuite("remote() over embedded() in simulated time", 1, simulated(startEmbedded));

@@ -71,7 +71,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     } catch (error) {
       this.#stop();
       // It may be a member all the same; its lanes must not wait for the end of a session that nobody renews.
-      if (!(error instanceof TenonError) || error.outcome === "unknown") this.#abandon();
+      if (!(error instanceof TenonError) || error.outcome === "unknown") void this.#abandon();
       throw error;
     }
   }
@@ -80,7 +80,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     const { topic, group, options } = this.#joining;
     await this.#link.call(operations.join, { member: this.#id, topic, group, again, options });
     if (this.#ended !== undefined) {
-      this.#abandon();
+      void this.#abandon();
       return;
     }
     this.#isMember = true;
@@ -128,6 +128,17 @@ export class Member implements Membership, LaneHost, LinkListener {
   close(reason: TenonError): Promise<void> {
     this.#leaving ??= this.#leave(reason, reason);
     return this.#leaving;
+  }
+
+  async abandon(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const text = `nobody speaks for a member of group ${this.group} of topic ${this.topic} any more; its lanes have passed on`;
+    this.#ended = new TenonError("closed", text);
+    this.#loseLanes(new TenonError("lost", text));
+    // When it is not reached, the session ends by itself.
+    const abandoned = this.#abandon();
+    this.#stop();
+    await abandoned;
   }
 
   async #leave(reason: TenonError, lost?: TenonError): Promise<void> {
@@ -225,7 +236,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     const lost = new TenonError("lost", reason.message, { fields: reason.fields, cause: reason });
     this.#ended = reason;
     this.#loseLanes(lost);
-    this.#abandon();
+    void this.#abandon();
     this.#stop();
   }
 
@@ -245,7 +256,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     const lost = new TenonError("lost", text, { fields: { topic: this.topic, group: this.group } });
     this.#loseLanes(lost);
     this.#requests.end((sent) => this.#overAs(lost, sent));
-    this.#abandon();
+    void this.#abandon();
     if (this.#ended !== undefined) return;
     if (ephemeral === true) {
       const gone = `ephemeral group ${this.group} of topic ${this.topic} has ended with the session of its member`;
@@ -286,7 +297,7 @@ export class Member implements Membership, LaneHost, LinkListener {
   }
 
   /** Tells the server, if it can be told now, that nobody speaks for this member any more. */
-  #abandon(): void {
-    this.#link.send(operations.abandon, this.#id)?.catch(() => undefined);
+  async #abandon(): Promise<void> {
+    await this.#link.send(operations.abandon, this.#id)?.catch(() => undefined);
   }
 }

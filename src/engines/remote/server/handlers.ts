@@ -24,7 +24,7 @@ export interface ServedEngine {
 
 /** What a request may ask of the connection that it came over. */
 export interface Caller {
-  /** Aborts when the answer is not wanted any more. */
+  /** Aborts when the answer of an operation that waits is not wanted any more. */
   readonly signal: AbortSignal;
   /** Its pings speak for the member from now on. */
   carry(member: ServedMember): void;
@@ -69,7 +69,7 @@ export function handlersOf(
     let member = members.get(id);
     if (member === undefined) {
       member = new ServedMember(messages, world, { topic, group, options }, () => members.delete(id));
-      members.set(id, member);
+      if (!member.ended) members.set(id, member);
     }
     caller.carry(member);
     await member.joined;

@@ -58,6 +58,13 @@ export class ServedConnection {
   readonly #watches = new Map<number, ServedWatch<unknown>>();
   /** Requests that can be ended before they are answered, by id. */
   readonly #waits = new Map<number, Wait>();
+  /** What every request may ask; one that waits has a signal of its own. */
+  readonly #caller: Caller = {
+    signal: new AbortController().signal,
+    carry: (member) => this.#carry(member),
+    watch: (key, open, itemBytes) => this.#watch(key, open, itemBytes),
+    endWatch: (number) => this.#endWatch(number),
+  };
   #hello: Hello | undefined;
   #isOver = false;
   #isFinishing = false;
@@ -71,6 +78,9 @@ export class ServedConnection {
     this.#settings = settings;
     this.#channel = new Channel(connection, {
       received: (frame) => this.#received(frame),
+      heard: () => {
+        this.#silentBeats = 0;
+      },
       broken: (error) => this.#broken(error),
       hold: () => this.#hold(),
     });
@@ -87,7 +97,6 @@ export class ServedConnection {
   }
 
   #received(frame: Frame): void {
-    this.#silentBeats = 0;
     if (this.#hello === undefined) {
       this.#greet(frame);
       return;
@@ -176,14 +185,10 @@ export class ServedConnection {
   }
 
   #callerOf(id: number, operation: Operation<unknown, unknown>): Caller {
+    if (!operation.waits) return this.#caller;
     const controller = new AbortController();
-    if (operation.waits) this.#waits.set(id, { operation, controller });
-    return {
-      signal: controller.signal,
-      carry: (member) => this.#carry(member),
-      watch: (key, open, itemBytes) => this.#watch(key, open, itemBytes),
-      endWatch: (number) => this.#endWatch(number),
-    };
+    this.#waits.set(id, { operation, controller });
+    return { ...this.#caller, signal: controller.signal };
   }
 
   #begin({ waits }: Operation<unknown, unknown>, sizeBytes: number): void {
