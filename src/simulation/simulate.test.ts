@@ -201,6 +201,18 @@ test("leaving a planned fault out leaves the others as they were", async () => {
   );
 });
 
+test("the scenario goes on at the instant at which what it waits for holds", async () => {
+  await simulate({ seed: 1 }, async (system) => {
+    let open = false;
+    system.process("shop", async ({ world }) => {
+      await world.timers.sleep(5);
+      open = true;
+    });
+    await system.until("the shop is open", () => open);
+    assert.equal(system.nowMs, 5);
+  });
+});
+
 test("a deadlock names what everybody waits for", async () => {
   const failure = await failureOf(async (system) => {
     system.process("shop", forever);

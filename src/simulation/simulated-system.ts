@@ -209,7 +209,11 @@ export class SeededSystem implements SimulatedSystem {
     const eventsMax = this.#options.eventsMax ?? EVENTS_MAX;
     await quiet();
     while (settled.state === "pending") {
-      this.#look();
+      if (this.#look()) {
+        // The scenario goes on at this instant, before anything else happens.
+        await quiet();
+        continue;
+      }
       if (!this.#timeLine.step()) throw new Finding(`deadlock: nothing is left to happen. ${this.#whoWaits()}`);
       if (this.#timeLine.firedCount > eventsMax)
         throw new Finding(`no end in sight after ${eventsMax} events. ${this.#whoWaits()}`);
@@ -235,8 +239,9 @@ export class SeededSystem implements SimulatedSystem {
     return settled;
   }
 
-  /** What is looked at between two events. */
-  #look(): void {
+  /** What is looked at between two events. Answers whether anybody was told of something. */
+  #look(): boolean {
+    const waiting = this.#conditions.size;
     for (const condition of this.#conditions) this.#tryCondition(condition);
     for (const invariant of this.#invariants) {
       if (this.nowMs < invariant.nextAt) continue;
@@ -246,6 +251,7 @@ export class SeededSystem implements SimulatedSystem {
     if (this.#finding !== undefined) throw new Finding(this.#finding.rule);
     if (this.nowMs >= this.#restBy)
       throw new Finding(`the run did not come to rest after everything healed. ${this.#whoWaits()}`);
+    return this.#conditions.size < waiting;
   }
 
   #tryCondition(condition: Condition): void {
