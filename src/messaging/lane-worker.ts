@@ -62,6 +62,7 @@ export class LaneWorker implements CommitHost {
   readonly world: World;
   readonly topic: string;
   readonly group: string;
+  readonly commitCount: number;
   readonly #host: LaneHost;
   #state: State = "active";
   /** Handlers that run, and deliveries that are being recorded. */
@@ -91,6 +92,8 @@ export class LaneWorker implements CommitHost {
     this.world = host.world;
     this.topic = host.topic;
     this.group = host.group;
+    // With half of what is fetched committed, the next half is fetched.
+    this.commitCount = Math.ceil(host.prefetch / 2);
     this.#commits = new LaneCommits(this);
     this.#losses = host.losses(lane);
     this.#passes = host.passes;

@@ -245,9 +245,11 @@ export class LaneOwner implements Lane, CommittingLane {
     return this.#filling;
   }
 
-  /** Redis reads while the messages are handled that were handed out last; at most one script's answer is here beside them. */
+  /** Redis reads while the messages are handled that were handed out last, as soon as less is left here than the next call may ask for. */
   #readAhead(limit: number): void {
-    if (this.#filling !== undefined || this.#runs.length > 0 || this.#cursor >= this.#next || this.#isFull) return;
+    const position = this.#runs[0]?.position ?? this.#cursor;
+    const isEnough = this.#cursor - position >= limit || this.#cursor >= this.#next;
+    if (this.#filling !== undefined || isEnough || this.#isFull) return;
     // What fails is asked for again, and fails again, when somebody waits for it.
     this.#fill(limit).catch(() => undefined);
   }
