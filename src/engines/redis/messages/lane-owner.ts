@@ -220,16 +220,27 @@ export class LaneOwner implements Lane, CommittingLane {
     const messages: Stored[] = [];
     const end = this.low + this.#host.windowMax;
     for (let run = this.#runs[0]; run !== undefined && messages.length < limit; run = this.#runs[0]) {
-      const stop = Math.min(run.end, end);
-      while (run.position < stop && messages.length < limit) {
-        if (this.#isNews(run.position)) messages.push(run.read());
+      const stop = Math.min(run.end, end, run.position + limit - messages.length);
+      const allNews = this.#isAllNewsFrom(run.position);
+      while (run.position < stop) {
+        if (allNews || this.#isNews(run.position)) messages.push(run.read());
         else run.skip();
       }
       this.#handedOut = Math.max(this.#handedOut, run.position);
-      if (run.position < run.end) break;
-      this.#runs.shift();
+      if (run.position < run.end && run.position >= end) break;
+      if (run.position === run.end) this.#runs.shift();
     }
     return messages;
+  }
+
+  /** Nothing from here on can have been settled or handed out: so it mostly is. */
+  #isAllNewsFrom(position: number): boolean {
+    return (
+      position >= this.low &&
+      position >= this.#handedOut &&
+      position >= this.#before.end &&
+      this.#settledAhead.size === 0
+    );
   }
 
   #isNews(position: number): boolean {
