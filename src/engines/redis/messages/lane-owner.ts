@@ -4,6 +4,7 @@ import type { World } from "../../../world/world.ts";
 import type { Argument } from "../connection.ts";
 import { type CommitPath, type CommittingLane, LaneCommits } from "./lane-commits.ts";
 import { Run } from "./message-format.ts";
+import { eachOf, type Ranges } from "./ranges.ts";
 import { numberOf, type Reply, refusalOf } from "./replies.ts";
 import * as scripts from "./scripts/scripts.ts";
 import { SettledBits } from "./settled-bits.ts";
@@ -182,8 +183,8 @@ export class LaneOwner implements Lane, CommittingLane {
     }
   }
 
-  settled(positions: readonly number[], low: number): void {
-    for (const position of positions) if (position >= this.#handedOut) this.#settledAhead.add(position);
+  settled(positions: Ranges, low: number): void {
+    eachOf(positions, (position) => this.#settledAhead.add(position), this.#handedOut);
     if (low <= this.low) return;
     this.low = low;
     this.wake();

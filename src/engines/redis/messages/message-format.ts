@@ -1,5 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { MessageHeaders, NewMessage, Stored } from "../../../contracts/messages.ts";
+import { toPosition } from "./positions.ts";
 
 /**
  * How a message is packed within a run; little endian:
@@ -101,7 +102,7 @@ class StoredMessage implements Stored {
   }
 
   get position(): bigint {
-    return BigInt(this.#position);
+    return toPosition(this.#position);
   }
 
   get body(): Uint8Array {
