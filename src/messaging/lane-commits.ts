@@ -78,8 +78,8 @@ export class LaneCommits {
   }
 
   /**
-   * Handlers that end together start others, which may end at once, too. As long as more is settled with every hop they share a commit: else the first few would go
-   * alone and everything after them would wait for the engine's answer.
+   * Handlers that end together start others, which may end at once, too. As long as more is settled with every hop they share a commit: else the first few go alone, and
+   * everything after them waits for the engine's answer. Half the prefetch goes in any case, so that one half is recorded while the other is handled.
    */
   readonly #gather = (): void => {
     const { length } = this.#progress.settled;

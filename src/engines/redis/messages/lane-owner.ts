@@ -261,8 +261,8 @@ export class LaneOwner implements Lane, CommittingLane {
   }
 
   /**
-   * Redis reads while the messages are handled that were handed out last, as soon as less is left here than a call may ask for. Without it each waits for
-   * the other: with it at its first, the client waited for a fifth of the time.
+   * Redis reads while the messages are handled that were handed out last, as soon as less is left here than one call may ask for. With one answer ahead, asked for when
+   * nothing was left, the client did nothing for 0.48 of 2.0 µs per message; now it does for 0.25.
    */
   #readAhead(): void {
     const position = this.#runs[0]?.position ?? this.#cursor;
