@@ -2,6 +2,7 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../../contracts/messages.ts";
 import type { Argument } from "../connection.ts";
 import { packedBytes, packHeaders, packMessage, utf8Length } from "./message-format.ts";
+import { toPosition } from "./positions.ts";
 import { numberOf, type Reply, refusalOf } from "./replies.ts";
 
 /** A run is at most this large, unless it is one message: what a lane reads, it reads in whole runs. */
@@ -169,9 +170,9 @@ function addChunks(args: Argument[], messages: readonly NewMessage[], headers: C
 /** The positions that a script answered for the batch. */
 export function positionsOf(batch: Batch, answer: unknown): (bigint | undefined)[] {
   if (typeof answer !== "number")
-    return (answer as Reply).map((item) => (numberOf(item) < 0 ? undefined : BigInt(numberOf(item))));
+    return (answer as Reply).map((item) => (numberOf(item) < 0 ? undefined : toPosition(numberOf(item))));
   const positions: bigint[] = new Array(batch.messages.length);
-  for (let i = 0; i < positions.length; i++) positions[i] = BigInt(answer + i);
+  for (let i = 0; i < positions.length; i++) positions[i] = toPosition(answer + i);
   return positions;
 }
 
