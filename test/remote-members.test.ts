@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Batch, JoinOptions, Lane, Membership, MessageEngine, Stored } from "tenon/contracts";
 import { TenonError } from "tenon/contracts";
+import { embedded } from "tenon/embedded";
 import { onStage, type Stage } from "./remote-stage.ts";
 
 const joinDefaults: JoinOptions = { sessionMs: 10_000, revokeMs: 10_000, windowMax: 10_000 };
@@ -368,3 +369,25 @@ function isUnavailable(error: unknown): boolean {
   assert.ok(error instanceof TenonError && error.code === "unavailable", String(error));
   return true;
 }
+
+onStage(
+  "an engine whose disk fails under its server ends no membership: it goes on with the one that is opened next",
+  async (stage) => {
+    const open = () => embedded({ directory: "/data", world: stage.world });
+    await stage.engine.close();
+    stage.engine = await open();
+    await stage.restartServer("kept");
+    await declared(stage);
+    const { engine } = await stage.client();
+    const { member, lane } = await owned(engine);
+    stage.simulation.disk.failOperation(1, "io", "once", { kinds: ["append"] });
+    await failure(stage.engine.messages.append(batch(["refused"])));
+    await stage.sleep(10);
+    await stage.engine.close();
+    stage.engine = await open();
+    await stage.restartServer("kept");
+    await stage.engine.messages.append(batch(["later"]));
+    assert.deepEqual(texts(await (await member.nextLane()).fetch(10)), ["later"]);
+    assert.ok(lane.lost.aborted);
+  },
+);

@@ -19,6 +19,10 @@ export interface Joining {
   readonly left: (member: Member) => void;
 }
 
+function superseded({ partition, fence }: GrantKey): TenonError {
+  return new TenonError("lost", `partition ${partition} was granted anew, under fence ${fence}; use that lane`);
+}
+
 /** How soon joining anew is tried again, at first and at most. */
 const retryMs = { first: 50, longest: 1_000 };
 /** How often a session is renewed. */
@@ -204,6 +208,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     switch (notice.type) {
       case "granted": {
         const lane = new RemoteLane(notice, this);
+        this.#lanes.get(notice.partition)?.lose(superseded(notice));
         this.#lanes.set(notice.partition, lane);
         this.#granted.push(lane);
         break;
@@ -219,7 +224,9 @@ export class Member implements Membership, LaneHost, LinkListener {
         break;
       }
       case "ended":
-        this.#over(notice.reason);
+        // Where the engine has stopped under its server, another one is going to be served.
+        if (isPassing(notice.reason)) this.#sessionOver();
+        else this.#over(notice.reason);
         break;
     }
   }
