@@ -12,3 +12,8 @@ export function keyOf(prefix: string, name: string): string {
 export function watchChannelOf(prefix: string, name: string): string {
   return `${prefix}:lease:${name}`;
 }
+
+/** A holder as the scripts know it: behind the count of its bytes, so that none begins with another. */
+export function ownerOf(holder: string): string {
+  return `${Buffer.byteLength(holder)}:${holder}`;
+}

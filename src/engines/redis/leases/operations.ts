@@ -18,13 +18,10 @@ interface Batch {
  */
 export class LeaseOperations {
   readonly #connection: Connection;
-  /** What the script is told before the operations. */
-  readonly #preface: readonly Argument[];
   #gathering: Batch | undefined;
 
-  constructor(connection: Connection, preface: readonly Argument[]) {
+  constructor(connection: Connection) {
     this.#connection = connection;
-    this.#preface = preface;
   }
 
   /** The key and the arguments of one operation as `operate.lua` says; answers what that answers for it. */
@@ -40,7 +37,7 @@ export class LeaseOperations {
 
   #batch(): Batch {
     if (this.#gathering === undefined) {
-      this.#gathering = { keys: [], args: [...this.#preface], resolves: [], rejects: [] };
+      this.#gathering = { keys: [], args: [], resolves: [], rejects: [] };
       queueMicrotask(this.#send);
     }
     return this.#gathering;
@@ -53,6 +50,10 @@ export class LeaseOperations {
     const { keys, args, resolves, rejects } = batch;
     this.#connection.run(operate, keys, args).then(
       (reply) => {
+        if (resolves.length === 1) {
+          resolves[0]!(reply as readonly unknown[] | number);
+          return;
+        }
         for (const [index, answer] of (reply as readonly (readonly unknown[] | number)[]).entries()) {
           if (typeof answer !== "number" && answer[0] === -1) rejects[index]!(refused(answer[1]));
           else resolves[index]!(answer);

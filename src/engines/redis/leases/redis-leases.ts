@@ -12,10 +12,10 @@ import type {
 import type { World } from "../../../world/world.ts";
 import type { Connection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { type Answer, patienceMs } from "./acquisition.ts";
+import type { Answer } from "./acquisition.ts";
 import { Acquisitions, differs, notHeld } from "./acquisitions.ts";
 import { watchLease } from "./lease-watch.ts";
-import { keyOf, watchChannelOf } from "./names.ts";
+import { keyOf, ownerOf, watchChannelOf } from "./names.ts";
 import { LeaseOperations } from "./operations.ts";
 import { describe } from "./scripts.ts";
 
@@ -48,7 +48,7 @@ export class RedisLeases implements LeaseEngine {
     this.#world = world;
     this.#prefix = prefix;
     this.#channel = `${prefix}:leases:${world.random.uuid()}`;
-    this.#operations = new LeaseOperations(connection, [this.#channel, patienceMs, watchChannelOf(prefix, "")]);
+    this.#operations = new LeaseOperations(connection);
     this.#acquisitions = new Acquisitions({
       world,
       asking: (name) => (request, waits) => this.#ask(name, request, waits),
@@ -90,7 +90,7 @@ export class RedisLeases implements LeaseEngine {
     this.#checkName(name);
     validTtl(ttlMs, this.capabilities);
     const since = this.#now();
-    const args = ["n", holder, String(token), ttlMs];
+    const args = ["n", watchChannelOf(this.#prefix, name), ownerOf(holder), String(token), Math.ceil(ttlMs)];
     const renewed = await this.#operations.run(keyOf(this.#prefix, name), args);
     if (renewed === 1) return { name, holder, token, ttlMs, since };
     throw notHeld(lease);
@@ -134,16 +134,19 @@ export class RedisLeases implements LeaseEngine {
   async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
     const { holder, weight, capacity, ttlMs, data } = request;
     const since = this.#now();
-    const dataArgument = data === undefined ? "0" : `1${data}`;
-    const args = [waits ? "w" : "a", holder, weight, capacity, ttlMs, dataArgument];
-    const answer = (await this.#operations.run(keyOf(this.#prefix, name), args)) as readonly number[];
+    const share = `/${weight}/${capacity}/${data === undefined ? "0" : `1${data}`}`;
+    const watched = watchChannelOf(this.#prefix, name);
+    const args = ["a", watched, ownerOf(holder), share, Math.ceil(ttlMs), waits ? this.#channel : ""];
+    const answer = (await this.#operations.run(keyOf(this.#prefix, name), args)) as readonly number[] | number;
+    if (typeof answer === "number") {
+      return { type: "granted", lease: { name, holder, token: BigInt(answer), ttlMs, since }, isNew: true };
+    }
     const [what, figure = 0, capacityOwned = 0] = answer;
     switch (what) {
       case 0:
         return { type: "refused" };
-      case 1:
       case 2:
-        return { type: "granted", lease: { name, holder, token: BigInt(figure), ttlMs, since }, isNew: what === 1 };
+        return { type: "granted", lease: { name, holder, token: BigInt(figure), ttlMs, since }, isNew: false };
       case 3:
         return { type: "waiting", askAgainMs: Math.max(1, figure) };
       default:
@@ -152,7 +155,8 @@ export class RedisLeases implements LeaseEngine {
   }
 
   async #release(name: string, holder: string, what: "place" | "all"): Promise<void> {
-    await this.#operations.run(keyOf(this.#prefix, name), [what === "place" ? "p" : "r", holder]);
+    const args = [what === "place" ? "p" : "r", watchChannelOf(this.#prefix, name), ownerOf(holder)];
+    await this.#operations.run(keyOf(this.#prefix, name), args);
   }
 
   async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
@@ -194,10 +198,11 @@ export class RedisLeases implements LeaseEngine {
       this.#acquisitions.wakeAll();
       return;
     }
-    // The length of the name in bytes, a colon, the name, the holder.
-    const colon = payload.indexOf(":");
-    const nameEnd = colon + 1 + Number(payload.toString("latin1", 0, colon));
-    this.#acquisitions.wake(payload.toString("utf8", colon + 1, nameEnd), payload.toString("utf8", nameEnd));
+    // The name and the holder, each behind the count of its bytes and a colon.
+    const nameFrom = payload.indexOf(":") + 1;
+    const nameEnd = nameFrom + Number(payload.toString("latin1", 0, nameFrom - 1));
+    const holderFrom = payload.indexOf(":", nameEnd) + 1;
+    this.#acquisitions.wake(payload.toString("utf8", nameFrom, nameEnd), payload.toString("utf8", holderFrom));
   }
 
   #now(): LeaseInstant {
