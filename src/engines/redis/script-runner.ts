@@ -49,27 +49,27 @@ export class ScriptRunner {
   #send(run: Run, inFull: boolean): void {
     const { script, keys, args } = run;
     this.#underWay++;
-    this.#link
-      .perform(script.name, (session) => {
+    this.#link.tell(
+      script.name,
+      (session) => {
         // On a cluster each node has to be given it, and which one answers is the client's business.
         const full = inFull || (!session.isCluster && !this.#known.has(script.sha));
-        const head = full ? ["EVAL", script.source] : ["EVALSHA", script.sha];
-        const reply = session.send(keys[0], [...head, keys.length, ...keys, ...args]);
+        const [name, text] = full ? ["EVAL", script.source] : ["EVALSHA", script.sha];
+        const reply = session.send(keys[0], [name!, text!, keys.length, ...keys, ...args]);
         if (full && reply !== undefined) this.#known.add(script.sha);
         return reply;
-      })
-      .then(
-        (reply) => {
-          if (this.#refused.length > 0) this.#overtook.set(keys[0]!, run.number);
-          run.resolve(reply);
-          this.#answered();
-        },
-        (error: unknown) => {
-          if (error instanceof UnknownScript && !inFull) this.#refuse(run);
-          else run.reject(error);
-          this.#answered();
-        },
-      );
+      },
+      (reply) => {
+        if (this.#refused.length > 0) this.#overtook.set(keys[0]!, run.number);
+        run.resolve(reply);
+        this.#answered();
+      },
+      (error) => {
+        if (error instanceof UnknownScript && !inFull) this.#refuse(run);
+        else run.reject(error);
+        this.#answered();
+      },
+    );
   }
 
   #refuse(run: Run): void {

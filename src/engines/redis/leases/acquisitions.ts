@@ -48,7 +48,8 @@ export class Acquisitions {
 
   /** The holder gives everything up, and is released next; whoever asks for it is granted nothing. */
   give(name: string, holder: string): void {
-    this.#underWay.get(keyOf(name, holder))?.give();
+    // Most releases meet nobody who asks, and the key costs more than this look.
+    if (this.#underWay.size > 0) this.#underWay.get(keyOf(name, holder))?.give();
   }
 
   fail(reason: TenonError): void {

@@ -5,12 +5,16 @@ import { operate } from "./scripts.ts";
 /** What one script carries out at most, so that it keeps nobody waiting for long. */
 const countMax = 64;
 
-interface Batch {
-  readonly keys: string[];
-  readonly args: Argument[];
-  readonly resolves: ((answer: readonly unknown[] | number) => void)[];
-  readonly rejects: ((error: unknown) => void)[];
+export type OperationAnswer = readonly unknown[] | number;
+
+interface Operation {
+  readonly key: string;
+  readonly args: readonly Argument[];
+  readonly resolve: (answer: OperationAnswer) => void;
+  readonly reject: (error: unknown) => void;
 }
+
+const thisTurn = Promise.resolve();
 
 /**
  * Operations on leases that are asked for in the same turn go with one script, in the order of the calls. On a cluster names lie in several slots, and each
@@ -18,52 +22,49 @@ interface Batch {
  */
 export class LeaseOperations {
   readonly #connection: Connection;
-  #gathering: Batch | undefined;
+  #gathered: Operation[] = [];
 
   constructor(connection: Connection) {
     this.#connection = connection;
   }
 
   /** The key and the arguments of one operation as `operate.lua` says; answers what that answers for it. */
-  run(key: string, args: readonly Argument[]): Promise<readonly unknown[] | number> {
+  run(key: string, args: readonly Argument[]): Promise<OperationAnswer> {
     return new Promise((resolve, reject) => {
-      const batch = this.#batch();
-      batch.keys.push(key);
-      batch.args.push(...args);
-      batch.resolves.push(resolve);
-      if (batch.rejects.push(reject) >= countMax || this.#connection.isCluster) this.#send();
+      const count = this.#gathered.push({ key, args, resolve, reject });
+      if (count >= countMax || this.#connection.isCluster) this.#send();
+      else if (count === 1) void thisTurn.then(this.#send);
     });
   }
 
-  #batch(): Batch {
-    if (this.#gathering === undefined) {
-      this.#gathering = { keys: [], args: [], resolves: [], rejects: [] };
-      queueMicrotask(this.#send);
-    }
-    return this.#gathering;
+  readonly #send = (): void => {
+    const operations = this.#gathered;
+    if (operations.length === 0) return;
+    this.#gathered = [];
+    if (operations.length === 1) this.#sendAlone(operations[0]!);
+    else this.#sendTogether(operations);
+  };
+
+  #sendAlone({ key, args, resolve, reject }: Operation): void {
+    this.#connection.run(operate, [key], args).then(resolve as (reply: unknown) => void, reject);
   }
 
-  readonly #send = (): void => {
-    const batch = this.#gathering;
-    if (batch === undefined) return;
-    this.#gathering = undefined;
-    const { keys, args, resolves, rejects } = batch;
+  #sendTogether(operations: readonly Operation[]): void {
+    const keys = operations.map(({ key }) => key);
+    const args = operations.flatMap((operation) => operation.args);
     this.#connection.run(operate, keys, args).then(
       (reply) => {
-        if (resolves.length === 1) {
-          resolves[0]!(reply as readonly unknown[] | number);
-          return;
-        }
-        for (const [index, answer] of (reply as readonly (readonly unknown[] | number)[]).entries()) {
-          if (typeof answer !== "number" && answer[0] === -1) rejects[index]!(refused(answer[1]));
-          else resolves[index]!(answer);
+        for (const [index, answer] of (reply as readonly OperationAnswer[]).entries()) {
+          const { resolve, reject } = operations[index]!;
+          if (typeof answer !== "number" && answer[0] === -1) reject(refused(answer[1]));
+          else resolve(answer);
         }
       },
       (error: unknown) => {
-        for (const reject of rejects) reject(error);
+        for (const { reject } of operations) reject(error);
       },
     );
-  };
+  }
 }
 
 function refused(message: unknown): unknown {
