@@ -71,13 +71,17 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
 }
 
 /** Asks until `waitMs` or the caller's signal ends it; whoever is gone otherwise gives the holder up. */
-async function ask(
+function ask(
   { leases }: LeasingEngine,
   { name, weight, capacity, ttlMs, data, signal }: Wanted,
   holder: string,
   waitMs: number,
 ): Promise<Lease | undefined> {
-  return await leases.acquire(name, { holder, ttlMs, waitMs, weight, capacity, data }, { signal });
+  try {
+    return leases.acquire(name, { holder, ttlMs, waitMs, weight, capacity, data }, { signal });
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 /** The caller has gone; the request may have been granted, or may be granted yet. */

@@ -124,7 +124,9 @@ class KeptLatch implements CountdownLatch {
 
   async #request<Result>(request: () => Promise<Result>): Promise<Result> {
     const { world } = this.#engine;
-    using deadline = new Deadline(world.timers, this.#timeoutMs, () => unanswered(this.#what, this.#timeoutMs, undefined));
+    using deadline = new Deadline(world.timers, this.#timeoutMs, () =>
+      unanswered(this.#what, this.#timeoutMs, undefined),
+    );
     return await repeated(this.#engine, this.#what, deadline, request);
   }
 

@@ -22,8 +22,18 @@ export async function releaseLease(
   const endsAt = clock.monotonic() + forMs;
   for (let failures = 0; ; failures++) {
     const leftMs = Math.max(1, failures === 0 ? forMs : endsAt - clock.monotonic());
-    const error = await releaseOnce(engine, name, holder, Math.min(answerMsMax, leftMs));
-    if (error === undefined) return undefined;
+    const answerMs = Math.min(answerMsMax, leftMs);
+    const late = () => unanswered(`Releasing "${name}"`, answerMs, undefined);
+    const deadline = new Deadline(lateTimersOf(engine), answerMs, late, { keepsAlive: false });
+    let error: TenonError;
+    try {
+      await deadline.race(engine.leases.release(name, holder));
+      return undefined;
+    } catch (thrown) {
+      error = asTenonError(thrown, `Releasing "${name}"`);
+    } finally {
+      deadline[Symbol.dispose]();
+    }
     const delayMs = backoffMs(failures, random.float());
     if (!passes(error) || clock.monotonic() + delayMs >= endsAt) {
       log.log("warn", "a lease could not be released and ends with its time to live", {
@@ -33,23 +43,5 @@ export async function releaseLease(
       return error;
     }
     await timers.sleep(delayMs);
-  }
-}
-
-async function releaseOnce(
-  engine: LeasingEngine,
-  name: string,
-  holder: string,
-  answerMs: number,
-): Promise<TenonError | undefined> {
-  const late = () => unanswered(`Releasing "${name}"`, answerMs, undefined);
-  const deadline = new Deadline(lateTimersOf(engine), answerMs, late, { keepsAlive: false });
-  try {
-    await deadline.race(engine.leases.release(name, holder));
-    return undefined;
-  } catch (error) {
-    return asTenonError(error, `Releasing "${name}"`);
-  } finally {
-    deadline[Symbol.dispose]();
   }
 }

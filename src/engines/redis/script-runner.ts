@@ -39,11 +39,19 @@ export class ScriptRunner {
   }
 
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const run = { script, keys, args, number: ++this.#number, resolve, reject };
-      if (this.#refused.length > 0) this.#held.push(run);
-      else this.#send(run, false);
-    });
+    return new Promise((resolve, reject) => this.runFor(script, keys, args, resolve, reject));
+  }
+
+  runFor(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    resolve: Run["resolve"],
+    reject: Run["reject"],
+  ): void {
+    const run = { script, keys, args, number: ++this.#number, resolve, reject };
+    if (this.#refused.length > 0) this.#held.push(run);
+    else this.#send(run, false);
   }
 
   #send(run: Run, inFull: boolean): void {
@@ -54,8 +62,9 @@ export class ScriptRunner {
       (session) => {
         // On a cluster each node has to be given it, and which one answers is the client's business.
         const full = inFull || (!session.isCluster && !this.#known.has(script.sha));
-        const [name, text] = full ? ["EVAL", script.source] : ["EVALSHA", script.sha];
-        const reply = session.send(keys[0], [name!, text!, keys.length, ...keys, ...args]);
+        const name = full ? "EVAL" : "EVALSHA";
+        const text = full ? script.source : script.sha;
+        const reply = session.send(keys[0], [name, text, keys.length, ...keys, ...args]);
         if (full && reply !== undefined) this.#known.add(script.sha);
         return reply;
       },

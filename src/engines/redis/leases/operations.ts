@@ -1,4 +1,4 @@
-import type { Argument, Connection } from "../connection.ts";
+import type { Argument, DirectConnection } from "../connection.ts";
 import { failureOf } from "../failures.ts";
 import { operate } from "./scripts.ts";
 
@@ -21,10 +21,10 @@ const thisTurn = Promise.resolve();
  * operation has a script to itself.
  */
 export class LeaseOperations {
-  readonly #connection: Connection;
+  readonly #connection: DirectConnection;
   #gathered: Operation[] = [];
 
-  constructor(connection: Connection) {
+  constructor(connection: DirectConnection) {
     this.#connection = connection;
   }
 
@@ -46,13 +46,16 @@ export class LeaseOperations {
   };
 
   #sendAlone({ key, args, resolve, reject }: Operation): void {
-    this.#connection.run(operate, [key], args).then(resolve as (reply: unknown) => void, reject);
+    this.#connection.runFor(operate, [key], args, resolve as (reply: unknown) => void, reject);
   }
 
   #sendTogether(operations: readonly Operation[]): void {
     const keys = operations.map(({ key }) => key);
     const args = operations.flatMap((operation) => operation.args);
-    this.#connection.run(operate, keys, args).then(
+    this.#connection.runFor(
+      operate,
+      keys,
+      args,
       (reply) => {
         for (const [index, answer] of (reply as readonly OperationAnswer[]).entries()) {
           const { resolve, reject } = operations[index]!;
@@ -60,7 +63,7 @@ export class LeaseOperations {
           else resolve(answer);
         }
       },
-      (error: unknown) => {
+      (error) => {
         for (const { reject } of operations) reject(error);
       },
     );

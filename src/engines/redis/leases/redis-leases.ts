@@ -10,7 +10,7 @@ import type {
   LeaseRequest,
 } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
-import type { Connection } from "../connection.ts";
+import type { DirectConnection } from "../connection.ts";
 import { asRead } from "../failures.ts";
 import type { Answer } from "./acquisition.ts";
 import { Acquisitions, differs, notHeld } from "./acquisitions.ts";
@@ -32,7 +32,7 @@ export interface LeaseSettings {
  */
 export class RedisLeases implements LeaseEngine {
   readonly capabilities: LeaseCapabilities;
-  readonly #connection: Connection;
+  readonly #connection: DirectConnection;
   readonly #world: World;
   readonly #names: LeaseNames;
   /** Where this engine hears that somebody's turn has come. */
@@ -45,7 +45,7 @@ export class RedisLeases implements LeaseEngine {
   #listening: Promise<unknown> | undefined;
   #listens = false;
 
-  constructor(connection: Connection, { world, prefix, survives }: LeaseSettings) {
+  constructor(connection: DirectConnection, { world, prefix, survives }: LeaseSettings) {
     this.#connection = connection;
     this.#world = world;
     this.#channel = `${prefix}:leases:${world.random.uuid()}`;
@@ -159,15 +159,15 @@ export class RedisLeases implements LeaseEngine {
     }
   }
 
-  async #release({ key, channel }: LeaseName, holder: string, what: "place" | "all"): Promise<void> {
-    await this.#operations.run(key, [what === "place" ? "p" : "r", channel, ownerOf(holder)]);
+  #release({ key, channel }: LeaseName, holder: string, what: "place" | "all"): Promise<unknown> {
+    return this.#operations.run(key, [what === "place" ? "p" : "r", channel, ownerOf(holder)]);
   }
 
-  async #describe({ name, key }: LeaseName): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
-    const reply = (await this.#connection.run(describe, [key], []).catch(asRead)) as readonly [
-      number,
-      ...Buffer[],
-    ];
+  async #describe({
+    name,
+    key,
+  }: LeaseName): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
+    const reply = (await this.#connection.run(describe, [key], []).catch(asRead)) as readonly [number, ...Buffer[]];
     const [waiting, now, ...parts] = reply;
     const holders: LeaseHolder[] = [];
     for (let at = 0; at < parts.length; at += 5) {
