@@ -43,20 +43,28 @@ export class MessagingWorkload {
   readonly #findings: string[] = [];
   /** Publishers that have published their last, by process. */
   readonly #done = new Set<string>();
+  readonly #clocks: { readonly now: number }[] = [];
   #numbers = 0;
   #members = 0;
   #seeksLeft: number;
 
-  constructor(system: SimulatedSystem, safetyMs: number, engineProcess: () => { readonly now: number }) {
+  constructor(system: SimulatedSystem, safetyMs: number, engineClock: () => { readonly now: number }) {
     this.#system = system;
     this.#safetyMs = safetyMs;
     this.setup = drawSetup(system.random);
     this.#seeksLeft = this.setup.seeks;
     this.history = new MessagingHistory({
       nowMs: () => system.nowMs,
-      engineNowMs: () => engineProcess().now,
-      memberNowMs: [() => Math.max(...system.processes.map(({ clock }) => clock.now))],
+      engineNowMs: () => engineClock().now,
+      memberNowMs: [() => this.#latestClockMs()],
     });
+  }
+
+  /** They are read after every event, and asking a process for its clock makes an object. */
+  #latestClockMs(): number {
+    const { processes } = this.#system;
+    while (this.#clocks.length < processes.length) this.#clocks.push(processes[this.#clocks.length]!.clock);
+    return this.#clocks.reduce((latest, { now }) => Math.max(latest, now), 0);
   }
 
   /** Does the work while everything is looked at. */

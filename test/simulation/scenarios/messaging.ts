@@ -32,7 +32,8 @@ async function run(system: SimulatedSystem): Promise<void> {
     return engine;
   });
   const { handle } = served;
-  const workload = new MessagingWorkload(system, safetyMs, () => handle.clock);
+  const { clock } = handle;
+  const workload = new MessagingWorkload(system, safetyMs, () => clock);
   const remoteSettings = drawRemote(system);
   const seenFrom = async (process: ProcessContext): Promise<Seen> => ({
     process,

@@ -157,6 +157,8 @@ export class Member implements Membership, LaneHost, LinkListener {
     try {
       // Behind the commits that are under way. When its session ends first, it has left as well.
       if (this.#isMember) await this.#requests.ask({ type: "leave" }).catch(() => undefined);
+      // An attempt to join anew whose answer did not come may have made it one.
+      else await this.#abandon();
     } finally {
       this.#stop();
     }
@@ -288,7 +290,12 @@ export class Member implements Membership, LaneHost, LinkListener {
       await this.#join(true);
       this.#failures = 0;
     } catch (error) {
-      if (this.#ended !== undefined || id !== this.#id || this.#isMember) return;
+      if (this.#ended !== undefined) {
+        // It may be a member all the same, and what this connection says would speak for it for ever.
+        if (!(error instanceof TenonError) || error.outcome === "unknown") void this.#abandon();
+        return;
+      }
+      if (id !== this.#id || this.#isMember) return;
       if (!(error instanceof TenonError) || !isPassing(error)) {
         this.#over(error instanceof TenonError ? error : new TenonError("unavailable", String(error)));
         return;

@@ -64,8 +64,15 @@ export function handlersOf(
   on(operations.append, (batch) => messages.append(batch));
   on(operations.seek, ({ topic, group, to }) => messages.seek(topic, group, to));
 
+  /** Attempts to join that are not members yet, which may be given up meanwhile. */
+  const attempts = new Set<{ readonly member: string; givenUp: boolean }>();
   on(operations.join, async ({ member: id, topic, group, again, options }, caller) => {
-    if (again) await throwIfGone(messages, topic, group);
+    if (again) {
+      const attempt = { member: id, givenUp: false };
+      attempts.add(attempt);
+      await throwIfGone(messages, topic, group).finally(() => attempts.delete(attempt));
+      if (attempt.givenUp) throw new TenonError("unavailable", `joining group ${group} of topic ${topic} was given up`);
+    }
     let member = members.get(id);
     if (member === undefined) {
       member = new ServedMember(messages, world, { topic, group, options }, () => members.delete(id));
@@ -84,7 +91,10 @@ export function handlersOf(
   on(operations.ask, ({ member: id, number, answered, asked }) => {
     return members.get(id)?.ask(number, answered, asked) ?? Promise.resolve({ type: "gone" });
   });
-  on(operations.abandon, async (id) => members.get(id)?.abandon());
+  on(operations.abandon, async (id) => {
+    for (const attempt of attempts) if (attempt.member === id) attempt.givenUp = true;
+    await members.get(id)?.abandon();
+  });
 
   on(operations.get, (keys) => keyValue.get(keys));
   on(operations.commit, (changes) => keyValue.commit(changes));
