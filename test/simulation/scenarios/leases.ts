@@ -44,6 +44,7 @@ async function run(system: SimulatedSystem): Promise<void> {
     settings,
   };
   (globalThis as any).asked = [asked];
+  (globalThis as any).asked = [asked];
   let resting = false;
 
   const main = async ({ name, incarnation, world }: ProcessContext): Promise<void> => {
@@ -72,7 +73,7 @@ async function run(system: SimulatedSystem): Promise<void> {
   });
   const look = (): void => {
     checkLeases(history, { clock: served.clock, clientClock, driftMax, expiryLatenessMs, nowMs: system.nowMs });
-    checkFairness(asked.requests.operations);
+    checkFairness(asked);
   };
 
   await system.healed();
