@@ -43,8 +43,6 @@ async function run(system: SimulatedSystem): Promise<void> {
     idleMs: system.random.pick([1_000, 3_000]),
     settings,
   };
-  (globalThis as any).asked = [asked];
-  (globalThis as any).asked = [asked];
   let resting = false;
 
   const main = async ({ name, incarnation, world }: ProcessContext): Promise<void> => {
