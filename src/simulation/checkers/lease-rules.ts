@@ -194,21 +194,30 @@ function checkSignal(hold: Hold, grant: Grant, { clientClock, driftMax = 0.01, n
 }
 
 /**
- * Those who wait are granted in the order of their requests, where the engine's `capabilities.fifo` says so. The operations must have been recorded beside the engine itself, where calls
+ * Those who wait are granted in the order of their requests, where the engine's `capabilities.fifo` says so. The history must have been recorded beside the engine itself, where calls
  * come in the order of the requests: of two that were both under way on a network nobody knows which came first.
  */
-export function checkFairness(operations: readonly LeaseOperation[]): void {
+export function checkFairness({ requests }: LeaseHistory): void {
+  const { operations } = requests;
   for (const grants of grantsOf(operations).values()) {
-    for (const grant of grants) checkOvertakesNobody(grant, operations);
+    for (const grant of grants) {
+      // A request that is repeated while it waits shares its place; the one that it repeats may have been given up meanwhile.
+      const place = requests.refused.find(({ input }) => isFor(input, grant)) ?? grant.firstCall;
+      checkOvertakesNobody(grant, Math.min(place.called, grant.firstCall.called), operations);
+    }
   }
 }
 
-function checkOvertakesNobody(grant: Grant, operations: readonly LeaseOperation[]): void {
+function isFor(input: LeaseInput, { name, holder }: Grant): boolean {
+  return input.type === "acquire" && input.name === name && input.holder === holder;
+}
+
+function checkOvertakesNobody(grant: Grant, asked: number, operations: readonly LeaseOperation[]): void {
   const { name, token, firstCall, firstAnswer } = grant;
   for (const waiting of operations) {
     const { input, output, called } = waiting;
     if (input.type !== "acquire" || input.name !== name || input.waitMs === 0) continue;
-    if (called >= firstCall.called) continue;
+    if (called >= asked) continue;
     const overtaken =
       (output?.type === "granted" && output.token > token && waiting.returned! > firstCall.called) ||
       (output?.type === "not granted" && waiting.returned! > firstAnswer.returned!);

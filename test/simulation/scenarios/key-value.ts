@@ -20,7 +20,11 @@ const shops = ["shop-1", "shop-2", "shop-3"];
 /** Keys of different groups are never in one commit, so that each group is a history of its own. */
 const groups = ["a/", "b/"];
 
-export const scenario: ScenarioDefinition = { name: "key-value", options: { livenessMs: 120_000 }, run };
+export const scenario: ScenarioDefinition = {
+  name: "key-value",
+  options: { livenessMs: 120_000, diskLatency: { minMs: 0.05, maxMs: 40 } },
+  run,
+};
 
 async function run(system: SimulatedSystem): Promise<void> {
   const served = serveEngine(system);

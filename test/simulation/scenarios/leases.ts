@@ -43,7 +43,6 @@ async function run(system: SimulatedSystem): Promise<void> {
     idleMs: system.random.pick([1_000, 3_000]),
     settings,
   };
-  (globalThis as any).asked = [asked];
   let resting = false;
 
   const main = async ({ name, incarnation, world }: ProcessContext): Promise<void> => {
@@ -72,7 +71,7 @@ async function run(system: SimulatedSystem): Promise<void> {
   });
   const look = (): void => {
     checkLeases(history, { clock: served.clock, clientClock, driftMax, expiryLatenessMs, nowMs: system.nowMs });
-    checkFairness(asked.requests.operations);
+    checkFairness(asked);
   };
 
   await system.healed();
