@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Campaign, runCampaign } from "./campaign.ts";
 import { type Investigation, replayCommand, reportOf } from "./failure-report.ts";
-import { investigate, shrinkLimits } from "./investigation.ts";
+import { investigate } from "./investigation.ts";
 import type { SimulateCommand } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { isSameFailure, type SeedOutcome } from "./seed-job.ts";
@@ -13,8 +13,15 @@ import { Tally } from "./tally.ts";
 import { timelineOf } from "./timeline.ts";
 import { readTrace } from "./trace-file.ts";
 
+/** The exit code; a seed that was looked into may still run. */
+export const ENDED_BY_SIGNAL = 130;
+
 /** Beyond it failures are counted and named, but not looked into. */
 const INVESTIGATED_MAX = 5;
+/** For all of them together; each gets something. */
+const SHRINKING_MS = 60_000;
+const SHRINKING_MS_MIN = 5_000;
+const SHRINKING_RUNS_MAX = 200;
 
 /** Carries a command out, and answers the exit code. */
 export async function simulateSeeds(command: SimulateCommand, host: SeedHost): Promise<number> {
@@ -30,7 +37,7 @@ export async function simulateSeeds(command: SimulateCommand, host: SeedHost): P
     const investigations = await lookInto(tally.failures, command, host, end);
     if (command.json) console.log(JSON.stringify(documentOf(from, tally, investigations), undefined, 2));
     else console.log(`${tally}\n${summaryOf(tally)}`);
-    if (end.aborted) return 130;
+    if (end.aborted) return ENDED_BY_SIGNAL;
     return tally.failures.length === 0 ? 0 : 1;
   } finally {
     if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
@@ -65,6 +72,7 @@ async function lookInto(
   end: AbortSignal,
 ): Promise<readonly Investigation[]> {
   const investigations: Investigation[] = [];
+  const shrinkingEndsAt = Date.now() + SHRINKING_MS;
   for (const outcome of failures) {
     if (end.aborted) break;
     const { job, failure } = outcome;
@@ -76,8 +84,11 @@ async function lookInto(
       if (!command.json) console.log(`\nalso seed ${job.seed}: ${replayCommand(job, failure!)}`);
       continue;
     }
-    const settings = { seedTimeoutMs: command.seedTimeoutMs, shrink: command.shrink ? shrinkLimits : undefined };
-    const investigation = await investigate(outcome, host, settings);
+    const timeMs = Math.max(SHRINKING_MS_MIN, shrinkingEndsAt - Date.now());
+    const limits = command.shrink ? { runsMax: SHRINKING_RUNS_MAX, timeMs } : undefined;
+    const settings = { seedTimeoutMs: command.seedTimeoutMs, shrink: limits };
+    const investigation = await Promise.race([investigate(outcome, host, settings), aborted(end)]);
+    if (investigation === undefined) break;
     investigations.push(investigation);
     if (!command.json) console.log(`\n${reportOf(investigation)}\n`);
   }
@@ -118,6 +129,10 @@ function documentOf(from: number, tally: Tally, investigations: readonly Investi
       replay: replayCommand((shrunk?.outcome ?? outcome).job, outcome.failure!),
     })),
   };
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(undefined), { once: true }));
 }
 
 /** Children are ended, and what was found until then is told. */

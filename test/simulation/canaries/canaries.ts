@@ -68,6 +68,54 @@ export const canaries: readonly Canary[] = [
     find: "this.queues.advance(queue, header.first + header.count, batch);",
     replace: "this.queues.advance(queue, header.first + header.count, 0);",
     scenario: "embedded-crashes",
-    rule: /handled/,
+    rule: /is handled before its predecessor|was settled, and is handled again|until every order is published and handled/,
+  },
+  {
+    name: "blind retry of an add",
+    file: "src/engines/remote/client/remote-key-values.ts",
+    find: "return this.#link.call(operations.commit, changes);",
+    replace: `return this.#link.call(operations.commit, changes).catch((error) => {
+      if (error.outcome !== "unknown") throw error;
+      return this.#link.call(operations.commit, changes);
+    });`,
+    scenario: "key-value",
+    rule: /has no place in any order/,
+  },
+  {
+    name: "read before it is durable",
+    file: "src/engines/embedded/key-values/key-value-store.ts",
+    find: "if (pending || this.entries.deletedBatch > durable) await this.#core.journal.durable();",
+    replace: "void pending;",
+    scenario: "key-value",
+    rule: /has no place in any order/,
+  },
+  {
+    name: "renew that revives",
+    file: "src/engines/embedded/leases/lease-engine.ts",
+    find: `    const held = leased.holders.get(holder);
+    if (held === undefined || BigInt(held.token) !== token) {
+      this.#tidy(leased);`,
+    replace: `    const revived = { token: Number(token), weight: 1, capacity: 1, ttlMs, data: undefined };
+    const held = leased.holders.get(holder) ?? revived;
+    if (BigInt(held.token) !== token) {
+      this.#tidy(leased);`,
+    scenario: "leases",
+    rule: /was told .* that it holds .* after .* had been granted it/,
+  },
+  {
+    name: "lost wake-up",
+    file: "src/engines/embedded/leases/lease-engine.ts",
+    find: "    this.#changed(leased);\n    this.#grantNext(leased);\n  }\n\n  #changed(leased",
+    replace: "    this.#changed(leased);\n  }\n\n  #changed(leased",
+    scenario: "leases",
+    rule: /did not come to rest/,
+  },
+  {
+    name: "time to live by the wall clock",
+    file: "src/engines/embedded/leases/leased-name.ts",
+    find: "if (held.expiresAt <= now.wall || held.monotonicEnd <= now.monotonic) {",
+    replace: "if (held.expiresAt <= now.wall) {",
+    scenario: "leases",
+    rule: /did not come to rest/,
   },
 ];
