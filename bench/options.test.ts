@@ -13,18 +13,30 @@ const refusal = (...commandLine: string[]): string => {
 };
 
 test("a benchmark alone is measured in five rounds, one when quick", () => {
-  assert.deepEqual(parseOptions(["messaging"]), { name: "messaging", rounds: 5, quick: false, jsonPath: undefined });
+  assert.deepEqual(parseOptions(["messaging"]), {
+    name: "messaging",
+    rounds: 5,
+    quick: false,
+    jsonPath: undefined,
+    only: undefined,
+  });
   assert.deepEqual(parseOptions(["topics", "--quick"]), {
     name: "topics",
     rounds: 1,
     quick: true,
     jsonPath: undefined,
+    only: undefined,
   });
 });
 
 test("options may stand before and after the name", () => {
-  const expected = { name: "journal", rounds: 3, quick: true, jsonPath: "out.json" };
+  const expected = { name: "journal", rounds: 3, quick: true, jsonPath: "out.json", only: undefined };
   assert.deepEqual(parseOptions(["--quick", "journal", "--rounds", "3", "--json=out.json"]), expected);
+});
+
+test("of the scenarios on Redis those can be chosen that are called so", () => {
+  const expected = { name: "redis", rounds: 5, quick: false, jsonPath: undefined, only: "locks" };
+  assert.deepEqual(parseOptions(["redis", "--only", "locks"]), expected);
 });
 
 test("help wins over what else is wrong", () => {
@@ -42,6 +54,9 @@ test("every mistake is refused in one line that names it", () => {
     [["journal", "--rounds"], /--rounds/],
     [["journal", "--fast"], /--fast/],
     [["journal", "--json", ""], /--json/],
+    [["redis", "--only", ""], /--only/],
+    [["redis", "--only"], /--only/],
+    [["journal", "--only", "locks"], /"journal"/],
   ];
   for (const [commandLine, pattern] of mistakes) {
     const message = refusal(...commandLine);

@@ -11,9 +11,14 @@ export interface BenchmarkOptions {
   readonly quick: boolean;
   /** Where the JSON goes; `bench/results/<name>.json` when left out. */
   readonly jsonPath: string | undefined;
+  /** Only the scenarios whose names contain this are measured; all when left out. */
+  readonly only: string | undefined;
 }
 
-export const USAGE = `Usage: npm run bench -- ${BENCHMARKS.join(" | ")} [--rounds N] [--json FILE] [--quick]
+/** Whose scenarios can be told apart by name. */
+const WITH_SCENARIOS: readonly BenchmarkName[] = ["redis"];
+
+export const USAGE = `Usage: npm run bench -- ${BENCHMARKS.join(" | ")} [--rounds N] [--json FILE] [--quick] [--only TEXT]
 
   journal      group commit: the bare loop in Node and Tenon's journal, with and without fdatasync
   messaging    publish, consume + settle and latency: Tenon embedded, BullMQ, Redis Streams, NATS JetStream
@@ -26,6 +31,7 @@ export const USAGE = `Usage: npm run bench -- ${BENCHMARKS.join(" | ")} [--round
   --rounds N   rounds to take medians over (default 5; 1 with --quick)
   --json FILE  where to write the figures (default bench/results/<name>.json)
   --quick      one round of short measurements
+  --only TEXT  redis: only the scenarios whose names contain it, such as locks, decisions, "publish, 64"
   --help       this text
 
 Exit code 0: every required ratio and limit holds. 1: one is broken. 2: the arguments are wrong.`;
@@ -49,7 +55,11 @@ export function parseOptions(commandLine: readonly string[]): BenchmarkOptions |
     throw new UsageError(`--rounds must be a whole number from 1 to 100, not "${values.rounds}"`);
   }
   if (values.json === "") throw new UsageError("--json needs the name of a file");
-  return { name, rounds, quick: values.quick, jsonPath: values.json };
+  if (values.only === "") throw new UsageError("--only needs a part of a scenario's name");
+  if (values.only !== undefined && !WITH_SCENARIOS.includes(name)) {
+    throw new UsageError(`--only is for ${WITH_SCENARIOS.join(", ")}; "${name}" is measured as a whole`);
+  }
+  return { name, rounds, quick: values.quick, jsonPath: values.json, only: values.only };
 }
 
 function parse(commandLine: readonly string[]) {
@@ -60,6 +70,7 @@ function parse(commandLine: readonly string[]) {
       options: {
         rounds: { type: "string" },
         json: { type: "string" },
+        only: { type: "string" },
         quick: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },

@@ -25,6 +25,7 @@ export function forgetfulWorld(world: World): World {
           read: (position, into) => file.read(position, into),
           sync: async () => undefined,
           truncate: (sizeBytes) => file.truncate(sizeBytes),
+          rewrite: (position, bytes) => file.rewrite(position, bytes),
           close: () => file.close(),
         };
       },

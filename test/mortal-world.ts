@@ -135,6 +135,7 @@ function mortalFile(file: DiskFile, life: Life): DiskFile {
     read: (position, into) => life.hears(() => file.read(position, into)),
     sync: () => life.hears(() => file.sync()),
     truncate: (sizeBytes) => life.hears(() => file.truncate(sizeBytes)),
+    rewrite: (position, bytes) => life.hears(() => file.rewrite(position, bytes)),
     close: () =>
       life.hears(async () => {
         life.frees(file);

@@ -98,3 +98,67 @@ test("what one process releases while it asks for it can be asked for anew at on
   await leases.describe("other");
   assert.equal((await leases.describe("name")).holders[0]?.token, lease.token);
 });
+
+test("who holds a name alone is seen just so when others come beside it and have gone", {
+  skip: redisServerMissing,
+}, async () => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const { leases } = engine;
+  const asks = (holder: string, weight: number, data?: string) =>
+    leases.acquire("name", { holder, capacity: 3, weight, data, ttlMs: 60_000, waitMs: 0 });
+  const alone = await asks("7:a/1/1/0", 2, "10/20/30:\n/ü");
+  const before = (await leases.describe("name")).holders;
+  assert.equal(before[0]!.token, alone!.token);
+  // Refused, and then beside it.
+  assert.equal(await asks("7:a", 2), undefined);
+  assert.ok(await asks("7:a", 1));
+  const beside = (await leases.describe("name")).holders;
+  assert.deepEqual(beside[0], before[0]);
+  assert.deepEqual([beside[1]!.holder, beside[1]!.data], ["7:a", undefined]);
+  await leases.release("name", "7:a");
+  assert.deepEqual((await leases.describe("name")).holders, before);
+  assert.equal((await leases.renew(alone!)).token, alone!.token);
+});
+
+test("of holders whose names begin alike each gives up only what is its own", {
+  skip: redisServerMissing,
+}, async () => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const { leases } = engine;
+  const lease = await leases.acquire("name", { holder: "ab", ttlMs: 60_000, waitMs: 0 });
+  for (const other of ["a", "b", "abc", "2:ab", "ä"]) await leases.release("name", other);
+  await assert.rejects(leases.renew({ ...lease!, holder: "a" }), { code: "lost" });
+  await assert.rejects(leases.renew({ ...lease!, token: lease!.token - 1n }), { code: "lost" });
+  assert.deepEqual(
+    (await leases.describe("name")).holders.map(({ holder }) => holder),
+    ["ab"],
+  );
+  await leases.release("name", "ab");
+  assert.deepEqual((await leases.describe("name")).holders, []);
+});
+
+test("tokens go on from the last one when the server's clock was set back", { skip: redisServerMissing }, async () => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const { leases } = engine;
+  const token = async (holder: string) =>
+    (await leases.acquire("name", { holder, capacity: 9, ttlMs: 60_000, waitMs: 0 }))!.token;
+  const first = await token("a");
+  const client = new Redis(server.url);
+  const [key] = await client.keys("*:token");
+  await client.set(key!, "8000000000000000");
+  assert.deepEqual([await token("b"), await token("c")], [8_000_000_000_000_001n, 8_000_000_000_000_002n]);
+  await leases.release("name", "a");
+  // As many digits are not needed: a clock that was once far behind.
+  await client.set(key!, "99");
+  assert.ok((await token("d")) > first);
+  client.disconnect();
+});

@@ -15,6 +15,7 @@ async function openTopics() {
   const answers = topics.answers.get("gateway-0")!;
   const bucket = localLimiter({ type: "tokenBucket", ratePerSecond: 100, burst: 100 });
   return {
+    engine,
     topics,
     answers,
     openGateway: () => QueueingGateway.open("gateway-0", engine.world, bucket, topics.requests, answers),
@@ -45,6 +46,21 @@ test("a gateway that was started again gets its answers while its former process
   const answer = gateway.purchase(request);
   await sale.answers.publish([["r1", "accepted"]]);
   assert.equal(await answer, "accepted");
+});
+
+test("a gateway whose subscription has ended subscribes again", async () => {
+  await using sale = await openTopics();
+  const gateway = await sale.openGateway();
+  const { messages } = sale.engine;
+  const groupsNow = async () => (await messages.describe("answers.gateway-0")).groups.map(({ group }) => group);
+  const [first] = await groupsNow();
+  await messages.removeGroup("answers.gateway-0", first!);
+  let [again] = await groupsNow();
+  for (; again === undefined; [again] = await groupsNow()) await sale.engine.world.timers.sleep(10);
+  const answer = gateway.purchase(request);
+  await sale.answers.publish([["r1", "sold-out"]]);
+  assert.equal(await answer, "sold-out");
+  await gateway.close();
 });
 
 test("without an answer from the limiter or the stock, the buyer is told to ask again", async () => {

@@ -1,4 +1,4 @@
-import type { Consumer, Topic } from "tenon/messaging";
+import { type Consumer, TenonError, type Topic } from "tenon/messaging";
 import type { LocalLimiter } from "tenon/traffic";
 import type { World } from "tenon/world";
 import type { Answer, AnswerBatch, PurchaseRequest, QueuedRequest, Verdict } from "./model.ts";
@@ -14,6 +14,7 @@ export interface Gateway {
 /** Requests older than this are dropped by the stock service; well before their buyers stop waiting. */
 const deadlineMs = 10_000;
 const answerTimeoutMs = 12_000;
+const listenAgainMs = 200;
 
 /** Puts admitted requests on the topic of requests and waits for the answers that come back on its own topic. */
 export class QueueingGateway implements Gateway {
@@ -21,14 +22,23 @@ export class QueueingGateway implements Gateway {
   readonly #world: World;
   readonly #bucket: LocalLimiter;
   readonly #requests: Topic<QueuedRequest>;
+  readonly #answers: Topic<AnswerBatch>;
   readonly #waitingRoom: WaitingRoom;
-  #answers: Consumer | undefined;
+  readonly #closing = new AbortController();
+  #listener: Consumer | undefined;
 
-  private constructor(id: string, world: World, bucket: LocalLimiter, requests: Topic<QueuedRequest>) {
+  private constructor(
+    id: string,
+    world: World,
+    bucket: LocalLimiter,
+    requests: Topic<QueuedRequest>,
+    answers: Topic<AnswerBatch>,
+  ) {
     this.#id = id;
     this.#world = world;
     this.#bucket = bucket;
     this.#requests = requests;
+    this.#answers = answers;
     this.#waitingRoom = new WaitingRoom(world, answerTimeoutMs);
   }
 
@@ -39,16 +49,35 @@ export class QueueingGateway implements Gateway {
     requests: Topic<QueuedRequest>,
     answers: Topic<AnswerBatch>,
   ): Promise<QueueingGateway> {
-    const gateway = new QueueingGateway(id, world, bucket, requests);
-    const room = gateway.#waitingRoom;
-    // What was sent to a former process of this gateway is nobody's any more, and must not be waited for.
-    gateway.#answers = await answers.broadcast(
-      (batch) => {
-        for (const [requestId, verdict] of batch) room.answer(requestId, verdict);
-      },
-      { sessionMs },
-    );
+    const gateway = new QueueingGateway(id, world, bucket, requests, answers);
+    void gateway.#listenOn(await gateway.#listen());
     return gateway;
+  }
+
+  /** What was sent to a former process of this gateway is nobody's any more, and must not be waited for. */
+  async #listen(): Promise<Consumer> {
+    this.#listener = await this.#answers.broadcast(
+      (batch) => {
+        for (const [requestId, verdict] of batch) this.#waitingRoom.answer(requestId, verdict);
+      },
+      { sessionMs, signal: this.#closing.signal },
+    );
+    return this.#listener;
+  }
+
+  /** A subscription ends with its session, as when the engine was away for longer. Those whose answers came meanwhile ask again. */
+  async #listenOn(listener: Consumer): Promise<void> {
+    let current: Consumer | undefined = listener;
+    while (!this.#closing.signal.aborted) {
+      try {
+        current ??= await this.#listen();
+        await current.closed;
+      } catch (error) {
+        if (error instanceof TenonError && error.code === "closed") return;
+        await this.#world.timers.sleep(listenAgainMs, { signal: this.#closing.signal }).catch(() => undefined);
+      }
+      current = undefined;
+    }
   }
 
   purchase(request: PurchaseRequest): Promise<Answer> {
@@ -63,8 +92,9 @@ export class QueueingGateway implements Gateway {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort(new Error("the gateway closes"));
     this.#waitingRoom.close();
-    await this.#answers?.close();
+    await this.#listener?.close();
   }
 }
 

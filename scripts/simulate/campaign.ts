@@ -21,9 +21,17 @@ export interface Campaign {
   readonly echo?: boolean | undefined;
 }
 
-export type CampaignListener = (outcome: SeedOutcome) => void;
+export interface CampaignListener {
+  began?(job: SeedJob): void;
+  ended(outcome: SeedOutcome): void;
+  /** The time was over before the seed was; nothing is known of it. */
+  unfinished?(job: SeedJob): void;
+}
 
-/** Runs the seeds of all scenarios in turn, so that each gets its share of the time. Resolves when the last that was begun has ended. */
+/** How long seeds that were begun in time may take beyond it. */
+const GRACE_MS = 20_000;
+
+/** Runs the seeds of all scenarios in turn, so that each gets its share of the time. Resolves when none is under way any more. */
 export async function runCampaign(
   campaign: Campaign,
   host: SeedHost,
@@ -31,36 +39,44 @@ export async function runCampaign(
   signal?: AbortSignal,
 ): Promise<void> {
   const jobs = jobsOf(campaign);
-  const endsAt = Date.now() + (campaign.timeMs ?? Number.POSITIVE_INFINITY);
-  let stopped = false;
+  const timeMs = campaign.timeMs ?? Number.POSITIVE_INFINITY;
+  const endsAt = Date.now() + timeMs;
   const workers = Array.from(
     { length: campaign.jobs },
     () => new SeedWorker(host, campaign.seedTimeoutMs, campaign.echo),
   );
+  let stopped = false;
+  let overdue = false;
   const close = () => {
     stopped = true;
     for (const worker of workers) worker.close();
   };
-  signal?.addEventListener("abort", close, { once: true });
+  const end = () => {
+    overdue = true;
+    close();
+  };
+  const work = async (worker: SeedWorker): Promise<void> => {
+    while (!stopped && Date.now() < endsAt) {
+      const next = jobs.next();
+      if (next.done) return;
+      listener.began?.(next.value);
+      const outcome = await worker.run(next.value);
+      if (overdue) return listener.unfinished?.(next.value);
+      listener.ended(outcome);
+      if (outcome.failure !== undefined && campaign.bail) stopped = true;
+    }
+  };
+  const timer = Number.isFinite(timeMs) ? setTimeout(end, timeMs + GRACE_MS) : undefined;
+  signal?.addEventListener("abort", end, { once: true });
   // Also when the program ends in another way: a child that loops would not notice.
   process.once("exit", close);
   try {
-    await Promise.all(
-      workers.map(async (worker) => {
-        while (!stopped && Date.now() < endsAt) {
-          const next = jobs.next();
-          if (next.done) return;
-          const outcome = await worker.run(next.value);
-          if (signal?.aborted) return;
-          listener(outcome);
-          if (outcome.failure !== undefined && campaign.bail) stopped = true;
-        }
-      }),
-    );
+    await Promise.all(workers.map(work));
   } finally {
+    clearTimeout(timer);
     close();
     process.off("exit", close);
-    signal?.removeEventListener("abort", close);
+    signal?.removeEventListener("abort", end);
   }
 }
 

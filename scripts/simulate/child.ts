@@ -11,6 +11,7 @@ setInterval(() => say({ type: "alive" }), 500);
 
 process.on("message", async (job: SeedJob) => {
   const scenario = await scenarioCalled(job.scenario);
+  say({ type: "alive" });
   say({ type: "done", outcome: await runSeed(scenario, job) });
 });
 process.on("disconnect", () => process.exit(0));

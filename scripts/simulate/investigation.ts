@@ -14,8 +14,6 @@ export interface InvestigationSettings {
   readonly shrink: ShrinkLimits | undefined;
 }
 
-export const shrinkLimits: ShrinkLimits = { runsMax: 200, timeMs: 60_000 };
-
 const LAST_LINES = 20;
 
 /** Runs a failed seed again, alone in a new process, and looks for the faults that it needs. */

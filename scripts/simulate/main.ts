@@ -3,13 +3,15 @@ import { availableParallelism } from "node:os";
 import { parseCommand, UsageError, usage } from "./options.ts";
 import { scenariosIn } from "./scenarios.ts";
 import { ownHost, type SeedHost } from "./seed-worker.ts";
-import { simulateSeeds } from "./simulate-seeds.ts";
+import { ENDED_BY_SIGNAL, simulateSeeds } from "./simulate-seeds.ts";
 
 /** Tests of this program let it run scenarios of their own. */
 const { TENON_SCENARIOS } = process.env;
 const host: SeedHost = TENON_SCENARIOS === undefined ? ownHost : { ...ownHost, scenarios: new URL(TENON_SCENARIOS) };
 
-process.exitCode = await main(process.argv.slice(2));
+const code = await main(process.argv.slice(2));
+if (code === ENDED_BY_SIGNAL) process.exit(code);
+process.exitCode = code;
 
 async function main(commandLine: readonly string[]): Promise<number> {
   try {

@@ -36,7 +36,7 @@ export const usage = `Usage: npm run simulate -- --scenario NAME|all [--seeds N]
   --scenario NAME    a file of test/simulation/scenarios; may be given several times; all: every one of them
   --seeds N          how many seeds each scenario runs (default 100; with --time as many as it allows)
   --from SEED        the first seed (default 1); random: a fresh one, which is printed
-  --time S           no seed is begun after so many seconds
+  --time S           no seed is begun after so many seconds; those under way get 20 more
   --jobs N           how many processes run seeds (default: the cores, at most 2)
   --faults WORD      what befalls the runs (default: what the scenario says, else swarm)
   --without N,N-N    leaves planned faults out, by number; for one seed

@@ -7,6 +7,7 @@ import {
   simulate,
   type TraceLine,
 } from "../../src/simulation/index.ts";
+import { outsideWorlds } from "../../src/world/ambient.ts";
 import type { ScenarioDefinition } from "../../test/simulation/scenario.ts";
 import type { FaultWord } from "./options.ts";
 import { isSameFailure, type SeedFailure, type SeedJob, type SeedOutcome } from "./seed-job.ts";
@@ -76,8 +77,9 @@ function outcomeOf(job: SeedJob, report: SimulationReport, failure?: SeedFailure
 }
 
 function failureOf(error: SimulationFailure): SeedFailure {
-  const details = error.cause === undefined ? undefined : inspect(error.cause);
-  return { kind: "rule", rule: error.rule, lastEvents: error.lastEvents, details };
+  const [rule, ...more] = error.rule.split("\n") as [string, ...string[]];
+  const details = [...more, ...(error.cause === undefined ? [] : [inspect(error.cause)])].join("\n");
+  return { kind: "rule", rule, lastEvents: error.lastEvents, details };
 }
 
 function nonDeterminism(first: SeedOutcome, second: SeedOutcome, difference: string | undefined): SeedFailure {
@@ -104,7 +106,8 @@ async function withTraceFile<Result>(
   if (job.traceFile === undefined) return run(undefined);
   const file = openSync(job.traceFile, "w");
   try {
-    return await run((line) => writeSync(file, lineOf(line)));
+    // What a process logs is traced inside of its world, where files are not to be touched.
+    return await run((line) => outsideWorlds(() => writeSync(file, lineOf(line))));
   } finally {
     closeSync(file);
   }

@@ -18,6 +18,8 @@ export const ownHost: SeedHost = {
 };
 
 const OUTPUT_KEPT = 4_000;
+/** How long a new child may need until it is heard of, on a machine that is busy. */
+const STARTING_MS = 60_000;
 
 /**
  * Runs seeds in a child process, one at a time. A child that falls silent is ended, one that dies is a failure of its seed; the next seed
@@ -43,6 +45,7 @@ export class SeedWorker {
   }
 
   async run(job: SeedJob): Promise<SeedOutcome> {
+    const isNew = this.#child?.connected !== true;
     const child = this.#living();
     this.#output = "";
     return new Promise((resolve) => {
@@ -52,7 +55,8 @@ export class SeedWorker {
         resolve(outcome);
       };
       const hear = (message: ChildMessage) => {
-        silence.refresh();
+        clearTimeout(silence);
+        silence = setTimeout(fellSilent, this.#silenceMs);
         if (message.type === "done") end(message.outcome);
       };
       const died = (code: number | null, signal: NodeJS.Signals | null) => {
@@ -67,7 +71,7 @@ export class SeedWorker {
           }),
         );
       };
-      const silence = setTimeout(() => {
+      const fellSilent = () => {
         this.close();
         const seconds = this.#silenceMs / 1_000;
         end(
@@ -78,7 +82,8 @@ export class SeedWorker {
             details: this.#output,
           }),
         );
-      }, this.#silenceMs);
+      };
+      let silence = setTimeout(fellSilent, isNew ? Math.max(this.#silenceMs, STARTING_MS) : this.#silenceMs);
       child.on("message", hear).on("close", died);
       child.send(job, (error) => {
         // Its end is told by `close`.

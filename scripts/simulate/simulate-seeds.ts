@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Campaign, runCampaign } from "./campaign.ts";
 import { type Investigation, replayCommand, reportOf } from "./failure-report.ts";
-import { investigate, shrinkLimits } from "./investigation.ts";
+import { investigate } from "./investigation.ts";
 import type { SimulateCommand } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { isSameFailure, type SeedOutcome } from "./seed-job.ts";
@@ -13,8 +13,15 @@ import { Tally } from "./tally.ts";
 import { timelineOf } from "./timeline.ts";
 import { readTrace } from "./trace-file.ts";
 
+/** The exit code; a seed that was looked into may still run. */
+export const ENDED_BY_SIGNAL = 130;
+
 /** Beyond it failures are counted and named, but not looked into. */
 const INVESTIGATED_MAX = 5;
+/** For all of them together; each gets something. */
+const SHRINKING_MS = 60_000;
+const SHRINKING_MS_MIN = 5_000;
+const SHRINKING_RUNS_MAX = 200;
 
 /** Carries a command out, and answers the exit code. */
 export async function simulateSeeds(command: SimulateCommand, host: SeedHost): Promise<number> {
@@ -24,41 +31,37 @@ export async function simulateSeeds(command: SimulateCommand, host: SeedHost): P
   const traceFile = directory === undefined ? undefined : join(directory, "trace");
   const end = endedBySignals();
   try {
-    const { tally, failures } = await runAll(
-      command,
-      { ...command, from, traceFile, echo: command.seedsMax === 1 },
-      host,
-      end,
-    );
-    if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, failures[0] ?? tally.last);
-    const investigations = await lookInto(failures, command, host, end);
-    if (command.json) console.log(JSON.stringify(documentOf(from, tally, failures, investigations), undefined, 2));
-    else console.log(`${tally}\n${tally.passed} passed, ${tally.failed} failed`);
-    if (end.aborted) return 130;
-    return tally.failed === 0 ? 0 : 1;
+    const campaign = { ...command, from, traceFile, echo: command.seedsMax === 1 };
+    const tally = await runAll(command, campaign, host, end);
+    if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, tally.last);
+    const investigations = await lookInto(tally.failures, command, host, end);
+    if (command.json) console.log(JSON.stringify(documentOf(from, tally, investigations), undefined, 2));
+    else console.log(`${tally}\n${summaryOf(tally)}`);
+    if (end.aborted) return ENDED_BY_SIGNAL;
+    return tally.failures.length === 0 ? 0 : 1;
   } finally {
     if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
   }
 }
 
-async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHost, end: AbortSignal) {
-  const tally = new Tally();
-  const failures: SeedOutcome[] = [];
-  const progress = new Progress(tally, process.stderr);
-  const listen = (outcome: SeedOutcome) => {
-    tally.add(outcome);
-    if (outcome.failure === undefined) return;
-    failures.push(outcome);
+async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHost, end: AbortSignal): Promise<Tally> {
+  const tally = new Tally(({ job, failure }) => {
     progress.clear();
-    if (!command.json)
-      console.log(`seed ${outcome.job.seed} of ${outcome.job.scenario} failed: ${outcome.failure.rule}`);
-  };
+    if (!command.json) console.log(`seed ${job.seed} of ${job.scenario} failed: ${failure!.rule}`);
+  });
+  const progress = new Progress(tally, process.stderr);
   try {
-    await runCampaign(campaign, host, listen, end);
+    await runCampaign(campaign, host, tally, end);
   } finally {
     progress.end();
   }
-  return { tally, failures };
+  return tally;
+}
+
+function summaryOf({ passed, failures, leftOver }: Tally): string {
+  const named = leftOver.map(({ scenario, seed }) => `seed ${seed} of ${scenario}`).join(", ");
+  const unfinished = leftOver.length === 0 ? "" : `, ${leftOver.length} unfinished when the time was over: ${named}`;
+  return `${passed} passed, ${failures.length} failed${unfinished}`;
 }
 
 /** Looks into the first failure of each rule of each scenario; the others are named with their commands. */
@@ -69,6 +72,7 @@ async function lookInto(
   end: AbortSignal,
 ): Promise<readonly Investigation[]> {
   const investigations: Investigation[] = [];
+  const shrinkingEndsAt = Date.now() + SHRINKING_MS;
   for (const outcome of failures) {
     if (end.aborted) break;
     const { job, failure } = outcome;
@@ -80,8 +84,11 @@ async function lookInto(
       if (!command.json) console.log(`\nalso seed ${job.seed}: ${replayCommand(job, failure!)}`);
       continue;
     }
-    const settings = { seedTimeoutMs: command.seedTimeoutMs, shrink: command.shrink ? shrinkLimits : undefined };
-    const investigation = await investigate(outcome, host, settings);
+    const timeMs = Math.max(SHRINKING_MS_MIN, shrinkingEndsAt - Date.now());
+    const limits = command.shrink ? { runsMax: SHRINKING_RUNS_MAX, timeMs } : undefined;
+    const settings = { seedTimeoutMs: command.seedTimeoutMs, shrink: limits };
+    const investigation = await Promise.race([investigate(outcome, host, settings), aborted(end)]);
+    if (investigation === undefined) break;
     investigations.push(investigation);
     if (!command.json) console.log(`\n${reportOf(investigation)}\n`);
   }
@@ -94,21 +101,17 @@ function writeTimeline(target: string, traceFile: string, outcome: SeedOutcome |
   else writeFileSync(target, text);
 }
 
-function documentOf(
-  from: number,
-  tally: Tally,
-  failures: readonly SeedOutcome[],
-  investigations: readonly Investigation[],
-) {
+function documentOf(from: number, tally: Tally, investigations: readonly Investigation[]) {
   return {
     from,
     passed: tally.passed,
-    failed: tally.failed,
+    failed: tally.failures.length,
+    unfinished: tally.leftOver.map(({ scenario, seed }) => ({ scenario, seed })),
     elapsedMs: tally.elapsedMs,
     virtualMs: tally.virtualMs,
     events: tally.events,
     faults: Object.fromEntries(tally.faults),
-    failures: failures.map(({ job, failure }) => ({
+    failures: tally.failures.map(({ job, failure }) => ({
       scenario: job.scenario,
       seed: job.seed,
       kind: failure!.kind,
@@ -126,6 +129,10 @@ function documentOf(
       replay: replayCommand((shrunk?.outcome ?? outcome).job, outcome.failure!),
     })),
   };
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(undefined), { once: true }));
 }
 
 /** Children are ended, and what was found until then is told. */

@@ -81,9 +81,9 @@ test("what was found is one document, too", async () => {
 });
 
 test("a seed that loops for ever is ended and named, and the others go on", async () => {
-  const { code, out } = await simulated("--scenario loops --seeds 4 --jobs 1 --seed-timeout 1.5");
+  const { code, out } = await simulated("--scenario loops --seeds 4 --jobs 1 --seed-timeout 3");
   assert.equal(code, 1);
-  assert.match(out, /seed 2 of loops failed: no event happened for 1.5 s/);
+  assert.match(out, /seed 2 of loops failed: no event happened for 3 s/);
   assert.match(out, /last events\n[\s\S]*loops now/);
   assert.match(out, /3 passed, 1 failed\n$/);
 });
@@ -120,12 +120,47 @@ test("a timeline shows one seed, on standard output or in a file", async () => {
   const { code, out } = await simulated("--scenario calm --trace --from 3");
   assert.equal(code, 0);
   assert.match(out, /^ +ms {4}one +two\n/);
-  assert.match(out, /everything heals\n/);
+  assert.match(out, /log info: slept\n[\s\S]*everything heals\n/);
   const file = join(directory, "timeline.txt");
   const written = await simulated(`--scenario calm --from 3 --trace ${file}`);
   assert.equal(written.code, 0);
   assert.ok(out.startsWith(readFileSync(file, "utf8")));
 });
+
+test("ended by a signal, it ends its children and tells what is known", async () => {
+  const child = spawn(
+    process.execPath,
+    ["--conditions=source", main, "--scenario", "loops", "--from", "2", "--seeds", "1"],
+    {
+      env: { ...process.env, TENON_SCENARIOS: scenarios },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  const looping = Promise.withResolvers<number>();
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    const id = /process (\d+) loops/.exec(text)?.[1];
+    if (id !== undefined) looping.resolve(Number(id));
+  });
+  const id = await looping.promise;
+  child.kill("SIGTERM");
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  assert.equal(code, 130);
+  assert.match(out, /0 passed, 0 failed, 1 unfinished when the time was over: seed 2 of loops\n$/);
+  while (isAlive(id)) await new Promise((resolve) => setImmediate(resolve));
+});
+
+function isAlive(id: number): boolean {
+  try {
+    // Whoever nobody has waited for yet answers to its id, and does nothing any more.
+    return process.kill(id, 0) && !/^State:\s+Z/m.test(readFileSync(`/proc/${id}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
 
 test("wrong arguments are refused in one line, with exit code 2", async () => {
   const { code, out, error } = await simulated("--scenario calmer");

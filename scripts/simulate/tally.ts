@@ -1,27 +1,49 @@
 import type { FaultKind } from "../../src/simulation/index.ts";
-import type { SeedOutcome } from "./seed-job.ts";
+import type { CampaignListener } from "./campaign.ts";
+import type { SeedJob, SeedOutcome } from "./seed-job.ts";
+
+/** A seed that takes longer is named where progress is shown. */
+const LONG_MS = 10_000;
 
 /** What the seeds of a campaign came to so far. */
-export class Tally {
+export class Tally implements CampaignListener {
   passed = 0;
-  failed = 0;
   virtualMs = 0;
   events = 0;
   readonly faults = new Map<FaultKind, number>();
+  readonly failures: SeedOutcome[] = [];
+  readonly leftOver: SeedJob[] = [];
   last: SeedOutcome | undefined;
   readonly #startedAt = Date.now();
+  readonly #underWay = new Map<SeedJob, number>();
+  readonly #failed: (outcome: SeedOutcome) => void;
 
-  add(outcome: SeedOutcome): void {
+  /** `failed` hears of each failure when it is found. */
+  constructor(failed: (outcome: SeedOutcome) => void = () => {}) {
+    this.#failed = failed;
+  }
+
+  began(job: SeedJob): void {
+    this.#underWay.set(job, Date.now());
+  }
+
+  ended(outcome: SeedOutcome): void {
+    this.#forget(outcome.job);
     this.last = outcome;
-    if (outcome.failure === undefined) this.passed += 1;
-    else this.failed += 1;
     this.virtualMs += outcome.virtualMs;
     this.events += outcome.events;
     for (const { kind } of outcome.faults) this.faults.set(kind, (this.faults.get(kind) ?? 0) + 1);
+    if (outcome.failure === undefined) {
+      this.passed += 1;
+    } else {
+      this.failures.push(outcome);
+      this.#failed(outcome);
+    }
   }
 
-  get seeds(): number {
-    return this.passed + this.failed;
+  unfinished(job: SeedJob): void {
+    this.#forget(job);
+    this.leftOver.push(job);
   }
 
   get elapsedMs(): number {
@@ -30,13 +52,25 @@ export class Tally {
 
   /** One line. */
   toString(): string {
-    const perSecond = (this.seeds / Math.max(0.001, this.elapsedMs / 1_000)).toFixed(1);
+    const seeds = this.passed + this.failures.length;
+    const perSecond = (seeds / Math.max(0.001, this.elapsedMs / 1_000)).toFixed(1);
     const faults = [...this.faults]
       .sort(([, one], [, other]) => other - one)
       .map(([kind, count]) => `${kind} ${count}`);
     const struck = faults.length === 0 ? "no faults" : faults.join(", ");
-    const failed = this.failed === 0 ? "" : `, ${this.failed} failed`;
-    return `${this.seeds} seeds${failed}, ${perSecond}/s, ${durationOf(this.virtualMs)} of virtual time, ${struck}`;
+    const failed = this.failures.length === 0 ? "" : `, ${this.failures.length} failed`;
+    const long = [...this.#underWay]
+      .map(([{ scenario, seed }, since]) => ({ scenario, seed, ms: Date.now() - since }))
+      .filter(({ ms }) => ms > LONG_MS)
+      .map(({ scenario, seed, ms }) => `; seed ${seed} of ${scenario} for ${durationOf(ms)}`);
+    return `${seeds} seeds${failed}, ${perSecond}/s, ${durationOf(this.virtualMs)} of virtual time, ${struck}${long.join("")}`;
+  }
+
+  /** A job comes back as a copy. */
+  #forget({ scenario, seed }: SeedJob): void {
+    for (const job of this.#underWay.keys()) {
+      if (job.scenario === scenario && job.seed === seed) this.#underWay.delete(job);
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { backoffMs } from "./backoff.ts";
 import { Deadline } from "./deadline.ts";
 import { asTenonError, passes, unanswered } from "./failures.ts";
 import { releaseLease } from "./giving-up.ts";
+import { lateTimersOf } from "./late-timers.ts";
 
 export interface Wanted {
   /** For errors: `the mutex "a"`. */
@@ -30,49 +31,57 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
   const holder = random.uuid();
   let lastError: TenonError | undefined;
   let uncertain = false;
-  using deadline = new Deadline(
-    engine.world,
-    waitMs + timeoutMs,
-    () => unanswered(what, waitMs + timeoutMs, lastError),
-    { signal: wanted.signal, keepsAlive: waitMs > 0 },
-  );
+  const late = () => unanswered(what, waitMs + timeoutMs, lastError);
+  const deadline = new Deadline(lateTimersOf(engine), waitMs + timeoutMs, late, {
+    signal: wanted.signal,
+    keepsAlive: waitMs > 0,
+  });
   const startedAt = clock.monotonic();
-  for (let failures = 0; ; failures++) {
-    const leftMs = failures === 0 ? waitMs : Math.max(0, Math.ceil(waitMs - (clock.monotonic() - startedAt)));
-    const asked = ask(engine, wanted, holder, leftMs);
-    try {
-      const lease = await deadline.race(asked);
-      if (lease === undefined && uncertain) void releaseLease(engine, wanted.name, holder, wanted.ttlMs);
-      return lease;
-    } catch (error) {
-      if (deadline.ended) {
-        abandon(engine, wanted, holder, asked);
+  // `using` would cost more than all else that is done here.
+  try {
+    for (let failures = 0; ; failures++) {
+      const leftMs = failures === 0 ? waitMs : Math.max(0, Math.ceil(waitMs - (clock.monotonic() - startedAt)));
+      const asked = ask(engine, wanted, holder, leftMs);
+      try {
+        const lease = await deadline.race(asked);
+        if (lease === undefined && uncertain) void releaseLease(engine, wanted.name, holder, wanted.ttlMs);
+        return lease;
+      } catch (error) {
+        if (deadline.ended) {
+          abandon(engine, wanted, holder, asked);
+          throw deadline.signal.reason;
+        }
+        lastError = asTenonError(error, `Acquiring ${what}`);
+        uncertain ||= lastError.outcome !== "not-applied";
+        if (!passes(lastError)) {
+          if (uncertain) abandon(engine, wanted, holder, asked);
+          throw lastError;
+        }
+      }
+      try {
+        await timers.sleep(backoffMs(failures, random.float()), { signal: deadline.signal });
+      } catch {
+        if (uncertain) abandon(engine, wanted, holder, asked);
         throw deadline.signal.reason;
       }
-      lastError = asTenonError(error, `Acquiring ${what}`);
-      uncertain ||= lastError.outcome !== "not-applied";
-      if (!passes(lastError)) {
-        if (uncertain) abandon(engine, wanted, holder, asked);
-        throw lastError;
-      }
     }
-    try {
-      await timers.sleep(backoffMs(failures, random.float()), { signal: deadline.signal });
-    } catch {
-      if (uncertain) abandon(engine, wanted, holder, asked);
-      throw deadline.signal.reason;
-    }
+  } finally {
+    deadline[Symbol.dispose]();
   }
 }
 
 /** Asks until `waitMs` or the caller's signal ends it; whoever is gone otherwise gives the holder up. */
-async function ask(
+function ask(
   { leases }: LeasingEngine,
   { name, weight, capacity, ttlMs, data, signal }: Wanted,
   holder: string,
   waitMs: number,
 ): Promise<Lease | undefined> {
-  return leases.acquire(name, { holder, ttlMs, waitMs, weight, capacity, data }, { signal });
+  try {
+    return leases.acquire(name, { holder, ttlMs, waitMs, weight, capacity, data }, { signal });
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 /** The caller has gone; the request may have been granted, or may be granted yet. */

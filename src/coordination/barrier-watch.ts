@@ -20,7 +20,7 @@ export interface Generation {
 export async function watchGeneration(watched: Generation): Promise<Fate> {
   const answered = new AbortController();
   const signal = AbortSignal.any([watched.ended, answered.signal]);
-  using deadline = new Deadline(watched.engine.world, Number.POSITIVE_INFINITY, neverLate, { signal });
+  using deadline = new Deadline(watched.engine.world.timers, Number.POSITIVE_INFINITY, neverLate, { signal });
   const parties = new Parties(watched, deadline.signal);
   const fate = fateIn(watched, deadline, parties);
   const death = parties.watch();

@@ -84,7 +84,7 @@ class LeaseBarrier implements Barrier {
   async arrive(options: ArriveOptions = {}): Promise<Passed> {
     const { signal, waitMs = Number.POSITIVE_INFINITY } = options;
     if (!isWait(waitMs)) throw invalid(this.#record.what, "waitMs", waitMs, "milliseconds from 0, or Infinity");
-    using deadline = new Deadline(this.#engine.world, waitMs, () => this.#late(waitMs), { signal });
+    using deadline = new Deadline(this.#engine.world.timers, waitMs, () => this.#late(waitMs), { signal });
     // Whoever waits holds a share, so that the others see it die.
     await using presence = await this.#orBreak(deadline, () =>
       this.#presence.acquire({ signal: deadline.signal, waitMs: Number.POSITIVE_INFINITY }),
@@ -181,7 +181,7 @@ class LeaseBarrier implements Barrier {
 
   #soon(): Deadline {
     const forMs = this.#timeoutMs;
-    return new Deadline(this.#engine.world, forMs, () => unanswered(this.#record.what, forMs, undefined));
+    return new Deadline(this.#engine.world.timers, forMs, () => unanswered(this.#record.what, forMs, undefined));
   }
 
   #late(waitMs: number): TenonError {

@@ -96,7 +96,7 @@ class KeptLatch implements CountdownLatch {
     const { signal, waitMs = Number.POSITIVE_INFINITY } = options;
     if (!isWait(waitMs))
       throw invalid(`waiting for ${this.#what}`, "waitMs", waitMs, "milliseconds from 0, or Infinity");
-    using deadline = new Deadline(this.#engine.world, waitMs, () => this.#late(waitMs), { signal });
+    using deadline = new Deadline(this.#engine.world.timers, waitMs, () => this.#late(waitMs), { signal });
     await repeated(this.#engine, this.#what, deadline, () => this.#agree());
     for await (const entry of statesOf(this.#engine, this.#counterKey, deadline)) {
       if (this.#missing(entry && Number(textOf(entry))) === 0) return;
@@ -124,7 +124,9 @@ class KeptLatch implements CountdownLatch {
 
   async #request<Result>(request: () => Promise<Result>): Promise<Result> {
     const { world } = this.#engine;
-    using deadline = new Deadline(world, this.#timeoutMs, () => unanswered(this.#what, this.#timeoutMs, undefined));
+    using deadline = new Deadline(world.timers, this.#timeoutMs, () =>
+      unanswered(this.#what, this.#timeoutMs, undefined),
+    );
     return await repeated(this.#engine, this.#what, deadline, request);
   }
 

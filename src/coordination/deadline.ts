@@ -1,4 +1,4 @@
-import type { World } from "../world/index.ts";
+import type { Timers } from "../world/index.ts";
 
 export interface DeadlineOptions {
   /** Ends the wait with its reason. */
@@ -14,20 +14,20 @@ export interface DeadlineOptions {
 export class Deadline implements Disposable {
   readonly #signal: AbortSignal | undefined;
   readonly #stop: () => void;
-  /** Those who race against it. */
-  readonly #racing = new Set<(reason: unknown) => void>();
+  /** Those who race against it: nearly always one, for whom a set would cost more than the race. */
+  #racing: ((reason: unknown) => void) | Set<(reason: unknown) => void> | undefined;
   /** Made when somebody asks for it. */
   #controller: AbortController | undefined;
   #ended: { readonly reason: unknown } | undefined;
 
   /** `afterMs` may be infinite. Throws the signal's reason when it has aborted already. */
-  constructor(world: World, afterMs: number, late: () => Error, options: DeadlineOptions = {}) {
+  constructor(timers: Pick<Timers, "schedule">, afterMs: number, late: () => Error, options: DeadlineOptions = {}) {
     const { signal, keepsAlive = true } = options;
     signal?.throwIfAborted();
     this.#signal = signal;
     signal?.addEventListener("abort", this.#abort, { once: true });
     if (afterMs === Number.POSITIVE_INFINITY) this.#stop = () => {};
-    else this.#stop = world.timers.schedule(afterMs, () => this.#end(late()), { keepsAlive });
+    else this.#stop = timers.schedule(afterMs, () => this.#end(late()), { keepsAlive });
   }
 
   get ended(): boolean {
@@ -48,18 +48,29 @@ export class Deadline implements Disposable {
   race<Result>(promise: Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) reject(this.#ended.reason);
-      this.#racing.add(reject);
+      this.#enter(reject);
       promise.then(
         (result) => {
-          this.#racing.delete(reject);
+          this.#leave(reject);
           resolve(result);
         },
         (error: unknown) => {
-          this.#racing.delete(reject);
+          this.#leave(reject);
           reject(error);
         },
       );
     });
+  }
+
+  #enter(reject: (reason: unknown) => void): void {
+    if (this.#racing === undefined) this.#racing = reject;
+    else if (typeof this.#racing === "function") this.#racing = new Set([this.#racing, reject]);
+    else this.#racing.add(reject);
+  }
+
+  #leave(reject: (reason: unknown) => void): void {
+    if (this.#racing === reject) this.#racing = undefined;
+    else if (typeof this.#racing === "object") this.#racing.delete(reject);
   }
 
   [Symbol.dispose](): void {
@@ -73,6 +84,7 @@ export class Deadline implements Disposable {
     if (this.#ended !== undefined) return;
     this.#ended = { reason };
     this.#controller?.abort(reason);
-    for (const reject of this.#racing) reject(reason);
+    if (typeof this.#racing === "function") this.#racing(reason);
+    else for (const reject of this.#racing ?? []) reject(reason);
   }
 }

@@ -3,6 +3,7 @@ import type { LeasingEngine } from "./api.ts";
 import { backoffMs } from "./backoff.ts";
 import { Deadline } from "./deadline.ts";
 import { asTenonError, describeError, passes, unanswered } from "./failures.ts";
+import { lateTimersOf } from "./late-timers.ts";
 
 /** An engine that does not answer a release within this time is asked again. */
 const answerMsMax = 2_000;
@@ -20,9 +21,19 @@ export async function releaseLease(
   const { clock, random, timers, log } = engine.world;
   const endsAt = clock.monotonic() + forMs;
   for (let failures = 0; ; failures++) {
-    const leftMs = Math.max(1, endsAt - clock.monotonic());
-    const error = await releaseOnce(engine, name, holder, Math.min(answerMsMax, leftMs));
-    if (error === undefined) return undefined;
+    const leftMs = Math.max(1, failures === 0 ? forMs : endsAt - clock.monotonic());
+    const answerMs = Math.min(answerMsMax, leftMs);
+    const late = () => unanswered(`Releasing "${name}"`, answerMs, undefined);
+    const deadline = new Deadline(lateTimersOf(engine), answerMs, late, { keepsAlive: false });
+    let error: TenonError;
+    try {
+      await deadline.race(engine.leases.release(name, holder));
+      return undefined;
+    } catch (thrown) {
+      error = asTenonError(thrown, `Releasing "${name}"`);
+    } finally {
+      deadline[Symbol.dispose]();
+    }
     const delayMs = backoffMs(failures, random.float());
     if (!passes(error) || clock.monotonic() + delayMs >= endsAt) {
       log.log("warn", "a lease could not be released and ends with its time to live", {
@@ -32,22 +43,5 @@ export async function releaseLease(
       return error;
     }
     await timers.sleep(delayMs);
-  }
-}
-
-async function releaseOnce(
-  { leases, world }: LeasingEngine,
-  name: string,
-  holder: string,
-  answerMs: number,
-): Promise<TenonError | undefined> {
-  using deadline = new Deadline(world, answerMs, () => unanswered(`Releasing "${name}"`, answerMs, undefined), {
-    keepsAlive: false,
-  });
-  try {
-    await deadline.race(leases.release(name, holder));
-    return undefined;
-  } catch (error) {
-    return asTenonError(error, `Releasing "${name}"`);
   }
 }

@@ -5,6 +5,7 @@ import type { LeasingEngine } from "./api.ts";
 import { backoffMs } from "./backoff.ts";
 import { asTenonError, capital } from "./failures.ts";
 import { releaseLease } from "./giving-up.ts";
+import { lateTimersOf } from "./late-timers.ts";
 import { elapsedMs } from "./validity.ts";
 
 /** Timers stand still while the machine sleeps, so that the clocks are looked at this often. */
@@ -57,18 +58,33 @@ export class HeldLease {
   }
 
   get validMs(): number {
-    if (this.#over !== undefined) return 0;
-    return Math.max(
-      0,
-      this.#lease.ttlMs - this.#watching.marginMs - elapsedMs(this.#lease.since, this.#engine.world.clock),
-    );
+    return this.#over === undefined ? Math.max(0, this.#validMsAfter(this.#elapsedMs())) : 0;
+  }
+
+  /** As it was when the clocks were last looked at. */
+  get isOver(): boolean {
+    return this.#over !== undefined;
   }
 
   /** Why it is not held any more; looks at the clocks. */
   get over(): TenonError | undefined {
-    if (this.#over === undefined && this.validMs === 0) this.#expire();
+    if (this.#over === undefined) this.#endAfter(this.#elapsedMs());
     if (typeof this.#over === "function") this.#over = this.#over();
     return this.#over;
+  }
+
+  #elapsedMs(): number {
+    return elapsedMs(this.#lease.since, this.#engine.world.clock);
+  }
+
+  /** How much is left, or less than nothing. */
+  #validMsAfter(elapsed: number): number {
+    return this.#lease.ttlMs - this.#watching.marginMs - elapsed;
+  }
+
+  /** Ends it when too little is left. */
+  #endAfter(elapsed: number): void {
+    if (this.#over === undefined && this.#validMsAfter(elapsed) <= 0) this.#expire();
   }
 
   release(): Promise<void> {
@@ -78,16 +94,17 @@ export class HeldLease {
 
   async #release(): Promise<void> {
     const { what } = this.#watching;
-    const lostBefore = this.over;
+    const elapsed = this.#elapsedMs();
+    this.#endAfter(elapsed);
+    const lostBefore = this.isOver ? this.over : undefined;
     if (lostBefore === undefined) {
       this.#end(() => new TenonError("closed", `${capital(what)} was released. Acquire it again.`));
     } else if (lostBefore.code === "lost" && lostBefore.cause !== undefined) {
       // The engine itself said that it is gone.
       return;
     }
-    const { name, holder, ttlMs, since } = this.#lease;
-    const leftMs = ttlMs - elapsedMs(since, this.#engine.world.clock);
-    const error = await releaseLease(this.#engine, name, holder, Math.min(releaseMsMax, leftMs));
+    const { name, holder, ttlMs } = this.#lease;
+    const error = await releaseLease(this.#engine, name, holder, Math.min(releaseMsMax, ttlMs - elapsed));
     if (error === undefined || lostBefore !== undefined) return;
     throw new TenonError(
       error.code,
@@ -99,25 +116,21 @@ export class HeldLease {
   /** Ends it, renews it, or looks again later. */
   readonly #look = (): void => {
     this.#timer = undefined;
-    if (this.over !== undefined) return;
-    const { renew } = this.#watching;
-    const { clock, timers } = this.#engine.world;
-    let nextMs = Math.min(this.validMs, lookMsMax);
-    if (renew) {
-      let untilMs = this.#renewAtMs - elapsedMs(this.#lease.since, clock);
-      if (untilMs <= 0) {
-        this.#renew();
-        untilMs = this.#renewAtMs - elapsedMs(this.#lease.since, clock);
-      }
-      nextMs = Math.min(nextMs, untilMs);
+    const elapsed = this.#elapsedMs();
+    this.#endAfter(elapsed);
+    if (this.isOver) return;
+    let nextMs = Math.min(this.#validMsAfter(elapsed), lookMsMax);
+    if (this.#watching.renew) {
+      if (this.#renewAtMs <= elapsed) this.#renew(elapsed);
+      nextMs = Math.min(nextMs, this.#renewAtMs - elapsed);
     }
-    this.#timer = timers.schedule(Math.max(1, Math.ceil(nextMs)), this.#look);
+    this.#timer = lateTimersOf(this.#engine).schedule(Math.max(1, Math.ceil(nextMs)), this.#look);
   };
 
-  #renew(): void {
+  #renew(elapsed: number): void {
     const lease = this.#lease;
     // A renewal that is not answered by then is sent again; renewing twice does no harm.
-    this.#renewAtMs = elapsedMs(lease.since, this.#engine.world.clock) + Math.max(1, lease.ttlMs / 6);
+    this.#renewAtMs = elapsed + Math.max(1, lease.ttlMs / 6);
     this.#ask(lease).then(
       (renewed) => this.#renewed(renewed),
       (error: unknown) => this.#failed(lease, asTenonError(error, `Renewing ${this.#watching.what}`)),

@@ -21,6 +21,8 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
   readonly #what: string;
   readonly #leaseName: string;
   readonly #options: LockOptions;
+  /** For acquisitions that say nothing themselves. */
+  readonly #defaults: Settings;
   readonly #shareOf: (options: Options | undefined) => Share;
 
   constructor(
@@ -38,7 +40,7 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
     this.#options = options;
     this.#shareOf = shareOf;
     // Wrong options are found when the lock is made, not when it is first wanted.
-    settingsOf(this.#what, capabilities, options);
+    this.#defaults = settingsOf(this.#what, capabilities, options);
   }
 
   async acquire(options?: Options): Promise<Lock> {
@@ -61,6 +63,7 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
   }
 
   #settings(options: AcquireOptions | undefined): Settings {
+    if (options === undefined) return this.#defaults;
     return settingsOf(this.#what, this.#engine.leases.capabilities, this.#options, options);
   }
 
@@ -77,7 +80,7 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
     });
     if (lease === undefined) return undefined;
     const held = new HeldLease(this.#engine, lease, { ...settings, what });
-    if (held.over !== undefined) {
+    if (held.isOver) {
       // The answer came later than the lease lasts.
       await held.release();
       throw held.over;

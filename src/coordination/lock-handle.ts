@@ -65,9 +65,9 @@ class LockHandle implements Lock {
     return this.#released;
   }
 
-  async #release(): Promise<void> {
+  #release(): Promise<void> {
     this.#shared.count -= 1;
-    if (this.#shared.count === 0) await this.#shared.held.release();
+    return this.#shared.count === 0 ? this.#shared.held.release() : Promise.resolve();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,9 +7,8 @@ import {
   originTopicHeader,
   publishedAtHeader,
 } from "./headers.ts";
-import type { Queued } from "./key-order.ts";
+import type { KeyQueue, Queued } from "./key-order.ts";
 import type { LaneWorker } from "./lane-worker.ts";
-import type { Timed, Timeouts } from "./timeouts.ts";
 import type { Decision } from "./verdict.ts";
 
 /**
@@ -28,10 +27,11 @@ export interface Origin {
 }
 
 /** One message in the hands of this consumer, under one grant of its lane. */
-export class Delivery implements Queued, Timed<Delivery> {
+export class Delivery implements Queued {
   readonly owner: LaneWorker;
   readonly stored: Stored;
   behind: Delivery | undefined = undefined;
+  queue: KeyQueue | undefined = undefined;
   state: DeliveryState = "queued";
   /** Recorded failures. */
   failures: number;
@@ -43,16 +43,11 @@ export class Delivery implements Queued, Timed<Delivery> {
   held = false;
   /** Counts against the lane's prefetch. */
   counted = true;
-  /** The number of the latest delivery within the grant; tells a handler that was given up from the one that runs. */
+  /** The number of the latest delivery within the grant. */
   number = 0;
   context: DeliveryContext | undefined = undefined;
   /** What its batch made of it, while it is `decided`. */
   decision: Decision | undefined = undefined;
-  /** The list of deadlines that it stands in, and its links there. */
-  timeouts: Timeouts<Delivery> | undefined = undefined;
-  deadline = 0;
-  earlier: Delivery | undefined = undefined;
-  later: Delivery | undefined = undefined;
 
   constructor(owner: LaneWorker, stored: Stored, failures: number, recorded: number, dueAt: number) {
     this.owner = owner;

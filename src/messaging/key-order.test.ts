@@ -9,7 +9,7 @@ interface Member extends Queued {
 }
 
 function member(name: number): Member {
-  return { name, behind: undefined };
+  return { name, behind: undefined, queue: undefined };
 }
 
 test("of each key one may go at a time, in the order of entering; other keys do not wait", () => {
@@ -19,11 +19,11 @@ test("of each key one may go at a time, in the order of entering; other keys do 
   assert.equal(order.enter("a", two), one);
   assert.equal(order.enter("b", other), undefined);
   assert.equal(order.enter("a", three), two);
-  assert.equal(order.leave("a", one), two);
-  assert.equal(order.leave("b", other), undefined);
-  assert.equal(order.leave("a", two), three);
-  assert.equal(order.leave("a", three), undefined);
-  assert.equal(order.keyCount, 0);
+  assert.equal(order.leave(one), two);
+  assert.equal(order.leave(other), undefined);
+  assert.equal(order.leave(two), three);
+  assert.equal(order.leave(three), undefined);
+  assert.equal(order.busyCount, 0);
 });
 
 test("whatever enters and leaves, every key goes in order and nothing stays behind", () => {
@@ -37,7 +37,7 @@ test("whatever enters and leaves, every key goes in order and nothing stays behi
         const leave = (key: string): void => {
           const first = running.get(key);
           if (first === undefined) return;
-          const next = order.leave(key, first);
+          const next = order.leave(first);
           const expected = waiting.get(key)?.shift();
           assert.equal(next?.name, expected);
           if (next === undefined) running.delete(key);
@@ -56,10 +56,26 @@ test("whatever enters and leaves, every key goes in order and nothing stays behi
           if (step.leave) leave(step.key);
         }
         for (const key of [...running.keys()]) while (running.has(key)) leave(key);
-        assert.equal(order.keyCount, 0);
+        assert.equal(order.busyCount, 0);
       },
     ),
   );
+});
+
+test("keys that nobody stands in are forgotten before they are many", () => {
+  const order = new KeyOrder<Member>();
+  const waiting = member(-1);
+  order.enter("waiting", waiting);
+  for (let name = 0; name < 100_000; name += 1) {
+    const one = member(name);
+    assert.equal(order.enter(`key-${name}`, one), undefined);
+    assert.equal(order.leave(one), undefined);
+    assert.ok(order.keyCount < 2_000);
+  }
+  const next = member(-2);
+  assert.equal(order.enter("waiting", next), waiting);
+  assert.equal(order.leave(waiting), next);
+  assert.equal(order.busyCount, 1);
 });
 
 test("a ring gives back what went in, in order, through growth and removal", () => {

@@ -15,6 +15,8 @@ export interface CommitHost {
   readonly topic: string;
   readonly group: string;
   readonly hasEnded: boolean;
+  /** So many settled messages are worth a commit of their own, whatever else is about to end. */
+  readonly commitCount: number;
   /** It is durable. */
   written(taken: Progress): void;
   /** No commit is under way any more. */
@@ -35,6 +37,8 @@ export class LaneCommits {
   readonly #host: CommitHost;
   #progress = new Progress();
   #scheduled = false;
+  /** What had gathered when it was looked at last. */
+  #gathered = 0;
   #committing = false;
   #movesMax = Number.POSITIVE_INFINITY;
   /** Copies that the engine takes no more of now; `undefined` while it takes them. */
@@ -69,10 +73,21 @@ export class LaneCommits {
   #schedule(): void {
     if (this.#scheduled || this.#committing || this.#host.hasEnded) return;
     this.#scheduled = true;
-    queueMicrotask(this.#start);
+    this.#gathered = 0;
+    queueMicrotask(this.#gather);
   }
 
-  readonly #start = (): void => {
+  /**
+   * Handlers that end together start others, which may end at once, too. As long as more is settled with every hop they share a commit: else the first few go alone, and
+   * everything after them waits for the engine's answer. Half the prefetch goes in any case, so that one half is recorded while the other is handled.
+   */
+  readonly #gather = (): void => {
+    const { length } = this.#progress.settled;
+    if (length > this.#gathered && length < this.#host.commitCount && !this.#committing) {
+      this.#gathered = length;
+      queueMicrotask(this.#gather);
+      return;
+    }
     this.#scheduled = false;
     if (!this.#committing) void this.#loop();
   };

@@ -62,6 +62,7 @@ export class LaneWorker implements CommitHost {
   readonly world: World;
   readonly topic: string;
   readonly group: string;
+  readonly commitCount: number;
   readonly #host: LaneHost;
   #state: State = "active";
   /** Handlers that run, and deliveries that are being recorded. */
@@ -91,6 +92,8 @@ export class LaneWorker implements CommitHost {
     this.world = host.world;
     this.topic = host.topic;
     this.group = host.group;
+    // With half of what is fetched committed, the next half is fetched.
+    this.commitCount = Math.ceil(host.prefetch / 2);
     this.#commits = new LaneCommits(this);
     this.#losses = host.losses(lane);
     this.#passes = host.passes;
@@ -256,7 +259,7 @@ export class LaneWorker implements CommitHost {
 
   #accept(stored: Stored): void {
     if (this.#losses !== undefined) this.#losses.saw(stored);
-    const held = this.#heldBefore.get(stored.position);
+    const held = this.#heldBefore.size === 0 ? undefined : this.#heldBefore.get(stored.position);
     if (held !== undefined) this.#heldBefore.delete(stored.position);
     else if (this.#passes !== undefined && this.#isFilteredOut(stored, this.#passes)) {
       this.#counted += 1;
@@ -289,9 +292,12 @@ export class LaneWorker implements CommitHost {
 
   /** Its turn has come. */
   #goes(delivery: Delivery): void {
-    if (this.isForOthers(delivery.stored)) {
-      this.settle(delivery);
-    } else if (delivery.dueAt > 0 && delivery.dueAt > this.world.clock.now()) {
+    if (this.isForOthers(delivery.stored)) this.settle(delivery);
+    else this.#goesHere(delivery);
+  }
+
+  #goesHere(delivery: Delivery): void {
+    if (delivery.dueAt > 0 && delivery.dueAt > this.world.clock.now()) {
       delivery.state = "failed";
       if (delivery.counted) this.#counted -= 1;
       delivery.counted = false;
@@ -309,9 +315,8 @@ export class LaneWorker implements CommitHost {
   }
 
   #advance(delivery: Delivery): void {
-    const { key } = delivery.stored;
-    if (key === undefined) return;
-    let next = this.#keys.leave(key, delivery);
+    if (delivery.queue === undefined) return;
+    let next = this.#keys.leave(delivery);
     if (next?.state === "decided") {
       this.#host.turnCame(next);
       return;
@@ -320,14 +325,14 @@ export class LaneWorker implements CommitHost {
     while (next !== undefined) {
       this.countAgain(next);
       if (!this.isForOthers(next.stored)) {
-        this.#goes(next);
+        this.#goesHere(next);
         return;
       }
       // A loop, for there may be thousands of them.
       next.state = "over";
       this.#forget(next);
       this.#commits.settle(next.stored.position, true);
-      next = this.#keys.leave(key, next);
+      next = this.#keys.leave(next);
     }
   }
 

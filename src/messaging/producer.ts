@@ -41,6 +41,8 @@ interface Waiter {
 
 /** Memory that a buffered message costs beyond its bytes; counted so that tiny messages are bounded too. */
 export const overheadBytes = 128;
+/** So many keyless messages are worth a batch of their own where a batch costs no sync: then the engine stores one while the next one is prepared. */
+const keylessCount = 512;
 /** Expired publishers are looked for at most this often. */
 const sweepGapMs = 10;
 
@@ -56,6 +58,7 @@ export class Producer {
   readonly #waiting = new Ring<Waiter>();
   readonly #id: string;
   #sticky: number;
+  readonly #stickyCountMax: number;
   #buffered = 0;
   #unsettled = 0;
   #flushScheduled = false;
@@ -77,6 +80,7 @@ export class Producer {
 
   constructor(options: ProducerOptions) {
     this.#options = options;
+    this.#stickyCountMax = options.engine.capabilities.survives === "machine" ? Number.POSITIVE_INFINITY : keylessCount;
     this.#id = options.identity?.id ?? options.world.random.uuid();
     const epoch = options.identity?.epoch ?? 0;
     this.#queues = Array.from({ length: options.partitions }, (_, partition) => new PartitionQueue(partition, epoch));
@@ -138,7 +142,9 @@ export class Producer {
     const { pending } = queue;
     pending.add(message, sizeBytes, deadline, resolve, reject);
     this.#buffered += sizeBytes;
-    if (partition === undefined && this.#isFull(pending)) this.#advanceSticky();
+    if (partition === undefined && (pending.messages.length >= this.#stickyCountMax || this.#isFull(pending))) {
+      this.#advanceSticky();
+    }
     if (!queue.dirty && queue.flight === undefined) {
       queue.dirty = true;
       this.#dirty.push(queue);

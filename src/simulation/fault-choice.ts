@@ -62,6 +62,7 @@ export function drawNetwork(choice: FaultChoice, generator: SeededGenerator): Ne
     delayMax: logarithmic(generator, { min: 5, max: 2_000 }),
     splitChance: generator.pick([0, 0.1, 0.5]),
     bufferBytes: generator.pick([1_024, 16_384, 65_536, 1_048_576]),
+    quietEndChance: generator.pick([0, 0.5, 1]),
   };
   if (choice === "lite" || choice === "performance" || (choice !== "swarm" && !("swarm" in choice))) return calmNetwork;
   return {
@@ -71,6 +72,7 @@ export function drawNetwork(choice: FaultChoice, generator: SeededGenerator): Ne
     delayMs: { min: 1, max: drawn.delayMax },
     splitChance: drawn.splitChance,
     bufferBytes: drawn.bufferBytes,
+    quietEndChance: drawn.quietEndChance,
   };
 }
 

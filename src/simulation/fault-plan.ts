@@ -1,7 +1,16 @@
 import type { DiskFailure } from "../world/world.ts";
 
 /** The disk's operations that are counted and can be made to fail. */
-export type OperationKind = "open" | "append" | "read" | "sync" | "truncate" | "rename" | "remove" | "syncDirectory";
+export type OperationKind =
+  | "open"
+  | "append"
+  | "read"
+  | "sync"
+  | "truncate"
+  | "rewrite"
+  | "rename"
+  | "remove"
+  | "syncDirectory";
 
 /**
  * What is left on the disk. `"process"`: only the process died; everything written is still there, and still not synced.

@@ -1,3 +1,4 @@
+export type { Fetch } from "./builtins.ts";
 export { type ClockReadings, ClockRecord, rightClock } from "./checkers/clock-record.ts";
 export {
   type KeyValueHistory,
@@ -90,6 +91,20 @@ export {
 export { simulate } from "./simulate.ts";
 export type { DiskLatency } from "./simulated-disk.ts";
 export type { FaultOptions, SimulatedDiskControl } from "./simulated-disk-control.ts";
+export {
+  fetchOver,
+  type HttpHandler,
+  type HttpServer,
+  type HttpServerOptions,
+  serveHttp,
+} from "./simulated-http.ts";
+export {
+  type SimulatedDatabase,
+  type SimulatedDatabaseOptions,
+  type SqlOverOptions,
+  simulatedDatabase,
+  sqlOver,
+} from "./simulated-sql.ts";
 export { SimulatedCrash, type Simulation, type SimulationOptions, simulatedWorld } from "./simulation.ts";
 export {
   type Main,

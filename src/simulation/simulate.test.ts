@@ -112,6 +112,23 @@ test("a paused process finds out late, and its clocks have gone on, unless its m
   assert.deepEqual(woken, { stopped: 10_001, "stopped, wall": 10_001, asleep: 1, "asleep, wall": 10_001 });
 });
 
+test("whoever waits for what is left until a deadline gets there, though sums of fractions are not exact", async () => {
+  await simulate({ seed: 1, eventsMax: 10_000 }, async (system) => {
+    const process = system.process("punctual", async ({ world: { clock, timers } }) => {
+      for (let round = 1; round <= 1_000; round += 1) {
+        const deadline = clock.monotonic() + 10 * system.random.float();
+        for (let left = 1; left > 0; left = deadline - clock.monotonic()) await timers.sleep(left);
+      }
+    });
+    // Then virtual time is coarser than the time that the process counts.
+    process.pause("asleep");
+    await system.sleep(100_000);
+    process.clock.drift(1.01);
+    process.resume();
+    await process.ended;
+  });
+});
+
 test("a clock that gains wakes its sleepers early by everybody else's", async () => {
   const report = await simulate({ seed: 1 }, async (system) => {
     const process = system.process("hasty", async ({ world }) => {
@@ -184,6 +201,18 @@ test("leaving a planned fault out leaves the others as they were", async () => {
   );
 });
 
+test("the scenario goes on at the instant at which what it waits for holds", async () => {
+  await simulate({ seed: 1 }, async (system) => {
+    let open = false;
+    system.process("shop", async ({ world }) => {
+      await world.timers.sleep(5);
+      open = true;
+    });
+    await system.until("the shop is open", () => open);
+    assert.equal(system.nowMs, 5);
+  });
+});
+
 test("a deadlock names what everybody waits for", async () => {
   const failure = await failureOf(async (system) => {
     system.process("shop", forever);
@@ -219,7 +248,7 @@ test("a main that throws fails the run", async () => {
     });
     await shop.ended;
   });
-  assert.equal(failure.rule, "the main of shop threw: no stock");
+  assert.equal(failure.rule, "shop main failed: no stock");
 });
 
 test("a rule that breaks in the middle ends the run there", async () => {
@@ -266,4 +295,31 @@ test("what leaves the simulation fails the run, by name", async () => {
     await shop.ended;
   });
   assert.match(failure.rule, /^shop left the simulation: fs.readFileSync\n.*simulate\.test\.ts/);
+});
+
+test("a rejection that nobody handles, or a callback that throws, ends its process and no other", async () => {
+  const starts: string[] = [];
+  await simulate({ seed: 1 }, async (system) => {
+    for (const [name, breaks] of [
+      ["rejecting", () => void Promise.reject(new Error("nobody looks"))],
+      [
+        "throwing",
+        () => {
+          throw new Error("nobody catches");
+        },
+      ],
+    ] as const) {
+      const process = system.process(
+        name,
+        async ({ world, incarnation }) => {
+          starts.push(`${name} ${incarnation}`);
+          world.timers.schedule(10, incarnation === 1 ? breaks : () => {});
+          await world.timers.sleep(20);
+        },
+        { whenMainFails: "restart" },
+      );
+      await process.ended;
+    }
+  });
+  assert.deepEqual(starts, ["rejecting 1", "rejecting 2", "throwing 1", "throwing 2"]);
 });

@@ -85,7 +85,7 @@ export class SimulatedConnection implements Connection, StreamSource, StreamSink
   }
 
   destroy(): void {
-    if (!this.#parts.process.alive || !this.#known) return;
+    if (!this.#known) return;
     this.#leave(this.#lastManner(), "it was destroyed on this side");
   }
 

@@ -257,6 +257,47 @@ test("after a failed sync the data may be gone although a later sync succeeds", 
   assert.deepEqual([...seen].sort(), ["gone", "kept"]);
 });
 
+test("what is written once more is covered by the next sync, also after one that failed", async () => {
+  for (let seed = 0; seed < SEEDS; seed++) {
+    const after = await contentAfterCrash(seed, async (file, simulation) => {
+      await file.append(filled(600, 1));
+      simulation.disk.failOperation(1, "io", "once", { kinds: ["sync"] });
+      await assert.rejects(file.sync());
+      await file.append(filled(600, 2));
+      await file.sync();
+      await file.rewrite(300, filled(300, 1));
+      await file.rewrite(0, filled(400, 1));
+      await file.sync();
+      await file.append(filled(600, 3));
+    });
+    assert.deepEqual(after.subarray(0, 1_200), Uint8Array.of(...filled(600, 1), ...filled(600, 2)));
+  }
+});
+
+test("writing once more harms nothing that was durable, though the machine dies before the sync", async () => {
+  const seen = new Set<number>();
+  for (let seed = 0; seed < SEEDS; seed++) {
+    const after = await contentAfterCrash(seed, async (file) => {
+      await file.append(filled(2_000, 1));
+      await file.sync();
+      await file.append(filled(2_000, 2));
+      await file.rewrite(100, filled(1_500, 1));
+    });
+    assert.deepEqual(after.subarray(0, 2_000), filled(2_000, 1));
+    seen.add(after.byteLength);
+  }
+  assert.ok(seen.size > 20);
+});
+
+test("only what is there can be written once more", async () => {
+  const simulation = simulatedWorld({ seed: 1 });
+  await simulation.run(async () => {
+    const file = await durableFile(simulation.world, "/a");
+    await file.append(filled(10, 1));
+    await assert.rejects(file.rewrite(5, filled(5, 2)), /the bytes are others than those that are there/);
+  });
+});
+
 /** Touches every kind of operation that is counted, so many times each: open 2, append 2, sync 1, … */
 async function everyKind(world: World): Promise<void> {
   const file = await world.disk.open("/a", "create");

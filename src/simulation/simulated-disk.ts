@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { checkTruncation, closedFile, diskError } from "../world/disk-error.ts";
+import { checkRewrite, checkTruncation, closedFile, diskError } from "../world/disk-error.ts";
 import { resolvePath } from "../world/file-tree.ts";
 import type { Disk, DiskError, DiskFailure, DiskFile, DiskLock } from "../world/world.ts";
 import type { CrashOutcome, FaultPlan, OperationKind } from "./fault-plan.ts";
@@ -263,6 +263,22 @@ class SimulatedFile implements DiskFile {
     });
   }
 
+  async rewrite(position: number, bytes: Uint8Array): Promise<void> {
+    this.#check("rewrite", true);
+    if (this.#machinery.incarnation.alive) checkRewrite(this, position, bytes);
+    return operate(this.#machinery, {
+      kind: "rewrite",
+      label: `rewrite ${bytes.byteLength} bytes at ${position} of ${this.path}`,
+      effect: () => {
+        const there = this.#inode.cache.slice(position, position + bytes.byteLength);
+        if (!equal(there, bytes))
+          throw new Error(`rewrite ${this.path}: the bytes are others than those that are there`);
+        this.#inode.rewrite(position);
+      },
+      error: (failure) => diskError(failure, "rewrite", this.path),
+    });
+  }
+
   close(): Promise<void> {
     const first = !this.#closed;
     this.#closed = true;
@@ -294,4 +310,8 @@ class SimulatedFile implements DiskFile {
       throw diskError("denied", operation, this.path, new Error("it was opened for reading"));
     if (writes && this.#appending) throw new Error(`${operation} ${this.path}: an append is under way`);
   }
+}
+
+function equal(one: Uint8Array, other: Uint8Array): boolean {
+  return one.byteLength === other.byteLength && one.every((byte, index) => byte === other[index]);
 }

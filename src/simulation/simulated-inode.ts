@@ -8,13 +8,15 @@ export type CrashMode = "lost" | "kept" | "prefix" | "sectors";
 
 /**
  * A file's content twice: as the operating system shows it (its cache), and as it stands on the medium. They are equal before
- * `#dirtyFrom`. The medium changes by `sync` and by a crash alone; that the cache may be written back at any time is
+ * `#dirtyFrom`, but for what a failed sync left out. The medium changes by `sync` and by a crash alone; that the cache may be written back at any time is
  * covered, because a crash may keep any sector of it.
  */
 export class SimulatedInode {
   readonly cache = new ChunkedBytes();
   readonly #medium = new ChunkedBytes();
   #dirtyFrom = 0;
+  /** What the medium has from `#dirtyFrom` up to here is being written again: it stays where the new is lost. */
+  #rewrittenUntil = 0;
   /** Where the appends that were acknowledged end; a failed append leaves more in the cache. */
   sizeBytes = 0;
   handles = 0;
@@ -34,6 +36,14 @@ export class SimulatedInode {
     this.cache.truncate(sizeBytes);
     this.sizeBytes = sizeBytes;
     this.#dirtyFrom = Math.min(this.#dirtyFrom, sizeBytes);
+    this.#rewrittenUntil = Math.min(this.#rewrittenUntil, sizeBytes);
+  }
+
+  /** What stands from here on is to be written by the next sync, also where one before it failed. */
+  rewrite(position: number): void {
+    if (position >= this.#dirtyFrom) return;
+    this.#rewrittenUntil = Math.max(this.#rewrittenUntil, this.#dirtyFrom);
+    this.#dirtyFrom = position;
   }
 
   /** Makes what the cache holds before `end` durable. */
@@ -66,9 +76,8 @@ export class SimulatedInode {
   }
 
   #crashPartly(mode: "prefix" | "sectors", generator: SeededGenerator): void {
-    const sizeBytes = generator.chance(0.5)
-      ? this.cache.sizeBytes
-      : generator.integer(this.#dirtyFrom, this.cache.sizeBytes);
+    const least = Math.max(this.#dirtyFrom, this.#rewrittenUntil);
+    const sizeBytes = generator.chance(0.5) ? this.cache.sizeBytes : generator.integer(least, this.cache.sizeBytes);
     this.#replaceMedium(this.#harmed(sizeBytes, this.#sectorFate(mode, generator), generator));
   }
 
@@ -76,6 +85,7 @@ export class SimulatedInode {
     this.#medium.truncate(this.#dirtyFrom);
     this.#medium.append(bytes);
     this.#dirtyFrom = this.#medium.sizeBytes;
+    this.#rewrittenUntil = 0;
   }
 
   #readBack(): void {
@@ -83,6 +93,7 @@ export class SimulatedInode {
     this.cache.append(this.#medium.slice());
     this.sizeBytes = this.cache.sizeBytes;
     this.#dirtyFrom = this.sizeBytes;
+    this.#rewrittenUntil = 0;
   }
 
   #sectorFate(mode: "prefix" | "sectors", generator: SeededGenerator): (sector: number) => SectorFate {
@@ -97,10 +108,14 @@ export class SimulatedInode {
   #harmed(end: number, fateOf: (sector: number) => SectorFate, generator: SeededGenerator): Uint8Array {
     const start = this.#dirtyFrom;
     const bytes = this.cache.slice(start, end);
+    const old = this.#medium.slice(start, Math.max(start, this.#rewrittenUntil));
     for (let from = start; from < end; ) {
       const sector = Math.floor(from / SECTOR_BYTES);
       const until = Math.min(end, (sector + 1) * SECTOR_BYTES);
-      harm(bytes.subarray(from - start, until - start), fateOf(sector), generator);
+      const part = bytes.subarray(from - start, until - start);
+      const harmedFrom = harm(part, fateOf(sector), generator);
+      const stays = old.subarray(from - start + harmedFrom, until - start);
+      part.set(stays, harmedFrom);
       from = until;
     }
     return bytes;
@@ -109,8 +124,11 @@ export class SimulatedInode {
 
 type SectorFate = "kept" | "lost" | "half" | "garbage";
 
-function harm(part: Uint8Array, fate: SectorFate, generator: SeededGenerator): void {
-  if (fate === "lost") part.fill(0);
-  else if (fate === "half") part.fill(0, generator.integer(0, part.byteLength));
-  else if (fate === "garbage") generator.fill(part.subarray(generator.integer(0, part.byteLength)));
+/** Answers from where on the part is not what should have been written. */
+function harm(part: Uint8Array, fate: SectorFate, generator: SeededGenerator): number {
+  if (fate === "kept") return part.byteLength;
+  const from = fate === "lost" ? 0 : generator.integer(0, part.byteLength);
+  if (fate === "garbage") generator.fill(part.subarray(from));
+  else part.fill(0, from);
+  return from;
 }

@@ -22,8 +22,8 @@ export interface MachineParts {
   readonly network: (host: string, process: SimulatedProcess) => Network;
   /** Told of the world of each incarnation. */
   readonly lives: (world: World) => void;
-  /** The run has failed: a main threw. */
-  readonly failed: (machine: SimulatedMachine, error: unknown) => void;
+  /** The run has failed. `how`: such as `main failed`. */
+  readonly failed: (machine: SimulatedMachine, how: string, error: unknown) => void;
   /** It died by itself or by a fault, and is to start again when its time has come. */
   readonly died: (machine: SimulatedMachine) => void;
 }
@@ -157,7 +157,7 @@ export class SimulatedMachine implements ProcessHandle {
     const process = new SimulatedProcess(number, this.#parts.timeLine, this.name);
     const stop = new AbortController();
     const world = this.#worldOf(process);
-    process.live(world);
+    process.live(world, (error) => this.#broke(process, "threw", error));
     this.#parts.lives(world);
     this.#stop = stop;
     this.#mainEnded = false;
@@ -166,7 +166,7 @@ export class SimulatedMachine implements ProcessHandle {
     process.after(0, "main", () => {
       new Promise<unknown>((resolve) => resolve(this.#parts.main(context))).then(
         () => this.#mainResolved(process),
-        (error: unknown) => this.#mainFailed(process, error),
+        (error: unknown) => this.#broke(process, "main failed", error),
       );
     });
     return process;
@@ -179,14 +179,20 @@ export class SimulatedMachine implements ProcessHandle {
     this.#resolveEnded();
   }
 
-  #mainFailed(process: SimulatedProcess, error: unknown): void {
+  /** A promise of its rejected, and nobody handles it. */
+  unhandled(world: World, reason: unknown): void {
+    if (world === this.#context.world) this.#broke(this.#process, "left a rejection unhandled", reason);
+  }
+
+  /** What ends a real process. */
+  #broke(process: SimulatedProcess, how: string, error: unknown): void {
     if (process !== this.#process || !process.alive) return;
-    this.#note(`main failed: ${error instanceof Error ? error.message : String(error)}`);
+    this.#note(`${how}: ${error instanceof Error ? error.message : String(error)}`);
     if (this.options.whenMainFails === "restart") {
       this.crash("process");
       this.#parts.died(this);
     } else {
-      this.#parts.failed(this, error);
+      this.#parts.failed(this, how, error);
     }
   }
 

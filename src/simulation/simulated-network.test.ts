@@ -384,8 +384,8 @@ test("a writer without room hears that nobody is there any more", async () => {
     const waiting = watch(system, near.write(Buffer.alloc(1)));
     await system.sleep(1_000);
     engine.crash();
-    await assert.rejects(waiting.promise, broken);
-    assert.ok(system.nowMs > 15_000);
+    await assert.rejects(waiting.promise, { ...broken, message: /nothing arrives/ });
+    assert.ok(system.nowMs > 15_000 && system.nowMs < 32_000);
   });
 });
 
@@ -512,6 +512,35 @@ test("a killed process may look as if it had closed in order, until it is writte
       broken,
     );
   });
+});
+
+test("what was left unread always breaks the connection, however quiet ends are", async () => {
+  await stage({ quietEndChance: 1 }, async ({ system, engine, connect }) => {
+    const { near } = await connect();
+    const read = watch(system, near.read());
+    await near.write(bytes("unread"));
+    await system.sleep(10);
+    engine.crash("process");
+    await assert.rejects(read.promise, broken);
+  });
+});
+
+test("a kernel delivers what a killed process has written, unless its machine dies too", async () => {
+  for (const machineDies of [false, true]) {
+    await stage({ quietEndChance: 1 }, async ({ system, engine, connect }) => {
+      const { near, far } = await connect();
+      system.network.block("engine", "shop");
+      await far.write(bytes("last words"));
+      engine.crash("process");
+      engine.restart();
+      await system.sleep(10);
+      if (machineDies) engine.crash("lost");
+      system.network.heal();
+      const read = watch(system, near.read());
+      await system.sleep(10_000);
+      assert.equal(read.state, machineDies ? "pending" : "done");
+    });
+  }
 });
 
 test("a kill behind a block is silent: the other side learns it when it writes and the way is open", async () => {

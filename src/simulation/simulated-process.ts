@@ -34,6 +34,7 @@ export class SimulatedProcess {
   readonly #calls = new Set<PendingCall>();
   readonly #mourners = new Set<(manner: DeathManner) => void>();
   #world: World | undefined;
+  #threw: ((error: unknown) => void) | undefined;
   #alive = true;
   #paused = false;
   #deferred: { readonly pending: PendingCall; readonly fn: () => void }[] = [];
@@ -63,9 +64,10 @@ export class SimulatedProcess {
     return Array.from(this.#calls, (call) => call.label);
   }
 
-  /** From now on what happens to it happens in this world. */
-  live(world: World): void {
+  /** From now on what happens to it happens in this world; `threw` is told of what its callbacks throw, which ends a real process. */
+  live(world: World, threw: (error: unknown) => void): void {
     this.#world = world;
+    this.#threw = threw;
   }
 
   /** Calls `fn` as the process' own code. */
@@ -149,6 +151,11 @@ export class SimulatedProcess {
   #happen(pending: PendingCall, fn: () => void): void {
     // Withdrawn while it was put off.
     if (!this.#calls.delete(pending)) return;
-    this.enter(fn);
+    try {
+      this.enter(fn);
+    } catch (error) {
+      if (this.#threw === undefined) throw error;
+      this.#threw(error);
+    }
   }
 }

@@ -52,7 +52,6 @@ export class SimulatedStream {
   #sink!: StreamSink;
   /** What has not arrived; the first one is on its way, or held up. */
   #pieces: { readonly piece: Piece; dueAt: number }[] = [];
-  #lastDueAt = 0;
   #arrival: SimulatedEvent | undefined;
   #heldUpSince: number | undefined;
   /** A reset is coming back. */
@@ -155,9 +154,8 @@ export class SimulatedStream {
 
   #send(piece: Piece): void {
     const { medium, generator, from, to } = this.#parts;
-    const dueAt = medium.timeLine.nowMs + medium.latencyMs(generator, from, to);
-    this.#lastDueAt = Math.max(this.#lastDueAt, dueAt);
-    this.#pieces.push({ piece, dueAt: this.#lastDueAt });
+    // Those before it may be due later; it does not overtake them.
+    this.#pieces.push({ piece, dueAt: medium.timeLine.nowMs + medium.latencyMs(generator, from, to) });
     this.#travel();
   }
 
@@ -223,10 +221,9 @@ export class SimulatedStream {
     const { medium, generator, from, to } = this.#parts;
     const now = medium.timeLine.nowMs;
     const pauseMs = generator.float() * Math.min(now - this.#heldUpSince!, RETRANSMISSION_MS_MAX);
-    const dueAt = now + pauseMs + medium.latencyMs(generator, from, to);
+    const first = this.#pieces[0];
+    if (first !== undefined) first.dueAt = now + pauseMs + medium.latencyMs(generator, from, to);
     this.#heldUpSince = undefined;
-    for (const sent of this.#pieces) sent.dueAt = Math.max(sent.dueAt, dueAt);
-    this.#lastDueAt = Math.max(this.#lastDueAt, dueAt);
     this.#travel();
   }
 

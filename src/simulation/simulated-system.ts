@@ -7,6 +7,7 @@ import { drawFaults, drawNetwork, logarithmic, planFaults } from "./fault-choice
 import type { PlannedStrike, StruckFault } from "./fault-settings.ts";
 import { calmNetwork, type SimulatedNetworkControl } from "./network-control.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
+import { fetchOver } from "./simulated-http.ts";
 import { SimulatedMachine } from "./simulated-machine.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
 import { Strikes } from "./strikes.ts";
@@ -129,7 +130,7 @@ export class SeededSystem implements SimulatedSystem {
       log: (label) => this.#logger(label),
       network: (host, process) => this.#network.of(host, process),
       lives: (world) => this.#worlds.add(world),
-      failed: ({ name }, error) => this.fail(`the main of ${name} threw: ${messageOf(error)}`, error),
+      failed: ({ name }, how, error) => this.fail(`${name} ${how}: ${messageOf(error)}`, error),
       died: (dead) => this.#revive(dead),
     });
     this.#machines.push(machine);
@@ -183,7 +184,11 @@ export class SeededSystem implements SimulatedSystem {
   async run(scenario: Scenario): Promise<SimulationReport> {
     using _builtins = simulateBuiltins({
       escaped: (left, world) => this.#escaped(left, world),
+      unhandled: (reason, world) => {
+        for (const machine of this.#machines) machine.unhandled(world, reason);
+      },
       owns: (world) => this.#worlds.has(world),
+      fetchOver,
     });
     try {
       return await this.#drive(scenario);
@@ -204,7 +209,11 @@ export class SeededSystem implements SimulatedSystem {
     const eventsMax = this.#options.eventsMax ?? EVENTS_MAX;
     await quiet();
     while (settled.state === "pending") {
-      this.#look();
+      if (this.#look()) {
+        // The scenario goes on at this instant, before anything else happens.
+        await quiet();
+        continue;
+      }
       if (!this.#timeLine.step()) throw new Finding(`deadlock: nothing is left to happen. ${this.#whoWaits()}`);
       if (this.#timeLine.firedCount > eventsMax)
         throw new Finding(`no end in sight after ${eventsMax} events. ${this.#whoWaits()}`);
@@ -230,8 +239,9 @@ export class SeededSystem implements SimulatedSystem {
     return settled;
   }
 
-  /** What is looked at between two events. */
-  #look(): void {
+  /** What is looked at between two events. Answers whether anybody was told of something. */
+  #look(): boolean {
+    const waiting = this.#conditions.size;
     for (const condition of this.#conditions) this.#tryCondition(condition);
     for (const invariant of this.#invariants) {
       if (this.nowMs < invariant.nextAt) continue;
@@ -241,6 +251,7 @@ export class SeededSystem implements SimulatedSystem {
     if (this.#finding !== undefined) throw new Finding(this.#finding.rule);
     if (this.nowMs >= this.#restBy)
       throw new Finding(`the run did not come to rest after everything healed. ${this.#whoWaits()}`);
+    return this.#conditions.size < waiting;
   }
 
   #tryCondition(condition: Condition): void {

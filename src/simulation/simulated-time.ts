@@ -4,6 +4,12 @@ import type { SimulatedProcess } from "./simulated-process.ts";
 import type { TimeLine } from "./time-line.ts";
 
 /**
+ * No timer is finer. Sums of fractions are not exact, above all at another rate: who waits for what is left until a deadline, and is
+ * woken a trillionth before it, must not wait for that trillionth again and again while no time passes.
+ */
+const TIMER_MS_MIN = 0.001;
+
+/**
  * A machine's clocks. The monotonic one goes with virtual time at the machine's own rate, and stands still while the machine is asleep; the wall clock is
  * that, set to what the machine believes. Timers go by the monotonic one.
  */
@@ -31,7 +37,7 @@ export class MachineClock implements Clock {
 
   /** How much virtual time passes while this machine counts so many milliseconds. */
   virtualMs(ms: number): number {
-    return ms / this.#rate;
+    return (ms > 0 ? Math.max(ms, TIMER_MS_MIN) : 0) / this.#rate;
   }
 
   step(ms: number): void {

@@ -123,7 +123,7 @@ export interface ProcessOptions {
     | undefined;
   /** What becomes of a crashed process by itself: it starts again after a time that the seed draws (when left out), or stays dead until `restart()`. */
   readonly restart?: "supervised" | "by hand" | undefined;
-  /** What a main that throws means: the run fails (when left out), or the process has died and is restarted as after a crash. */
+  /** What it means when main throws, or anything else that ends a real process (a callback that throws, a rejection that nobody handles): the run fails (when left out), or the process has died and is restarted as after a crash. */
   readonly whenMainFails?: "fail" | "restart" | undefined;
   /** Appending beyond it fails with `full`; unlimited when left out. */
   readonly capacityBytes?: number | undefined;

@@ -21,6 +21,13 @@ export function checkTruncation(file: DiskFile, sizeBytes: number): void {
   throw new RangeError(`cannot truncate ${file.path} to ${sizeBytes} bytes: it has ${file.sizeBytes}`);
 }
 
+/** Only what is there can be written once more. */
+export function checkRewrite(file: DiskFile, position: number, bytes: Uint8Array): void {
+  if (Number.isSafeInteger(position) && position >= 0 && position + bytes.byteLength <= file.sizeBytes) return;
+  const what = `${bytes.byteLength} bytes at ${position}`;
+  throw new RangeError(`cannot rewrite ${what} of ${file.path}: it has ${file.sizeBytes}`);
+}
+
 export function closedFile(operation: string, path: string): Error {
   return diskError("io", operation, path, new Error("the file was closed before"));
 }

@@ -106,6 +106,21 @@ everywhere("truncating shortens, and the next append goes on there", async (disk
   assert.equal(await content(disk, path), "one three");
 });
 
+everywhere("writing once more changes nothing, and goes no further than the file", async (disk, directory) => {
+  const path = `${directory}/a`;
+  await write(disk, path, "one two");
+  const file = await disk.open(path, "append");
+  await file.rewrite(4, bytes("tw"));
+  await file.append(bytes(" three"));
+  await file.rewrite(0, bytes("one two three"));
+  await file.sync();
+  assert.equal(file.sizeBytes, 13);
+  await assert.rejects(file.rewrite(10, bytes("ree!")), RangeError);
+  await assert.rejects(file.rewrite(-1, bytes("o")), RangeError);
+  await file.close();
+  assert.equal(await content(disk, path), "one two three");
+});
+
 everywhere("reopening to append goes on at the end", async (disk, directory) => {
   const path = `${directory}/a`;
   await write(disk, path, "one");
@@ -135,6 +150,7 @@ everywhere("a file opened to read refuses changes", async (disk, directory) => {
   const file = await disk.open(path, "read");
   await assert.rejects(file.append(bytes("x")), fails("denied", path));
   await assert.rejects(file.truncate(0), fails("denied", path));
+  await assert.rejects(file.rewrite(0, bytes("o")), fails("denied", path));
   await file.close();
   assert.equal(await content(disk, path), "one");
 });
@@ -148,6 +164,7 @@ everywhere("a closed file refuses everything but closing again", async (disk, di
   await assert.rejects(file.read(0, new Uint8Array(1)), fails("io", path));
   await assert.rejects(file.sync(), fails("io", path));
   await assert.rejects(file.truncate(0), fails("io", path));
+  await assert.rejects(file.rewrite(0, bytes("")), fails("io", path));
 });
 
 everywhere("closing lets the calls under way finish", async (disk, directory) => {

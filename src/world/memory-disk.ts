@@ -1,5 +1,5 @@
 import { ChunkedBytes } from "./chunked-bytes.ts";
-import { checkTruncation, closedFile, diskError } from "./disk-error.ts";
+import { checkRewrite, checkTruncation, closedFile, diskError } from "./disk-error.ts";
 import { FileTree, resolvePath } from "./file-tree.ts";
 import type { Disk, DiskFile, DiskLock } from "./world.ts";
 
@@ -156,6 +156,11 @@ class MemoryFile implements DiskFile {
     checkTruncation(this, sizeBytes);
     this.#space.usedBytes -= this.sizeBytes - sizeBytes;
     this.#content.bytes.truncate(sizeBytes);
+  }
+
+  async rewrite(position: number, bytes: Uint8Array): Promise<void> {
+    this.#check("rewrite", true);
+    checkRewrite(this, position, bytes);
   }
 
   async close(): Promise<void> {

@@ -76,6 +76,11 @@ export interface DiskFile {
   /** Makes the content and the size durable (`fdatasync`). After a failure nothing is known about unsynced bytes. */
   sync(): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
+  /**
+   * Writes bytes once more that stand there already, so that the next sync covers them: after a sync that failed, the operating system may take
+   * them for written although they are not on the disk, and show them for as long as it runs. Interrupted, it harms nothing that was durable.
+   */
+  rewrite(position: number, bytes: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
 

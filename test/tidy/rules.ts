@@ -72,11 +72,17 @@ const exceptions: Readonly<Record<string, Exception>> = {
     ambient: ["Math.random", "crypto"],
   },
   "src/simulation/builtins.ts": { why: "gives fetch to the simulation", modules: [], ambient: ["globalThis"] },
+  "src/simulation/unhandled-rejections.ts": {
+    why: "keeps the end of a simulated process from ending the program",
+    modules: [],
+    ambient: ["process"],
+  },
   "src/simulation/escapes.ts": {
     why: "hears of modules that are loaded inside of a simulation",
     modules: ["node:module"],
     ambient: [],
   },
+  "src/simulation/sql-storage.ts": { why: "is a database in memory", modules: ["node:sqlite"], ambient: [] },
   "src/simulation/escaping-calls.ts": {
     why: "names the calls that leave a simulation, and makes none of them",
     modules: [

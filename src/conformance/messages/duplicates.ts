@@ -222,7 +222,7 @@ export const duplicateCases: readonly MessageCase[] = [
     async run({ engine }) {
       await declared(engine);
       const { world } = engine;
-      const message = { body: bytesOf("m"), id: "one", dueAt: world.clock.now() + 100 };
+      const message = { body: bytesOf("m"), id: "one", dueAt: world.clock.now() + 60_000 };
       await append(engine, "orders", message);
       await append(engine, "orders", message);
       equal((await engine.messages.describe("orders")).delayedCount, 1);

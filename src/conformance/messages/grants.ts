@@ -290,6 +290,29 @@ export const grantCases: readonly MessageCase[] = [
     },
   },
   {
+    name: "a membership that is abandoned passes its lanes on, and what it fetched is suspect",
+    rule: "`abandon` ends the membership as if its member had vanished: its lanes are lost, and what was fetched is suspect for those who follow.",
+    async run({ engine }) {
+      const { world } = engine;
+      await declared(engine);
+      await append(engine, "orders", ...numbered(3));
+      const { member, lane } = await soleLane(engine, "orders");
+      // It is for those who hold memberships for others; an engine need not have it.
+      if (member.abandon === undefined) return;
+      const stored = await fetched(world, lane, 2);
+      await lane.commit({ settled: [stored[0]!.position] });
+      await member.abandon();
+      await member.abandon();
+      await refused("lost", "a commit of whoever was abandoned", () => lane.commit({ settled: [stored[1]!.position] }));
+      await refused("closed", "a later nextLane", () => member.nextLane());
+      const next = await soleLane(engine, "orders");
+      ok(next.lane.fence > lane.fence);
+      ok(next.lane.suspectBelow > stored[1]!.position, "all that was fetched is suspect");
+      deepEqual(await fetchedTexts(world, next.lane, 2), ["m1", "m2"]);
+      equal((await engine.messages.describe("orders")).groups[0]!.members, 1);
+    },
+  },
+  {
     name: "waiting for a lane can be aborted, and asked for again",
     rule: "Rejects with the signal's reason when it aborts.",
     async run({ engine }) {

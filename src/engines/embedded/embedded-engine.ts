@@ -162,7 +162,8 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   #end(reason: TenonError): void {
     if (this.#core.closed) return;
     this.#core.end(reason);
-    this.messages.close(reason);
+    // Whatever ended it, members hear that it has closed: nothing of it comes back.
+    this.messages.close(this.#core.closedError() ?? reason);
     this.keyValue.close(reason);
     this.#states.close();
     this.leases.close();

@@ -111,3 +111,27 @@ test("a large value that is overwritten while its segment is cleaned away is fou
     });
   }
 });
+
+test("a read that fails in the middle of a fetch costs no message", async () => {
+  const all = numbered(60, 200);
+  for (let n = 1; ; n++) {
+    const simulation = simulatedWorld({ seed: n });
+    const struck = await simulation.run(async () => {
+      const first = await opened(simulation);
+      await first.messages.declare("orders", orders);
+      for (const text of all) await published(first, [text]);
+      const engine = await reopened(simulation);
+      const { lane } = await laneOf(engine);
+      const fault = simulation.disk.failOperation(n, "io", "once", { kinds: ["read"] });
+      const stored: string[] = [];
+      while (stored.at(-1) !== all.at(-1)) {
+        stored.push(...texts(await lane.fetch(all.length).catch(() => [])));
+      }
+      assert.deepEqual(stored, all, `read ${n} failed`);
+      fault.cancel();
+      await engine.close();
+      return fault.struck;
+    });
+    if (!struck) return assert.ok(n > 3, `only ${n - 1} reads`);
+  }
+});

@@ -62,7 +62,7 @@ export {
 export { type Joining, Member, type MemberHost } from "./member.ts";
 export { Run } from "./message-format.ts";
 export { type Positions, ProducerMarks } from "./producer-marks.ts";
-export { rangesOf } from "./ranges.ts";
+export { eachOf, type Ranges, rangesOf } from "./ranges.ts";
 export { Retention } from "./retention.ts";
 export { SettledWindow } from "./settled-window.ts";
 export { checkTarget } from "./targets.ts";

@@ -3,6 +3,8 @@ import type { Held, LaneCommit, MessageCapabilities } from "../../contracts/mess
 import { type CheckedBatch, checkBatch, refuseRepeatedProducers } from "./batches.ts";
 import { noSuchPosition } from "./errors.ts";
 import type { OpenedLane } from "./lane-store.ts";
+import { fromPosition } from "./positions.ts";
+import { eachOf, Gathered, type Ranges } from "./ranges.ts";
 
 /** What committing needs of its lane. */
 export interface CommittingLane {
@@ -14,13 +16,13 @@ export interface CommittingLane {
   /** Positions with a held entry in the store, at least. */
   readonly heldPositions: Set<number>;
   /** The positions are settled, and everything below `low` is. */
-  settled(positions: readonly number[], low: number): void;
+  settled(positions: Ranges, low: number): void;
   /** The store says that the grant is superseded. */
   superseded(): TenonError;
 }
 
 interface Waiting {
-  readonly settled: number[];
+  readonly settled: Ranges;
   readonly held: readonly Held[];
   readonly appends: readonly CheckedBatch[];
   readonly resolve: () => void;
@@ -57,15 +59,15 @@ export class LaneCommits {
     await this.#draining;
   }
 
-  #positions(positions: readonly bigint[]): number[] {
+  #positions(positions: readonly bigint[]): Ranges {
     const { low, name } = this.#lane;
-    const unsettled: number[] = [];
+    const unsettled = new Gathered();
     for (let i = 0; i < positions.length; i++) {
-      const position = Number(positions[i]);
-      if (!(position >= 0 && position - low < positionsMax)) throw noSuchPosition(name, positions[i]!);
-      if (position >= low) unsettled.push(position);
+      const position = fromPosition(positions[i]!);
+      if (position - low >= positionsMax) throw noSuchPosition(name, positions[i]!);
+      if (position >= low) unsettled.add(position);
     }
-    return unsettled;
+    return unsettled.ranges();
   }
 
   async #drain(): Promise<void> {
@@ -107,7 +109,7 @@ export class LaneCommits {
 
   async #write(taken: readonly Waiting[]): Promise<void> {
     const { low } = this.#lane;
-    const settled = taken.length === 1 ? taken[0]!.settled : taken.flatMap((each) => each.settled);
+    const settled = settledBy(taken);
     const held = new Map<number, Held>();
     for (const each of taken) {
       for (const entry of each.held) if (entry.position >= low) held.set(Number(entry.position), entry);
@@ -121,15 +123,24 @@ export class LaneCommits {
   }
 
   /** Entries that go because their positions are settled. */
-  #forgotten(settled: readonly number[], held: ReadonlyMap<number, Held>): number[] {
+  #forgotten(settled: Ranges, held: Map<number, Held>): number[] {
     const { heldPositions } = this.#lane;
     const forgotten: number[] = [];
-    if (heldPositions.size > 0) {
-      for (const position of settled) if (heldPositions.has(position)) forgotten.push(position);
-    }
-    for (const position of forgotten) if (held.has(position)) (held as Map<number, Held>).delete(position);
+    if (heldPositions.size === 0) return forgotten;
+    eachOf(settled, (position) => {
+      if (!heldPositions.has(position)) return;
+      forgotten.push(position);
+      held.delete(position);
+    });
     return forgotten;
   }
+}
+
+function settledBy(taken: readonly Waiting[]): Ranges {
+  if (taken.length === 1) return taken[0]!.settled;
+  const gathered = new Gathered();
+  for (const { settled } of taken) gathered.addAll(settled);
+  return gathered.ranges();
 }
 
 function isInvalid(error: unknown): boolean {

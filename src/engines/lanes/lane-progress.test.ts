@@ -5,6 +5,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { Held } from "../../contracts/messages.ts";
 import { LaneProgress } from "./lane-progress.ts";
 import { LaneState } from "./lane-state.ts";
+import { rangesOf } from "./ranges.ts";
 
 const held: fc.Arbitrary<Held> = fc
   .record({
@@ -57,7 +58,7 @@ test("progress is what remembering every position says, through every encoding",
       const model = new Remembering();
       for (const step of taken) {
         if (step.type === "commit") {
-          progress.apply(step);
+          progress.apply({ settled: rangesOf(step.settled), held: step.held });
           model.settle(step.settled);
           model.hold(step.held);
         } else if (step.type === "below") {
@@ -88,9 +89,9 @@ test("a commit that comes twice changes nothing the second time", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(300)), fc.array(held), (settled, entries) => {
       const progress = new LaneProgress(0);
-      progress.apply({ settled, held: entries });
+      progress.apply({ settled: rangesOf(settled), held: entries });
       const once = progress.encode();
-      progress.apply({ settled, held: entries });
+      progress.apply({ settled: rangesOf(settled), held: entries });
       assert.ok(once.equals(progress.encode()));
     }),
   );
@@ -100,8 +101,8 @@ test("however a window is settled, it takes an eighth of its length in bytes at 
   const every = new LaneProgress(2 ** 40);
   const few = new LaneProgress(2 ** 40);
   const positions = below(100_000).map((position) => 2 ** 40 + position);
-  every.apply({ settled: positions.filter((position) => position % 2 === 1) });
-  few.apply({ settled: positions.filter((position) => position % 1_000 !== 0) });
+  every.apply({ settled: rangesOf(positions.filter((position) => position % 2 === 1)) });
+  few.apply({ settled: rangesOf(positions.filter((position) => position % 1_000 !== 0)) });
   assert.ok(every.encode().length <= 12_530, `${every.encode().length}`);
   assert.ok(few.encode().length <= 320, `${few.encode().length}`);
 });
@@ -126,7 +127,10 @@ test("who vanished leaves what it fetched suspect, until somebody gives the lane
 
 test("bytes that were cut, or are something else, are corrupt", () => {
   const progress = new LaneProgress(300);
-  progress.apply({ settled: [301, 305], held: [{ position: 303n, failures: 2, deliveries: 0, dueAt: 12.5 }] });
+  progress.apply({
+    settled: rangesOf([301, 305]),
+    held: [{ position: 303n, failures: 2, deliveries: 0, dueAt: 12.5 }],
+  });
   const bytes = progress.encode();
   for (let length = 0; length < bytes.length; length++) {
     assert.throws(

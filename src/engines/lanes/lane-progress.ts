@@ -1,10 +1,11 @@
 import type { Held } from "../../contracts/messages.ts";
 import { ByteReader, ByteWriter } from "./binary.ts";
+import type { Ranges } from "./ranges.ts";
 import { SettledWindow } from "./settled-window.ts";
 
-/** What a change of a lane's progress says; positions as numbers. */
+/** What a change of a lane's progress says. */
 export interface ProgressChange {
-  readonly settled: readonly number[];
+  readonly settled: Ranges;
   readonly held?: Iterable<Held> | undefined;
 }
 
@@ -42,6 +43,13 @@ export class LaneProgress {
     return [...this.#held.values()].sort((one, other) => Number(one.position - other.position));
   }
 
+  /** No position from here on is settled. */
+  get end(): number {
+    let end = this.#window.low;
+    for (const position of this.#window.above()) end = position + 1;
+    return end;
+  }
+
   get heldCount(): number {
     return this.#held.size;
   }
@@ -53,12 +61,20 @@ export class LaneProgress {
 
   /** Settles, then holds. What is settled already, and entries of settled positions, are left out. Repeating it changes nothing. */
   apply({ settled, held = [] }: ProgressChange): void {
-    const low = this.#window.low;
-    for (const position of settled) if (position >= this.#window.low) this.#window.add(position);
+    for (let i = 0; i < settled.from.length; i++) this.#settle(settled.from[i]!, settled.to[i]!);
     for (const entry of held) {
       if (!this.#window.has(Number(entry.position))) this.#held.set(Number(entry.position), entry);
     }
-    if (this.#held.size > 0 && settled.length > 0) this.#forget(settled, low);
+    if (this.#held.size > 0 && settled.from.length > 0) this.#forgetSettled();
+  }
+
+  #settle(from: number, to: number): void {
+    if (from <= this.#window.low) this.#window.addBelow(to);
+    else for (let position = from; position < to; position++) this.#window.add(position);
+  }
+
+  #forgetSettled(): void {
+    for (const position of [...this.#held.keys()]) if (this.#window.has(position)) this.#held.delete(position);
   }
 
   /** Everything below is settled, whoever owns the lane. */
@@ -71,10 +87,6 @@ export class LaneProgress {
   moveTo(position: number | undefined): void {
     this.#held.clear();
     if (position !== undefined) this.#window = new SettledWindow(position);
-  }
-
-  #forget(settled: readonly number[], low: number): void {
-    for (const position of settled) if (position >= low) this.#held.delete(position);
   }
 
   encode(): Buffer {

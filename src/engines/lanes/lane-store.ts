@@ -1,6 +1,7 @@
 import type { Held, JoinOptions, SeekTarget } from "../../contracts/messages.ts";
 import type { CheckedBatch } from "./batches.ts";
 import type { Run } from "./message-format.ts";
+import type { Ranges } from "./ranges.ts";
 
 /**
  * What a `Member` and its lanes need of whatever keeps a topic's groups: one object per topic as it stands there, so that one that was declared anew
@@ -84,6 +85,8 @@ export interface OpenedLane {
   readonly suspectBelow: number;
   /** By position. */
   readonly held: readonly Held[];
+  /** No position from here on was settled before the grant. */
+  readonly settledEnd: number;
   /** Whether a position from `low` on was settled before the grant. */
   wasSettled(position: number): boolean;
   /** The next runs from `cursor` on; `undefined` when the grant is superseded. */
@@ -116,8 +119,8 @@ export interface Fetched {
 }
 
 export interface LaneChange {
-  /** Positions from `low` on, as the owner knows it; in any order. */
-  readonly settled: number[];
+  /** Positions from `low` on, as the owner knows it. */
+  readonly settled: Ranges;
   readonly held: ReadonlyMap<number, Held>;
   /** Settled positions that have a held entry. */
   readonly forgotten: readonly number[];

@@ -136,13 +136,19 @@ export class Member implements Membership, LaneHost {
     return this.#leaving;
   }
 
-  async #leave(reason: TenonError, lost?: TenonError): Promise<void> {
+  abandon(): Promise<void> {
+    const text = `nobody speaks for a member of group ${this.#joining.group} of topic ${this.#store.topic} any more; its lanes have passed on`;
+    this.#leaving ??= this.#leave(new TenonError("closed", text), new TenonError("lost", text), false);
+    return this.#leaving;
+  }
+
+  async #leave(reason: TenonError, lost?: TenonError, orderly = true): Promise<void> {
     if (this.#ended !== undefined) return;
     const owners = this.#owners();
     this.#end(reason);
     if (lost !== undefined) for (const owner of owners) owner.lose(lost);
     await Promise.all(owners.map((owner) => owner.stop()));
-    await this.#runLeave(true);
+    await this.#runLeave(orderly);
   }
 
   #runLeave(orderly: boolean): Promise<void> {

@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { MessageHeaders, NewMessage, Stored } from "../../contracts/messages.ts";
+import { toPosition } from "./positions.ts";
 
 /**
  * How a message is packed within a run; little endian:
@@ -72,26 +73,67 @@ function writeText(buffer: Buffer, at: number, text: string, length: number): nu
   return at + length;
 }
 
+/** A message where it lies in its run. What is not asked for at once is made when it is: then most of it does not outlive its handler. */
+class StoredMessage implements Stored {
+  readonly key: string | undefined;
+  readonly headers: MessageHeaders | undefined;
+  readonly id: string | undefined;
+  readonly #run: Run;
+  readonly #position: number;
+  readonly #bodyFrom: number;
+  readonly #bodyTo: number;
+
+  constructor(
+    run: Run,
+    position: number,
+    key: string | undefined,
+    id: string | undefined,
+    headers: MessageHeaders | undefined,
+    bodyFrom: number,
+    bodyTo: number,
+  ) {
+    this.key = key;
+    this.headers = headers;
+    this.id = id;
+    this.#run = run;
+    this.#position = position;
+    this.#bodyFrom = bodyFrom;
+    this.#bodyTo = bodyTo;
+  }
+
+  get position(): bigint {
+    return toPosition(this.#position);
+  }
+
+  get body(): Uint8Array {
+    return this.#run.bytes.subarray(this.#bodyFrom, this.#bodyTo);
+  }
+
+  get publishedAt(): number {
+    return this.#run.publishedAt;
+  }
+}
+
 /** A run as it is stored, and how far it was read. Bodies are parts of its bytes. */
 export class Run {
   /** The position behind its last message. */
   readonly end: number;
   /** The position of the message that is read next. */
   position: number;
-  readonly #publishedAt: number;
-  readonly #bytes: Buffer;
+  readonly publishedAt: number;
+  readonly bytes: Buffer;
   #at = 0;
 
   constructor(end: number, count: number, publishedAt: number, bytes: Buffer) {
     this.end = end;
     this.position = end - count;
-    this.#publishedAt = publishedAt;
-    this.#bytes = bytes;
+    this.publishedAt = publishedAt;
+    this.bytes = bytes;
   }
 
   /** Goes past one message without making anything of it. */
   skip(): void {
-    const bytes = this.#bytes;
+    const { bytes } = this;
     const flags = this.#flags();
     let at = this.#at + 1;
     let length = 0;
@@ -112,7 +154,7 @@ export class Run {
   }
 
   read(): Stored {
-    const bytes = this.#bytes;
+    const { bytes, position } = this;
     const flags = this.#flags();
     let at = this.#at + 1;
     let keyLength = 0;
@@ -132,27 +174,25 @@ export class Run {
     }
     const bodyLength = bytes.readUInt32LE(at);
     at += 4;
-    const position = BigInt(this.position);
     const idAt = at + keyLength;
     const headersAt = idAt + idLength;
     const bodyAt = headersAt + headersLength;
     const end = bodyAt + bodyLength;
+    this.#goTo(end);
     const key = flags & flag.key ? readKey(bytes, at, idAt) : undefined;
     const id = flags & flag.id ? bytes.toString("utf8", idAt, headersAt) : undefined;
-    const headers = flags & flag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), this.position) : undefined;
-    this.#goTo(end);
-    return { position, key, body: bytes.subarray(bodyAt, end), headers, id, publishedAt: this.#publishedAt };
+    const headers = flags & flag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), position) : undefined;
+    return new StoredMessage(this, position, key, id, headers, bodyAt, end);
   }
 
   #flags(): number {
-    const flags = this.#bytes[this.#at];
-    if (flags === undefined || this.#at + lengthsBytes[flags & 7]! > this.#bytes.length)
-      throw unreadable(this.position);
+    const flags = this.bytes[this.#at];
+    if (flags === undefined || this.#at + lengthsBytes[flags & 7]! > this.bytes.length) throw unreadable(this.position);
     return flags;
   }
 
   #goTo(at: number): void {
-    if (at > this.#bytes.length) throw unreadable(this.position);
+    if (at > this.bytes.length) throw unreadable(this.position);
     this.#at = at;
     this.position += 1;
   }

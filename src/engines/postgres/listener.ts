@@ -39,7 +39,8 @@ export class Listener {
     listeners.add(own);
     const session = this.#session;
     if (session === undefined) {
-      if (this.#timer === undefined) await (this.#opening ??= this.#open());
+      if (this.#timer === undefined) this.#opening ??= this.#open();
+      await this.#opening;
     } else if (listeners.size === 1) await session.simple(`LISTEN "${channel}"`).catch(() => undefined);
     return () => this.#leave(channel, own);
   }

@@ -34,3 +34,15 @@ export interface Connection {
   /** Waits for what is under way, briefly and only while the server answers. Idempotent. */
   close(): Promise<void>;
 }
+
+/** What the most frequent of scripts are run by: without a promise for each layer that they pass. */
+export interface DirectConnection extends Connection {
+  /** As `run`, for those who have a promise of their own already. */
+  runFor(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    resolve: (reply: unknown) => void,
+    reject: (error: unknown) => void,
+  ): void;
+}

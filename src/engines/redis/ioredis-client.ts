@@ -17,6 +17,8 @@ export function ioredisSession(client: IoredisClient, events: SessionEvents): Se
   return new IoredisSession(client, events);
 }
 
+const thisTurn = Promise.resolve();
+
 class IoredisSession implements Session {
   readonly isCluster = false;
   readonly #client: IoredisClient;
@@ -43,7 +45,8 @@ class IoredisSession implements Session {
     if (stream === undefined) return;
     this.#gathering = true;
     stream.cork();
-    queueMicrotask(() => {
+    // A promise's reaction comes in the same order as queueMicrotask's, at a third of its price.
+    void thisTurn.then(() => {
       this.#gathering = false;
       stream.uncork();
     });

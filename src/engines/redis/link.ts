@@ -92,12 +92,18 @@ export class Link {
 
   /** `send` answers `undefined` when it could not be sent; then it is asked again on the next session. */
   perform(what: string, send: Pending["send"]): Promise<unknown> {
-    if (this.#state === "closing" || this.#state === "closed") return Promise.reject(closed(what));
-    return new Promise((resolve, reject) => {
-      const pending = { what, send, since: this.#world.clock.monotonic(), resolve, reject };
-      if (this.#state !== "ready" || this.#waiting.size > 0 || !this.#give(pending)) this.#waiting.add(pending);
-      this.#armDeadline();
-    });
+    return new Promise((resolve, reject) => this.tell(what, send, resolve, reject));
+  }
+
+  /** The same, for those who have a promise of their own already. */
+  tell(what: string, send: Pending["send"], resolve: Pending["resolve"], reject: Pending["reject"]): void {
+    if (this.#state === "closing" || this.#state === "closed") {
+      reject(closed(what));
+      return;
+    }
+    const pending = { what, send, since: this.#world.clock.monotonic(), resolve, reject };
+    if (this.#state !== "ready" || this.#waiting.size > 0 || !this.#give(pending)) this.#waiting.add(pending);
+    this.#armDeadline();
   }
 
   #give(pending: Pending): boolean {

@@ -1,6 +1,6 @@
 import type { World } from "../../world/world.ts";
 import type { RedisClient } from "./clients.ts";
-import type { Argument, Connection } from "./connection.ts";
+import type { Argument, DirectConnection } from "./connection.ts";
 import { closed, unreachable } from "./failures.ts";
 import { Link } from "./link.ts";
 import { Predecessors } from "./predecessors.ts";
@@ -18,7 +18,7 @@ export interface ConnectionSettings {
 }
 
 /** One client for commands and, once somebody listens, one for channels. */
-export class RedisConnection implements Connection {
+export class RedisConnection implements DirectConnection {
   readonly #world: World;
   readonly #link: Link;
   readonly #scripts: ScriptRunner;
@@ -76,6 +76,16 @@ export class RedisConnection implements Connection {
 
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
     return this.#scripts.run(script, keys, args);
+  }
+
+  runFor(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    resolve: (reply: unknown) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    this.#scripts.runFor(script, keys, args, resolve, reject);
   }
 
   listen(channel: string, listener: (payload: Buffer | undefined) => void): Promise<() => Promise<void>> {

@@ -39,37 +39,46 @@ export class ScriptRunner {
   }
 
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const run = { script, keys, args, number: ++this.#number, resolve, reject };
-      if (this.#refused.length > 0) this.#held.push(run);
-      else this.#send(run, false);
-    });
+    return new Promise((resolve, reject) => this.runFor(script, keys, args, resolve, reject));
+  }
+
+  runFor(
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    resolve: Run["resolve"],
+    reject: Run["reject"],
+  ): void {
+    const run = { script, keys, args, number: ++this.#number, resolve, reject };
+    if (this.#refused.length > 0) this.#held.push(run);
+    else this.#send(run, false);
   }
 
   #send(run: Run, inFull: boolean): void {
     const { script, keys, args } = run;
     this.#underWay++;
-    this.#link
-      .perform(script.name, (session) => {
+    this.#link.tell(
+      script.name,
+      (session) => {
         // On a cluster each node has to be given it, and which one answers is the client's business.
         const full = inFull || (!session.isCluster && !this.#known.has(script.sha));
-        const head = full ? ["EVAL", script.source] : ["EVALSHA", script.sha];
-        const reply = session.send(keys[0], [...head, keys.length, ...keys, ...args]);
+        const name = full ? "EVAL" : "EVALSHA";
+        const text = full ? script.source : script.sha;
+        const reply = session.send(keys[0], [name, text, keys.length, ...keys, ...args]);
         if (full && reply !== undefined) this.#known.add(script.sha);
         return reply;
-      })
-      .then(
-        (reply) => {
-          if (this.#refused.length > 0) this.#overtook.set(keys[0]!, run.number);
-          run.resolve(reply);
-          this.#answered();
-        },
-        (error: unknown) => {
-          if (error instanceof UnknownScript && !inFull) this.#refuse(run);
-          else run.reject(error);
-          this.#answered();
-        },
-      );
+      },
+      (reply) => {
+        if (this.#refused.length > 0) this.#overtook.set(keys[0]!, run.number);
+        run.resolve(reply);
+        this.#answered();
+      },
+      (error) => {
+        if (error instanceof UnknownScript && !inFull) this.#refuse(run);
+        else run.reject(error);
+        this.#answered();
+      },
+    );
   }
 
   #refuse(run: Run): void {

@@ -123,8 +123,14 @@ class KeyValueModel implements SequentialModel<KeyValueState, KeyValueInput, Key
     return groupsOf(operations);
   }
 
-  changes(input: KeyValueInput): boolean {
-    return input.type === "commit";
+  changes({ input, output }: KeyValueOperation): boolean {
+    return input.type === "commit" && !(output?.type === "result" && !output.result.committed);
+  }
+
+  rankOf({ input, output }: KeyValueOperation): bigint | undefined {
+    if (input.type !== "commit" || output?.type !== "result" || !output.result.committed) return undefined;
+    // A commit that changes nothing has the version of the one before it.
+    return input.changes.some(({ type }) => type === "put" || type === "add") ? output.result.version : undefined;
   }
 
   describe({ input, output }: KeyValueOperation): string {
@@ -258,7 +264,8 @@ class Evaluation {
   #answersCounter(index: number, outcome: "unchanged" | "deleted" | { readonly value: string }): boolean {
     if (this.#answered?.type !== "result" || !this.#answered.result.committed) return true;
     if (this.#changes[index]!.type !== "add") return true;
-    return typeof outcome === "object" && this.#answered.result.counters[index] === Number(outcome.value);
+    const answered = this.#answered.result.counters[index];
+    return answered === undefined || (typeof outcome === "object" && answered === Number(outcome.value));
   }
 }
 

@@ -4,6 +4,7 @@ import { type ClockReadings, rightClock } from "./clock-record.ts";
 import { ms } from "./instants.ts";
 import type { KeyValueOperation } from "./key-value-history.ts";
 import { keyValueModel } from "./key-value-model.ts";
+import { shownBy, witnessed } from "./key-value-witnesses.ts";
 import { type LinearizabilityOptions, requireLinearizable } from "./linearizability.ts";
 
 export interface KeyValueRules extends LinearizabilityOptions {
@@ -27,7 +28,7 @@ export function checkKeyValues(operations: readonly KeyValueOperation[], rules: 
   const { clock = rightClock, expiryLatenessMs } = rules;
   checkVersions(operations);
   checkTimesToLive(operations, { clock, expiryLatenessMs });
-  requireLinearizable(keyValueModel(clock, expiryLatenessMs), operations, rules);
+  requireLinearizable(keyValueModel(clock, expiryLatenessMs), witnessed(operations), rules);
 }
 
 /** Versions come from one counter: each commit that changed something has a greater one than all commits that had returned before it was called. */
@@ -176,13 +177,6 @@ function mayNotHaveHappened({ output }: KeyValueOperation): boolean {
 
 function surelyChanges({ input }: KeyValueOperation): boolean {
   return input.type === "commit" && input.changes.some(({ type }) => type === "put" || type === "add");
-}
-
-function shownBy({ output }: KeyValueOperation): readonly KeyValueEntry[] {
-  if (output === undefined) return [];
-  if (output.type === "entries") return output.entries.filter((entry) => entry !== undefined);
-  const { result } = output;
-  return result.committed || result.current === undefined ? [] : [result.current];
 }
 
 function missedBy({ input, output }: KeyValueOperation): readonly string[] {

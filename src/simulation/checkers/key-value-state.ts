@@ -93,10 +93,12 @@ export class KeyValueState {
   }
 
   #makeKey(): string {
+    const unknown = [...this.entries.values()].filter(({ version }) => version === undefined);
+    const orders = [...new Set(unknown.map(({ order }) => order))].sort((a, b) => a - b);
     const parts: string[] = [];
     for (const key of [...this.entries.keys()].sort()) {
       const { value, order, version, above, below, end } = this.entries.get(key)!;
-      const told = version ?? `${order}?${above}:${below}`;
+      const told = version ?? `${orders.indexOf(order)}?${above}:${below}`;
       parts.push(`${JSON.stringify([key, value])}@${told}!${end?.min}:${end?.max}`);
     }
     return `${this.last} ${parts.join(" ")}`;

@@ -88,3 +88,9 @@ function grantOf(token: bigint, answers: readonly Asked<"acquire">[], asked: rea
 export function tellGrant({ holder, client, token }: Grant): string {
   return `${holder} (of ${client}, token ${token})`;
 }
+
+/** From when the holder counts its time to live. The call's own instant when that is later: a clock that was set may say anything. */
+export function sinceOf({ calledAt, output }: Confirmation): number {
+  const sinceAt = output?.type === "granted" || output?.type === "renewed" ? output.sinceAt : undefined;
+  return Math.max(calledAt, sinceAt ?? calledAt);
+}

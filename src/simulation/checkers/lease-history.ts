@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { Lease, LeaseEngine } from "../../contracts/leases.ts";
+import type { Clock } from "../../world/world.ts";
 import { type Operation, OperationHistory } from "./operation-history.ts";
 
 export type LeaseInput =
@@ -22,9 +23,10 @@ export type LeaseInput =
   | { readonly type: "release"; readonly name: string; readonly holder: string };
 
 export type LeaseOutput =
-  | { readonly type: "granted"; readonly token: bigint }
+  /** `sinceAt`: the virtual instant from which its holder counts, which is not before the call; the call's own when nobody says. */
+  | { readonly type: "granted"; readonly token: bigint; readonly sinceAt?: number | undefined }
   | { readonly type: "not granted" }
-  | { readonly type: "renewed" }
+  | { readonly type: "renewed"; readonly sinceAt?: number | undefined }
   | { readonly type: "lost" }
   | { readonly type: "released" };
 
@@ -66,6 +68,10 @@ export class LeaseHistory {
     this.effects = new OperationHistory(now);
   }
 
+  get nowMs(): number {
+    return this.#now();
+  }
+
   get holds(): readonly Hold[] {
     return [...this.#holds];
   }
@@ -85,9 +91,16 @@ export class LeaseHistory {
   }
 }
 
-/** The same leases, with every acquisition, renewal and release in the history. */
-export function recordLeases(leases: LeaseEngine, history: LeaseHistory, client: string): LeaseEngine {
+/** The same leases, with every acquisition, renewal and release in the history. `clock`: the holder's, to tell from when its leases count. */
+export function recordLeases(
+  leases: LeaseEngine,
+  history: LeaseHistory,
+  client: string,
+  clock?: Clock | undefined,
+): LeaseEngine {
   const { requests } = history;
+  const sinceAt = ({ since }: Lease): number | undefined =>
+    clock && history.nowMs - Math.max(clock.monotonic() - since.monotonic, clock.now() - since.wall, 0);
   return {
     capabilities: leases.capabilities,
     acquire: async (name, request, options) => {
@@ -96,7 +109,9 @@ export function recordLeases(leases: LeaseEngine, history: LeaseHistory, client:
       let lease: Lease | undefined;
       await requests.record(client, input, async () => {
         lease = await leases.acquire(name, request, options);
-        return lease === undefined ? { type: "not granted" } : { type: "granted", token: lease.token };
+        return lease === undefined
+          ? { type: "not granted" }
+          : { type: "granted", token: lease.token, sinceAt: sinceAt(lease) };
       });
       return lease;
     },
@@ -107,7 +122,7 @@ export function recordLeases(leases: LeaseEngine, history: LeaseHistory, client:
       await requests.record(client, { type: "renew", name, holder, token, ttlMs }, async () => {
         try {
           renewed = await leases.renew(lease, ttlMs);
-          return { type: "renewed" };
+          return { type: "renewed", sinceAt: sinceAt(renewed) };
         } catch (error) {
           if (!(error instanceof TenonError && error.code === "lost")) throw error;
           lost = error;

@@ -2,7 +2,7 @@ import type { LeaseDescription } from "../../contracts/leases.ts";
 import { Violation } from "../system.ts";
 import { type ClockReadings, rightClock } from "./clock-record.ts";
 import { ms } from "./instants.ts";
-import { type Confirmation, type Grant, grantsOf, tellGrant } from "./lease-grants.ts";
+import { type Confirmation, type Grant, grantsOf, sinceOf, tellGrant } from "./lease-grants.ts";
 import type { EffectResult, GuardedEffect, Hold, LeaseHistory, LeaseInput, LeaseOperation } from "./lease-history.ts";
 import type { Operation } from "./operation-history.ts";
 
@@ -136,10 +136,11 @@ function heldUntil(
   { clock = rightClock, driftMax = 0.01 }: LeaseRules,
 ): number | undefined {
   let untilMs = Number.NEGATIVE_INFINITY;
-  for (const { calledAt, returned, input } of grant.confirmations) {
-    if (returned! > before) continue;
-    const endsAt = calledAt + input.ttlMs / (1 + driftMax) - slackMs;
-    if (endsAt > untilMs && clock.steady(calledAt, endsAt, driftMax)) untilMs = endsAt;
+  for (const confirmation of grant.confirmations) {
+    if (confirmation.returned! > before) continue;
+    const since = sinceOf(confirmation);
+    const endsAt = since + confirmation.input.ttlMs / (1 + driftMax) - slackMs;
+    if (endsAt > untilMs && clock.steady(since, endsAt, driftMax)) untilMs = endsAt;
   }
   const release = grant.releases.find(({ returned }) => returned === undefined || returned > grant.firstAnswer.called);
   const released = release?.calledAt ?? Number.POSITIVE_INFINITY;
@@ -178,36 +179,45 @@ function checkSignal(hold: Hold, grant: Grant, { clientClock, driftMax = 0.01, n
   const clock = clientClock?.(hold.client) ?? rightClock;
   let latestMs = 0;
   let since = hold.fromMs;
-  for (const { calledAt, input } of grant.confirmations) {
-    const endsAt = calledAt + input.ttlMs / (1 - driftMax) + slackMs;
+  for (const confirmation of grant.confirmations) {
+    const endsAt = sinceOf(confirmation) + confirmation.input.ttlMs / (1 - driftMax) + slackMs;
     if (endsAt <= latestMs) continue;
     latestMs = endsAt;
-    since = calledAt;
+    since = sinceOf(confirmation);
   }
   const untilMs = hold.untilMs ?? nowMs;
   if (untilMs <= latestMs || !clock.steady(since, latestMs, driftMax)) return;
   const still = hold.untilMs === undefined ? "still took" : "took";
   throw new Violation(
-    `${hold.client} ${still} itself to hold ${hold.name} under token ${hold.token} at ${ms(untilMs)}, although its time to live, asked for at ${ms(since)}, had passed by ${ms(latestMs)} by its own clock`,
+    `${hold.client} ${still} itself to hold ${hold.name} under token ${hold.token} at ${ms(untilMs)}, although its time to live, counted from ${ms(since)}, had passed by ${ms(latestMs)} by its own clock`,
   );
 }
 
 /**
- * Those who wait are granted in the order of their requests, where the engine's `capabilities.fifo` says so. The operations must have been recorded beside the engine itself, where calls
+ * Those who wait are granted in the order of their requests, where the engine's `capabilities.fifo` says so. The history must have been recorded beside the engine itself, where calls
  * come in the order of the requests: of two that were both under way on a network nobody knows which came first.
  */
-export function checkFairness(operations: readonly LeaseOperation[]): void {
+export function checkFairness({ requests }: LeaseHistory): void {
+  const { operations } = requests;
   for (const grants of grantsOf(operations).values()) {
-    for (const grant of grants) checkOvertakesNobody(grant, operations);
+    for (const grant of grants) {
+      // A request that is repeated while it waits shares its place; the one that it repeats may have been given up meanwhile.
+      const place = requests.refused.find(({ input }) => isFor(input, grant)) ?? grant.firstCall;
+      checkOvertakesNobody(grant, Math.min(place.called, grant.firstCall.called), operations);
+    }
   }
 }
 
-function checkOvertakesNobody(grant: Grant, operations: readonly LeaseOperation[]): void {
+function isFor(input: LeaseInput, { name, holder }: Grant): boolean {
+  return input.type === "acquire" && input.name === name && input.holder === holder;
+}
+
+function checkOvertakesNobody(grant: Grant, asked: number, operations: readonly LeaseOperation[]): void {
   const { name, token, firstCall, firstAnswer } = grant;
   for (const waiting of operations) {
     const { input, output, called } = waiting;
     if (input.type !== "acquire" || input.name !== name || input.waitMs === 0) continue;
-    if (called >= firstCall.called) continue;
+    if (called >= asked) continue;
     const overtaken =
       (output?.type === "granted" && output.token > token && waiting.returned! > firstCall.called) ||
       (output?.type === "not granted" && waiting.returned! > firstAnswer.returned!);

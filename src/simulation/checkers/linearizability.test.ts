@@ -15,7 +15,7 @@ const register: SequentialModel<number, Input, number> = {
     return output === undefined || output === state ? [state] : [];
   },
   keyOf: String,
-  changes: (input) => input.type === "write",
+  changes: ({ input }) => input.type === "write",
   describe: ({ input, output }) => (input.type === "write" ? `write of ${input.value}` : `read (answered ${output})`),
   describeState: (state) => `${state}`,
 };
@@ -105,10 +105,14 @@ test("a history keeps what failed without a word as unknown, and leaves out what
   await history.record("a", write(3), () => Promise.reject("lost")).catch(() => {});
   void history.record("a", write(4), () => new Promise(() => {}));
   const told = history.operations.map(({ input, calledAt, returnedAt }) => [input, calledAt, returnedAt]);
+  assert.deepEqual(
+    history.refused.map(({ input }) => input),
+    [write(2)],
+  );
   assert.deepEqual(told, [
     [write(1), 0, 1],
-    [write(3), 3, undefined],
-    [write(4), 5, undefined],
+    [write(3), 4, undefined],
+    [write(4), 6, undefined],
   ]);
 });
 

@@ -15,8 +15,12 @@ export interface SequentialModel<State, Input, Output> {
   keyOf(state: State): string;
   /** Groups of operations that have nothing to do with one another, so that each is checked alone. One group when left out. */
   partition?(operations: readonly Operation<Input, Output>[]): readonly (readonly Operation<Input, Output>[])[];
-  /** Whether the operation can change the state at all: one that cannot, and whose answer nobody knows, is left out. Yes when left out. */
-  changes?(input: Input): boolean;
+  /** Whether the operation, with this answer, can change any state. What cannot is placed as early as it fits, and left out when nobody knows its answer. Yes when left out. */
+  changes?(operation: Operation<Input, Output>): boolean;
+  /**
+   * Where answers tell an order, such as the versions of commits: operations with a rank take effect in the order of their ranks, no two of which are equal. It spares the search what cannot be.
+   */
+  rankOf?(operation: Operation<Input, Output>): bigint | undefined;
   /** Such as `get of "a" (answered "7")`. */
   describe(operation: Operation<Input, Output>): string;
   /** Such as `"a" is "7" in version 3`; what the state knows of what the operation is about. */
@@ -51,7 +55,7 @@ export function checkLinearizable<State, Input, Output>(
   options: LinearizabilityOptions = {},
 ): LinearizabilityVerdict<Input, Output> {
   const stepsMax = options.stepsMax ?? 1_000_000;
-  const known = operations.filter((each) => each.returned !== undefined || model.changes?.(each.input) !== false);
+  const known = operations.filter((each) => each.returned !== undefined || model.changes?.(each) !== false);
   for (const group of model.partition?.(known) ?? [known]) {
     const verdict = new Search(model, group, stepsMax).run();
     if (verdict.type !== "linearizable") return verdict;
@@ -75,15 +79,16 @@ interface Point<State, Input, Output> {
   readonly candidates: readonly CallEntry<Input, Output>[];
   /** Of those, the one that is looked at. */
   at: number;
-  /** States to which it leads that were not tried yet; `undefined` before the model was asked. */
-  states: State[] | undefined;
+  /** For each candidate: the states to which it leads that were not tried yet; `undefined` before the model was asked. */
+  readonly states: (State[] | undefined)[];
 }
 
 class Search<State, Input, Output> {
   readonly #model: SequentialModel<State, Input, Output>;
   readonly #stepsMax: number;
   readonly #calls: OpenCalls<Input, Output>;
-  readonly #tried = new Set<string>();
+  /** By what has a place and the state: which operations of unknown outcome had a place, too. */
+  readonly #tried = new Map<string, bigint[]>();
   #steps = 0;
   /** The return that came last in the history of all that could not be passed, and the state that it met. */
   #blocked: { readonly call: CallEntry<Input, Output>; readonly state: State } | undefined;
@@ -95,7 +100,7 @@ class Search<State, Input, Output> {
   ) {
     this.#model = model;
     this.#stepsMax = stepsMax;
-    this.#calls = new OpenCalls(operations);
+    this.#calls = new OpenCalls(operations, (operation) => model.rankOf?.(operation));
   }
 
   run(): LinearizabilityVerdict<Input, Output> {
@@ -117,22 +122,39 @@ class Search<State, Input, Output> {
   }
 
   #pointIn(state: State): Point<State, Input, Output> {
-    return { state, candidates: this.#calls.candidates(), at: 0, states: undefined };
+    const candidates = this.#calls.candidates();
+    const states: (State[] | undefined)[] = [];
+    const key = this.#model.keyOf(state);
+    for (const call of candidates) {
+      if (call.operation.returned === undefined) break;
+      const after = this.#apply(state, call);
+      const changes = this.#model.changes?.(call.operation) !== false;
+      // What never changes anything may as well come now: whatever follows is the same without it.
+      if (!changes && after.length === 1 && this.#model.keyOf(after[0]!) === key) {
+        return { state, candidates: [call], at: 0, states: [after] };
+      }
+      states.push(after);
+    }
+    return { state, candidates, at: 0, states };
+  }
+
+  #apply(state: State, { operation }: CallEntry<Input, Output>): State[] {
+    this.#steps += 1;
+    return [...this.#model.apply(state, operation)];
   }
 
   /** Places the point's candidate next in the order, if that leads to somewhere new; else turns to the next candidate. */
   #step(point: Point<State, Input, Output>): Point<State, Input, Output> | undefined {
     const call = point.candidates[point.at];
     if (call === undefined) return undefined;
-    this.#steps += 1;
-    point.states ??= [...this.#model.apply(point.state, call.operation)];
+    point.states[point.at] ??= this.#apply(point.state, call);
+    const states = point.states[point.at]!;
     this.#calls.takeOut(call);
-    for (let state = point.states.shift(); state !== undefined; state = point.states.shift()) {
+    for (let state = states.shift(); state !== undefined; state = states.shift()) {
       if (this.#isNew(call, state, point.state)) return this.#pointIn(state);
     }
     this.#calls.putBack(call);
     point.at += 1;
-    point.states = undefined;
     return undefined;
   }
 
@@ -140,9 +162,16 @@ class Search<State, Input, Output> {
     const key = this.#model.keyOf(state);
     // Without a known outcome and without an effect it may as well have never happened.
     if (operation.returned === undefined && key === this.#model.keyOf(before)) return false;
-    const seen = this.#calls.placedKey + key;
-    if (this.#tried.has(seen)) return false;
-    this.#tried.add(seen);
+    const met = this.#calls.placedKey + key;
+    const placed = this.#calls.unknownPlaced;
+    const tried = this.#tried.get(met);
+    if (tried === undefined) {
+      this.#tried.set(met, [placed]);
+      return true;
+    }
+    // Who got there with fewer of the unknown ones could do all that can be done from here.
+    if (tried.some((fewer) => (fewer & placed) === fewer)) return false;
+    tried.push(placed);
     return true;
   }
 

@@ -11,6 +11,7 @@ import {
   push,
   type StoredCopy,
   type TopicView,
+  wasGivenUp,
 } from "./messaging-view.ts";
 
 /**
@@ -125,13 +126,6 @@ function* overlaps(view: TopicView, group: GroupView, deliveries: readonly Deliv
     }
     running.push(delivery);
   }
-}
-
-/** Whether its handler had run so long that its key went on without it. Monotonic time may go faster than virtual time, or stand still. */
-function wasGivenUp(view: TopicView, delivery: DeliveryRecord, at: Moment): boolean {
-  const { abandonedAfterMs = 90_000, clockDriftMax = 0.1 } = view.expected;
-  const until = isBefore(delivery.ended, at) ? delivery.ended! : at;
-  return until.atMs - delivery.begun.atMs >= abandonedAfterMs * (1 - clockDriftMax);
 }
 
 /** In a lane every delivery has a fence of its own; a grant belongs to one member, and its fences grow. */

@@ -14,6 +14,7 @@ import {
   type StoredCopy,
   type TopicView,
   targetOf,
+  wasGivenUp,
 } from "./messaging-view.ts";
 
 /** What a lane has settled for good is not given to a later owner of the lane, and to the same one only if it was on its way already. */
@@ -167,7 +168,8 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
       if (own.length > times)
         yield `group "${group.name}" has ${describe(copy)} ${own.length} times among its dead letters`;
       const last = own.length === 0 ? lastOf(group.byPlace.get(placeOf(copy)) ?? []) : undefined;
-      if (last === undefined || !givesUp(view, last) || group.seeks.some((seek) => maySkip(seek, copy))) continue;
+      if (last === undefined || !givesUp(view, last) || mayBeDropped(view, copy.number)) continue;
+      if (wasGivenUp(view, last, last.ended!) || group.seeks.some((seek) => maySkip(seek, copy))) continue;
       yield `group "${group.name}" gave up ${describe(copy)} at ${ms(last.ended!)} ("${last.reason}"), and it is not among its dead letters`;
     }
   }
@@ -216,7 +218,5 @@ function whyNotDead(view: TopicView, group: GroupView, dead: DeadLetterRecord): 
 function isCause(view: TopicView, delivery: DeliveryRecord, reason: string): boolean {
   if (delivery.ending !== "resolved" && delivery.reason === reason) return true;
   if (!reason.startsWith("timeout: The handler of ")) return false;
-  const { abandonedAfterMs = 90_000, clockDriftMax = 0.1 } = view.expected;
-  const { begun, ended } = delivery;
-  return ended === undefined || ended.atMs - begun.atMs >= abandonedAfterMs * (1 - clockDriftMax);
+  return delivery.ended === undefined || wasGivenUp(view, delivery, delivery.ended);
 }

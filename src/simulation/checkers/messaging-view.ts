@@ -119,6 +119,13 @@ export function isBefore(one: Moment | undefined, other: Moment): boolean {
   return one !== undefined && one.order < other.order;
 }
 
+/** Whether its handler had run so long that its key went on without it. Monotonic time may go faster than virtual time, or stand still. */
+export function wasGivenUp(view: TopicView, delivery: DeliveryRecord, at: Moment): boolean {
+  const { abandonedAfterMs = 90_000, clockDriftMax = 0.1 } = view.expected;
+  const until = isBefore(delivery.ended, at) ? delivery.ended! : at;
+  return until.atMs - delivery.begun.atMs >= abandonedAfterMs * (1 - clockDriftMax);
+}
+
 /** How far a seek may have moved a partition: `undefined` when the history does not say. */
 export function targetOf({ to }: SeekRecord, partition: number): bigint | "stays" | undefined {
   if (to === "earliest") return 0n;
@@ -132,10 +139,13 @@ export function maySkip(seek: SeekRecord, { partition, position }: StoredCopy): 
   return seek.outcome !== "not-applied" && target !== "stays" && (target === undefined || target > position);
 }
 
-/** Whether the seek may have made a settled message come again. */
-export function mayGoBack(seek: SeekRecord, copy: Pick<StoredCopy, "partition" | "position">): boolean {
-  const target = targetOf(seek, copy.partition);
-  return seek.outcome !== "not-applied" && target !== "stays" && (target === undefined || target <= copy.position);
+/** Whether the seek may have made a settled message come again: in partitions that stay, those that were settled before older ones may, too. */
+export function mayGoBack(
+  seek: SeekRecord,
+  { partition, position }: Pick<StoredCopy, "partition" | "position">,
+): boolean {
+  const target = targetOf(seek, partition);
+  return seek.outcome !== "not-applied" && (typeof target !== "bigint" || target <= position);
 }
 
 /** `message 17 (key "a") at partition 0, position 4`. */

@@ -3,8 +3,9 @@ import type { Operation } from "./operation-history.ts";
 /** An operation in the doubly linked list of those that returned and have no place in the order yet. */
 export interface CallEntry<Input, Output> {
   readonly operation: Operation<Input, Output>;
-  /** Among all operations, by their calls. */
+  /** Among those that returned, or among those that did not, by their calls. */
   readonly index: number;
+  readonly rank: bigint | undefined;
   previous: CallEntry<Input, Output> | undefined;
   next: CallEntry<Input, Output> | undefined;
 }
@@ -18,22 +19,31 @@ export class OpenCalls<Input, Output> {
   readonly #head: CallEntry<Input, Output>;
   /** Those whose outcome nobody knows; they may stay here for ever. */
   readonly #unknown: readonly CallEntry<Input, Output>[];
-  /** Bit by bit, which operations have a place. */
+  /** Those that must follow each other in this order, and how many of them have a place. */
+  readonly #ranked: readonly CallEntry<Input, Output>[];
+  #rankedPlaced = 0;
+  /** Bit by bit, which operations that returned have a place. */
   readonly #placed: Uint16Array;
+  /** Bit by bit, which of the others do. */
+  #unknownPlaced = 0n;
 
-  constructor(operations: readonly Operation<Input, Output>[]) {
+  constructor(
+    operations: readonly Operation<Input, Output>[],
+    rankOf: (operation: Operation<Input, Output>) => bigint | undefined,
+  ) {
     this.count = operations.length;
-    this.#placed = new Uint16Array(Math.ceil(operations.length / 16));
-    const calls = operations
-      .toSorted((a, b) => a.called - b.called)
-      .map(
-        (operation, index): CallEntry<Input, Output> => ({ operation, index, previous: undefined, next: undefined }),
-      );
-    this.#unknown = calls.filter(({ operation }) => operation.returned === undefined);
-    this.#head = { operation: undefined as never, index: -1, previous: undefined, next: undefined };
+    const inOrder = operations.toSorted((a, b) => a.called - b.called);
+    const entry = (operation: Operation<Input, Output>, index: number): CallEntry<Input, Output> => {
+      const rank = operation.returned === undefined ? undefined : rankOf(operation);
+      return { operation, index, rank, previous: undefined, next: undefined };
+    };
+    const calls = inOrder.filter(({ returned }) => returned !== undefined).map(entry);
+    this.#unknown = inOrder.filter(({ returned }) => returned === undefined).map(entry);
+    this.#ranked = calls.filter(({ rank }) => rank !== undefined).sort((a, b) => (a.rank! < b.rank! ? -1 : 1));
+    this.#placed = new Uint16Array(Math.ceil(calls.length / 16));
+    this.#head = { operation: undefined as never, index: -1, rank: undefined, previous: undefined, next: undefined };
     let previous = this.#head;
     for (const call of calls) {
-      if (call.operation.returned === undefined) continue;
       previous.next = call;
       call.previous = previous;
       previous = call;
@@ -57,35 +67,44 @@ export class OpenCalls<Input, Output> {
     const until = first.operation.returned!;
     const found: CallEntry<Input, Output>[] = [];
     for (let call = this.#head.next; call !== undefined && call.operation.called < until; call = call.next) {
-      found.push(call);
+      if (call.rank === undefined || call === this.#ranked[this.#rankedPlaced]) found.push(call);
     }
     for (const call of this.#unknown) {
-      if (call.operation.called < until && !this.#isPlaced(call)) found.push(call);
+      if (call.operation.called < until && (this.#unknownPlaced & (1n << BigInt(call.index))) === 0n) found.push(call);
     }
     return found;
   }
 
   takeOut(call: CallEntry<Input, Output>): void {
+    if (call.operation.returned === undefined) {
+      this.#unknownPlaced |= 1n << BigInt(call.index);
+      return;
+    }
+    if (call.rank !== undefined) this.#rankedPlaced += 1;
     this.#placed[call.index >>> 4]! |= 1 << (call.index & 15);
-    if (call.previous === undefined) return;
-    call.previous.next = call.next;
+    call.previous!.next = call.next;
     if (call.next !== undefined) call.next.previous = call.previous;
   }
 
   /** Of those that were taken out, the last one. */
   putBack(call: CallEntry<Input, Output>): void {
+    if (call.operation.returned === undefined) {
+      this.#unknownPlaced &= ~(1n << BigInt(call.index));
+      return;
+    }
+    if (call.rank !== undefined) this.#rankedPlaced -= 1;
     this.#placed[call.index >>> 4]! &= ~(1 << (call.index & 15));
-    if (call.previous === undefined) return;
-    call.previous.next = call;
+    call.previous!.next = call;
     if (call.next !== undefined) call.next.previous = call;
   }
 
-  /** Equal when the same operations have a place. */
+  /** Equal when the same operations of those that returned have a place. */
   get placedKey(): string {
     return String.fromCharCode(...this.#placed);
   }
 
-  #isPlaced({ index }: CallEntry<Input, Output>): boolean {
-    return (this.#placed[index >>> 4]! & (1 << (index & 15))) !== 0;
+  /** Which of the others have a place, bit by bit. */
+  get unknownPlaced(): bigint {
+    return this.#unknownPlaced;
   }
 }

@@ -40,6 +40,7 @@ export class OperationHistory<Input, Output> {
   readonly #now: () => number;
   readonly #meaningOf: (error: unknown) => ErrorMeaning;
   readonly #operations = new Set<Recorded<Input, Output>>();
+  readonly #refused: Recorded<Input, Output>[] = [];
   #sequence = 0;
 
   /**
@@ -54,6 +55,11 @@ export class OperationHistory<Input, Output> {
   /** In the order of their calls. */
   get operations(): readonly Operation<Input, Output>[] {
     return [...this.#operations];
+  }
+
+  /** What has not happened, as its callers were told. It changed nothing, but it was asked for. */
+  get refused(): readonly Operation<Input, Output>[] {
+    return this.#refused;
   }
 
   /** Calls it, and remembers when it was called, when it returned and with what. */
@@ -76,8 +82,11 @@ export class OperationHistory<Input, Output> {
       recorded.returned = this.#sequence++;
       return output;
     } catch (error) {
-      if (this.#meaningOf(error) === "not-applied") this.#operations.delete(recorded);
-      else recorded.failedAt = this.#now();
+      recorded.failedAt = this.#now();
+      if (this.#meaningOf(error) === "not-applied") {
+        this.#operations.delete(recorded);
+        this.#refused.push(recorded);
+      }
       throw error;
     }
   }

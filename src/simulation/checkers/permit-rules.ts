@@ -18,7 +18,9 @@ export function checkPermits(operations: readonly RateOperation[], rule: Concurr
     for (const enter of permit.enters) {
       const others = [...permits.values()].filter((other) => other !== permit);
       if (enter.output?.decision?.allowed) checkRoom(enter, permit, others, rule, clock);
-      else if (enter.output !== undefined) checkNoRoom(enter, permit, others, rule, clock);
+      else if (enter.output !== undefined) {
+        checkNoRoom(enter, permit, others, rule, { clock, noticed: noticedBefore(enter, operations, clock) });
+      }
     }
   }
 }
@@ -56,16 +58,38 @@ function checkNoRoom(
   permit: Permit,
   others: readonly Permit[],
   { limit, holdMs }: ConcurrencyRule,
-  clock: ClockReadings,
+  time: EngineTime,
 ): void {
-  const possible = others.filter((other) => mayBeInside(other, enter, holdMs, clock)).length;
+  const possible = others.filter((other) => mayBeInside(other, enter, holdMs, time)).length;
   if (possible >= limit) return;
   throw new Violation(
     `${permit.name} (of ${enter.client}) was kept out of ${JSON.stringify(enter.input.key)} between ${ms(enter.calledAt)} and ${ms(enter.returnedAt!)}, although at most ${possible} of ${limit} were inside`,
   );
 }
 
-function mayBeInside({ enters, leaves }: Permit, during: RateOperation, holdMs: number, clock: ClockReadings): boolean {
+interface EngineTime {
+  readonly clock: ClockReadings;
+  /** The first refusal since the clock was set back last: then at the latest the engine noticed. */
+  readonly noticed: RateOperation | undefined;
+}
+
+function noticedBefore(
+  refused: RateOperation,
+  operations: readonly RateOperation[],
+  clock: ClockReadings,
+): RateOperation | undefined {
+  return operations.find(
+    ({ output, calledAt }) =>
+      output?.decision?.allowed === false && clock.setBacks(calledAt, Math.max(calledAt, refused.returnedAt!)) === 0,
+  );
+}
+
+function mayBeInside(
+  { enters, leaves }: Permit,
+  during: RateOperation,
+  holdMs: number,
+  { clock, noticed }: EngineTime,
+): boolean {
   return enters.some((each) => {
     const { output, called, returned, returnedAt } = each;
     if (called > during.returned! || output?.decision?.allowed === false) return false;
@@ -75,7 +99,9 @@ function mayBeInside({ enters, leaves }: Permit, during: RateOperation, holdMs: 
     ) {
       return false;
     }
-    return clock.advanced(returnedAt!, during.calledAt).min < holdMs;
+    const wasSetBack = clock.setBacks(each.calledAt, during.returnedAt!) > 0;
+    const sinceMs = wasSetBack ? Math.max(returnedAt!, noticed?.returnedAt ?? during.calledAt) : returnedAt!;
+    return sinceMs >= during.calledAt || clock.advanced(sinceMs, during.calledAt).min < holdMs;
   });
 }
 

@@ -79,13 +79,27 @@ export class Taken {
     );
   }
 
-  /** What may have been counted when the refusal was decided. */
-  countedBefore(refused: Span, countsRefusals: boolean): readonly Span[] {
-    return this.spans.filter(
+  /**
+   * What may have been counted when the refusal was decided. What was counted before the clock was set back counts as taken when the engine noticed: with the first
+   * decision after that.
+   */
+  countedBefore(refused: Span, countsRefusals: boolean, clock: ClockReadings): readonly Span[] {
+    const { returnedAt } = refused.operation;
+    const noticed = this.spans.find(
+      ({ operation }) =>
+        operation.returned !== undefined &&
+        clock.setBacks(operation.calledAt, Math.max(operation.calledAt, returnedAt!)) === 0,
+    );
+    const counted = this.spans.filter(
       ({ operation }) =>
         operation !== refused.operation &&
         (countsRefusals || operation.output?.decision?.allowed !== false) &&
         operation.called < refused.operation.returned!,
+    );
+    return counted.map((span) =>
+      clock.setBacks(span.operation.calledAt, returnedAt!) === 0
+        ? span
+        : { ...span, untilMs: Math.max(span.untilMs, noticed?.untilMs ?? Number.POSITIVE_INFINITY) },
     );
   }
 
@@ -126,7 +140,7 @@ function windowsOf(operation: Decision, windowMs: number, clock: ClockReadings):
 export function checkRefusals(taken: Taken, rule: RateRule, clock: ClockReadings): void {
   const countsRefusals = "countRefusals" in rule && rule.countRefusals === true;
   for (const refused of taken.refused) {
-    const left = roomFor(refused, taken.countedBefore(refused, countsRefusals), rule, clock);
+    const left = roomFor(refused, taken.countedBefore(refused, countsRefusals, clock), rule, clock);
     if (left < refused.units) continue;
     const { client, input, calledAt, returnedAt } = refused.operation;
     throw new Violation(

@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { checkTruncation, closedFile, diskError } from "../disk-error.ts";
+import { checkRewrite, checkTruncation, closedFile, diskError } from "../disk-error.ts";
 import type { DiskFile } from "../world.ts";
 import { settle, settleWith, systemDiskError } from "./system-call.ts";
 
@@ -42,7 +42,9 @@ export class SystemFile implements DiskFile {
       for (let written = 0; written < bytes.byteLength; ) {
         const position = this.#sizeBytes + written;
         const direct = bytes.byteLength <= SYNCHRONOUS_BYTES_MAX && this.#syncsUnderWay === 0;
-        const count = direct ? this.#writeNow(bytes, written, position) : await this.#write(bytes, written, position);
+        const count = direct
+          ? this.#writeNow(bytes, written, position)
+          : await this.#write("append to", bytes, written, position);
         if (count === 0) throw diskError("io", "append to", this.path, new Error("nothing was written"));
         written += count;
       }
@@ -92,6 +94,20 @@ export class SystemFile implements DiskFile {
     }
   }
 
+  async rewrite(position: number, bytes: Uint8Array): Promise<void> {
+    checkRewrite(this, position, bytes);
+    this.#begin("rewrite", true);
+    try {
+      for (let written = 0; written < bytes.byteLength; ) {
+        const count = await this.#write("rewrite", bytes, written, position + written);
+        if (count === 0) throw diskError("io", "rewrite", this.path, new Error("nothing was written"));
+        written += count;
+      }
+    } finally {
+      this.#end();
+    }
+  }
+
   /** Waits for the calls under way: the number of a closed descriptor may at once belong to another file. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -115,8 +131,8 @@ export class SystemFile implements DiskFile {
     }
   }
 
-  #write(bytes: Uint8Array, from: number, position: number): Promise<number> {
-    return settleWith<number>("append to", this.path, (done) =>
+  #write(operation: string, bytes: Uint8Array, from: number, position: number): Promise<number> {
+    return settleWith<number>(operation, this.path, (done) =>
       fs.write(this.#fd, bytes, from, bytes.byteLength - from, position, done),
     );
   }

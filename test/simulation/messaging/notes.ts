@@ -17,7 +17,7 @@ export interface NoteOptions {
 export interface Handling {
   /** How often it throws first. */
   readonly failures: number;
-  readonly then: "resolve" | "dead letter" | "crash";
+  readonly fate: "resolve" | "dead letter" | "crash";
   readonly sleepMs: number;
   /** At its first attempt it takes longer than anybody waits. */
   readonly hangs: boolean;
@@ -39,10 +39,10 @@ export function handlingOf(seed: number, number: number, group: string, setup: M
   const draws = new SeededGenerator((seed % 2 ** 31) * 1_000_003 + number * 7 + 1 + group.length);
   const failures = draws.chance(mix.failing) ? draws.integer(1, consuming.retry.attemptsMax + 1) : 0;
   const dies = number > 0 && number <= killers;
-  const fate = draws.chance(mix.dead) ? "dead letter" : "resolve";
+  const end = draws.chance(mix.dead) ? "dead letter" : "resolve";
   return {
     failures,
-    then: dies ? "crash" : fate,
+    fate: dies ? "crash" : end,
     sleepMs: draws.chance(0.5) ? 0 : Math.floor(200 ** draws.float()),
     hangs: draws.chance(mix.hanging),
   };

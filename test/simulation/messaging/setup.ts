@@ -58,7 +58,7 @@ export function drawSetup(random: ScenarioRandom): MessagingSetup {
     whenExpired: random.pick(["deadLetter", "drop"]),
     lossDetection: random.chance(0.5),
     publishing: {
-      count: around(60, 240),
+      count: around(40, 150),
       underWayMax: around(1, 12),
       publishTimeoutMs: around(100, 10_000),
       bufferBytesMax: random.pick([600, 5_000, 1_000_000]),
@@ -72,12 +72,12 @@ export function drawSetup(random: ScenarioRandom): MessagingSetup {
       handlerTimeoutMs: around(200, 5_000),
       abandonAfterMs: around(200, 3_000),
       drainTimeoutMs: around(100, 5_000),
-      sessionMs: around(1_000, 10_000),
+      sessionMs: around(2_000, 10_000),
       retry: { attemptsMax: random.integer(1, 6), delayMs: around(10, 2_000), delayMsMax: around(100, 5_000) },
       batchCountMax: around(2, 20),
       batchWaitMs: random.pick([0, 0, 5, 100]),
     },
-    memberMs: around(1_000, 60_000),
+    memberMs: around(4_000, 60_000),
     seeks: random.pick([0, 0, 1, 3]),
     mix: {
       keyless: share(0.5),

@@ -41,28 +41,50 @@ export class MessagingWorkload {
   readonly #system: SimulatedSystem;
   readonly #safetyMs: number;
   readonly #findings: string[] = [];
-  /** Publishers that have published their last, by process; a restart takes it back. */
+  /** Publishers that have published their last, by process. */
   readonly #done = new Set<string>();
+  readonly #clocks: { readonly now: number }[] = [];
   #numbers = 0;
   #members = 0;
   #seeksLeft: number;
 
-  constructor(system: SimulatedSystem, safetyMs: number, engineProcess: () => { readonly now: number }) {
+  constructor(system: SimulatedSystem, safetyMs: number, engineClock: () => { readonly now: number }) {
     this.#system = system;
     this.#safetyMs = safetyMs;
     this.setup = drawSetup(system.random);
     this.#seeksLeft = this.setup.seeks;
     this.history = new MessagingHistory({
       nowMs: () => system.nowMs,
-      engineNowMs: () => engineProcess().now,
-      memberNowMs: [() => Math.max(...system.processes.map(({ clock }) => clock.now))],
+      engineNowMs: () => engineClock().now,
+      memberNowMs: [() => this.#latestClockMs()],
     });
-    // Something to look at after every event: nothing else sees a clock that jumps there and back.
-    void system.until("the end", () => {
+  }
+
+  /** They are read after every event, and asking a process for its clock makes an object. */
+  #latestClockMs(): number {
+    const { processes } = this.#system;
+    while (this.#clocks.length < processes.length) this.#clocks.push(processes[this.#clocks.length]!.clock);
+    return this.#clocks.reduce((latest, { now }) => Math.max(latest, now), 0);
+  }
+
+  /** Does the work while everything is looked at. */
+  async during(work: () => Promise<void>): Promise<void> {
+    let over = false;
+    const watched = this.#system.until("the workload is over", () => {
+      // After every event: nothing else sees a clock that jumps there and back.
       this.history.look();
-      if (this.#findings.length > 0) throw new Violation(this.#findings[0]!);
-      return false;
+      if (this.#findings[0] !== undefined) throw new Violation(this.#findings[0]);
+      return over;
     });
+    const done = work().then(() => {
+      over = true;
+    });
+    await Promise.race([done, watched]);
+  }
+
+  /** What an engine may not say, however often it is struck. */
+  foundIfCorrupt(error: unknown): void {
+    if (error instanceof TenonError && error.code === "corrupt") this.found(`opening was refused: ${error.message}`);
   }
 
   /** A mistake that was seen by itself, apart from the history. */
@@ -80,7 +102,8 @@ export class MessagingWorkload {
     const nowMs = (): number => world.clock.now();
     const numberOf = ({ number }: Note): number => number;
     const label = `${process.name}#${process.incarnation} ${name}`;
-    const onLoss = (loss: Loss): void => this.found(`a false alarm of the loss detector: ${JSON.stringify(loss, textOf)}`);
+    const onLoss = (loss: Loss): void =>
+      this.found(`a false alarm of the loss detector: ${JSON.stringify(loss, textOf)}`);
     return topic<Note>({ messages: recordedMessages(engine.messages, this.history), world }, topicName, {
       codec: json<Note>(),
       partitions,
@@ -99,26 +122,37 @@ export class MessagingWorkload {
 
   /** Publishes while faults strike, one of `publishers` that do; and a few more when everything is healed. */
   async publish(seen: Seen, publishers: number): Promise<void> {
-    const { process } = seen;
-    this.#done.delete(process.name);
+    if (this.#done.has(seen.process.name)) return;
     const notes = this.topic(seen, "publisher");
+    const failed = Promise.withResolvers<never>();
+    await Promise.race([failed.promise, this.#publishAll(notes, seen.process.world, publishers, failed.reject)]);
+    await notes.close();
+    this.#done.add(seen.process.name);
+  }
+
+  async #publishAll(
+    notes: Topic<Note>,
+    world: World,
+    publishers: number,
+    failed: (error: unknown) => void,
+  ): Promise<void> {
     const { count, underWayMax } = this.setup.publishing;
     const gapMs = (this.#safetyMs / count) * publishers;
-    const underWay = new Set<Promise<void>>();
+    let underWay = 0;
     const start = (): void => {
-      const work: Promise<void> = this.#publishOne(notes, process.world).finally(() => underWay.delete(work));
-      underWay.add(work);
+      underWay += 1;
+      this.#publishOne(notes, world).then(() => {
+        underWay -= 1;
+      }, failed);
     };
     while (!this.#isOver) {
-      await process.world.timers.sleep(2 * gapMs * process.world.random.float());
-      if (underWay.size < underWayMax) start();
+      await world.timers.sleep(2 * gapMs * world.random.float());
+      if (underWay < underWayMax) start();
       // Bursts share batches.
-      while (underWay.size < underWayMax && process.world.random.float() < 0.3) start();
+      while (underWay < underWayMax && world.random.float() < 0.3) start();
     }
-    while (underWay.size > 0) await process.world.timers.sleep(100);
-    for (let number = 0; number < lastCount; number += 1) await this.#publishOne(notes, process.world);
-    await notes.close();
-    this.#done.add(process.name);
+    while (underWay > 0) await world.timers.sleep(100);
+    for (let number = 0; number < lastCount; number += 1) await this.#publishOne(notes, world);
   }
 
   async #publishOne(notes: Topic<Note>, world: World): Promise<void> {
@@ -132,9 +166,15 @@ export class MessagingWorkload {
       } catch (error) {
         if (!(error instanceof TenonError)) return this.found(`publishing rejected with ${String(error)}`);
         if (error.code === "closed") throw error;
-        if (error.code === "conflict" || error.code === "invalid") this.found(`publishing was refused: ${error.message}`);
+        if (error.code === "conflict" || error.code === "invalid")
+          this.found(`publishing was refused: ${error.message}`);
         // Nothing more of it is known; only some publishers take the risk of a duplicate.
-        if (error.outcome === "unknown" && options.id === undefined && world.random.float() > this.setup.publishing.againShare) return;
+        if (
+          error.outcome === "unknown" &&
+          options.id === undefined &&
+          world.random.float() > this.setup.publishing.againShare
+        )
+          return;
         if (call >= 5 && this.#system.phase === "safety") return;
         await world.timers.sleep(world.random.float() * 500);
       }
@@ -187,12 +227,12 @@ export class MessagingWorkload {
     const { setup } = this;
     const { handlerTimeoutMs, abandonAfterMs } = setup.consuming;
     return async ({ number }, { attempt }) => {
-      const { failures, then, sleepMs, hangs } = handlingOf(this.#system.seed, number, group, setup);
+      const { failures, fate, sleepMs, hangs } = handlingOf(this.#system.seed, number, group, setup);
       if (hangs && attempt === 1) await world.timers.sleep(2 * (handlerTimeoutMs + abandonAfterMs));
       if (sleepMs > 0) await world.timers.sleep(sleepMs);
       if (attempt <= failures) throw new Error(`note ${number} fails for ${group} the ${attempt}. time`);
-      if (then === "crash" && !this.#isOver) crash();
-      if (then === "dead letter") throw new DeadLetter(`note ${number} is nothing for ${group}`);
+      if (fate === "crash" && !this.#isOver) crash();
+      if (fate === "dead letter") throw new DeadLetter(`note ${number} is nothing for ${group}`);
     };
   }
 

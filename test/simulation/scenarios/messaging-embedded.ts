@@ -4,7 +4,13 @@ import { groups } from "../messaging/setup.ts";
 import { MessagingWorkload, type Seen } from "../messaging/workload.ts";
 import type { ScenarioDefinition } from "../scenario.ts";
 
-const safetyMs = 30_000;
+const safetyMs = 60_000;
+/** Short, so that many strike a process that is there to be struck. */
+const settings = {
+  downMs: { min: 10, max: 1_000 },
+  pauseMs: { min: 50, max: 5_000 },
+  clockStepMs: { min: 10, max: 100_000 },
+} as const;
 /** Those that can strike one process alone. */
 const swarm: readonly FaultKind[] = [
   "crash",
@@ -21,7 +27,7 @@ const swarm: readonly FaultKind[] = [
 /** The whole of messaging in one process on the embedded engine, which dies and comes back. */
 export const scenario: ScenarioDefinition = {
   name: "messaging-embedded",
-  options: { safetyMs, livenessMs: 600_000, faults: { swarm, settings: { clockStepMs: { min: 10, max: 100_000 } } } },
+  options: { safetyMs, livenessMs: 600_000, faults: { swarm, settings } },
   run,
 };
 
@@ -33,7 +39,12 @@ async function run(system: SimulatedSystem): Promise<void> {
     async (process) => {
       const { world } = process;
       const { segmentBytes } = workload.setup;
-      const engine = await embedded({ directory: "/data", world, segmentBytes, reserveBytes: 65_536 });
+      const engine = await embedded({ directory: "/data", world, segmentBytes, reserveBytes: 65_536 }).catch(
+        (error) => {
+          workload.foundIfCorrupt(error);
+          throw error;
+        },
+      );
       const seen: Seen = { process, engine };
       running = seen;
       const work: Promise<unknown>[] = [workload.publish(seen, 1), workload.watch(seen)];
@@ -48,20 +59,22 @@ async function run(system: SimulatedSystem): Promise<void> {
       if (shop.state === "crashed") shop.restart();
     });
   };
-  await system.healed();
-  workload.setClocks();
-  running = undefined;
-  if (shop.state !== "crashed") shop.crash();
-  shop.restart();
-  await system.until("the shop is open", () => running !== undefined);
-  workload.history.healthy(true);
-  await shop.run(() => workload.rest(running!, 1));
-  workload.check();
-  // What rests stays so when the machine dies.
-  running = undefined;
-  shop.crash("lost");
-  shop.restart();
-  await system.until("the shop is open again", () => running !== undefined);
-  await shop.run(() => workload.rest(running!, 0));
-  workload.check();
+  await workload.during(async () => {
+    await system.healed();
+    workload.setClocks();
+    running = undefined;
+    if (shop.state !== "crashed") shop.crash();
+    shop.restart();
+    await system.until("the shop is open", () => running !== undefined);
+    workload.history.healthy(true);
+    await shop.run(() => workload.rest(running!, 1));
+    workload.check();
+    // What rests stays so when the machine dies.
+    running = undefined;
+    shop.crash("lost");
+    shop.restart();
+    await system.until("the shop is open again", () => running !== undefined);
+    await shop.run(() => workload.rest(running!, 0));
+    workload.check();
+  });
 }

@@ -141,6 +141,24 @@ for (const failure of ["io", "full"] as const) {
         });
       }
     });
+
+    // The system's cache shows what a failed sync did not bring to the disk, and takes it for written.
+    test(`when any operation fails (${failure}, ${repeat}) and the machine goes on, what is opened then survives the machine`, async () => {
+      for (let seed = 1; seed <= 2 * SEEDS; seed++) {
+        for (let n = 1, struck = true; struck; n++) {
+          const simulated = simulatedWorld({ seed: seed * 10_000 + n });
+          const progress = { acknowledged: 0, appended: 0 };
+          const fault = simulated.disk.failOperation(n, failure, repeat);
+          await survives(simulated.run(() => work(simulated.world, progress, OPTIONS)));
+          struck = fault.struck;
+          simulated.crash("process");
+          simulated.restart();
+          await recovers(simulated, progress).catch((error: unknown) => {
+            throw new Error(`${failure} at operation ${n} (${repeat}), seed ${seed}`, { cause: error });
+          });
+        }
+      }
+    });
   }
 }
 

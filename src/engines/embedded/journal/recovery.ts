@@ -121,7 +121,7 @@ class Recovery {
       this.#state.replay(kind, payload, position);
     });
     if (begun !== undefined) await this.#removeBegun(begun);
-    await this.#cut(segment, endBytes);
+    await this.#cut(newest);
     return { sealed, active: { segment, snapshotEndBytes, endBytes, identity }, epoch: scan.epoch };
   }
 
@@ -212,13 +212,15 @@ class Recovery {
   }
 
   /**
-   * Takes back what is behind `endBytes` and syncs the rest: what was just replayed may have been in the operating system's
-   * cache only, and from now on everybody may build on it.
+   * Takes back what is behind the valid batches and syncs the rest: what was just replayed may have been in the operating system's
+   * cache only, and from now on everybody may build on it. What no later batch proves is written again first: where its
+   * sync had failed, the system shows it and takes it for written, and no sync of ours would bring it to the disk.
    */
-  async #cut(segment: number, endBytes: number): Promise<void> {
+  async #cut({ segment, bytes, scan: { endBytes, provenBytes } }: Newest): Promise<void> {
     const file = await this.#disk.open(this.#path(segment), "append");
     try {
       if (file.sizeBytes > endBytes) await file.truncate(endBytes);
+      if (provenBytes < endBytes) await file.rewrite(provenBytes, bytes.subarray(provenBytes, endBytes));
       await file.sync();
     } finally {
       await file.close();

@@ -22,6 +22,8 @@ export interface SegmentScan {
   readonly snapshotEndBytes: number | undefined;
   /** Where the valid batches end, not counting a footer. */
   readonly endBytes: number;
+  /** Up to here a valid batch says that everything was durable when it was written. */
+  readonly provenBytes: number;
   /** Where the footer's batch ends, if there is a valid one. */
   readonly footerEndBytes: number | undefined;
   /** Why the valid batches end before the bytes do. */
@@ -37,9 +39,10 @@ export function scanSegment(bytes: Buffer, segment: number, file: string): Segme
   let identity: bigint | undefined;
   let epoch = 0;
   let snapshotEndBytes: number | undefined;
+  let provenBytes = 0;
   let at = 0;
   const stopped = (fault: string | undefined): SegmentScan => {
-    return { identity, epoch, snapshotEndBytes, endBytes: at, footerEndBytes: undefined, fault };
+    return { identity, epoch, snapshotEndBytes, endBytes: at, provenBytes, footerEndBytes: undefined, fault };
   };
   while (at < bytes.length) {
     const header = readBatchHeader(bytes, at);
@@ -51,6 +54,7 @@ export function scanSegment(bytes: Buffer, segment: number, file: string): Segme
     }
     identity = header.identity;
     epoch = header.epoch;
+    if (header.durableSegment === segment) provenBytes = Math.max(provenBytes, header.durableOffset);
     if (header.role === "footer") {
       const end = at + header.length;
       refuseIfDurable(bytes, end, "a batch behind the footer", { identity, epoch, segment, file });

@@ -157,11 +157,22 @@ export class LaneOwner implements LaneContract {
     while (messages.length < limit && !this.ended) {
       const offset = this.#nextOffset();
       if (offset === undefined) break;
-      const run = this.#holds(offset) ? this.#run! : await this.#openRun(offset);
+      const run = this.#holds(offset) ? this.#run! : await this.#openedAfter(messages, offset);
+      if (run === "not now") break;
       if (run === undefined) continue;
       this.#take(run, offset, limit, messages);
     }
     return messages;
+  }
+
+  /** Messages that were taken are handed out also when no more can be read: under this grant nobody would meet them again. */
+  async #openedAfter(taken: readonly Stored[], offset: number): Promise<OpenRun | "not now" | undefined> {
+    try {
+      return await this.#openRun(offset);
+    } catch (error) {
+      if (taken.length > 0) return "not now";
+      throw error;
+    }
   }
 
   #holds(offset: number): boolean {

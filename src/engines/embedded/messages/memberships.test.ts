@@ -110,3 +110,24 @@ test("a lane that is not given back in time is lost to its owner, and the next o
     await engine.close();
   });
 });
+
+test("members of an engine that a failing disk has stopped hear that it is closed, whenever they ask", async () => {
+  const simulation = simulatedWorld({ seed: 1, eventsMax });
+  await simulation.run(async () => {
+    const engine = await opened(simulation);
+    await engine.messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    const [waiting, asking] = [
+      await engine.messages.join("orders", "billing", options),
+      await engine.messages.join("orders", "billing", options),
+    ];
+    const lane = await waiting.nextLane();
+    const waited = waiting.nextLane();
+    simulation.disk.failOperation(1, "io", "once");
+    const body = new Uint8Array(1);
+    await assert.rejects(engine.messages.append({ topic: "orders", partition: 0, messages: [{ body }] }));
+    await assert.rejects(waited, { code: "closed" });
+    await assert.rejects(asking.nextLane(), { code: "closed" });
+    assert.ok(lane.lost.aborted);
+    await engine.close();
+  });
+});

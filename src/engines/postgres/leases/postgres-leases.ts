@@ -9,7 +9,7 @@ import type {
   LeaseRequest,
 } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
-import { type Answer, patienceMs } from "../../shared/leases/acquisition.ts";
+import type { Answer } from "../../shared/leases/acquisition.ts";
 import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
 import { LeaseState } from "../../shared/leases/lease-state.ts";
 import { watchLease } from "../../shared/leases/lease-watch.ts";
@@ -26,6 +26,8 @@ export interface LeaseSettings {
   readonly survives: LeaseCapabilities["survives"];
 }
 
+/** Who waits asks again once a second, and is believed to wait for three times as long. */
+const patienceMs = 3_000;
 /** Names that ended by themselves are taken out so often by whoever is at work. */
 const sweepEveryMs = 10_000;
 

@@ -48,6 +48,7 @@ export class PostgresLane implements OpenedLane {
   /** What every statement of the lane begins with. */
   readonly #grant: readonly Parameter[];
   readonly #before: LaneProgress;
+  readonly #settledEnd: number;
   /** The progress as it was read or written last; `undefined` when nobody knows. */
   #progress: { readonly bytes: Buffer; readonly revision: number } | undefined;
   #low: number;
@@ -68,11 +69,16 @@ export class PostgresLane implements OpenedLane {
     this.#grant = [place.id, grant.groupNumber, grant.partition, grant.fence];
     this.#before = LaneProgress.decode(row.progress as Buffer);
     this.#progress = { bytes: row.progress as Buffer, revision: Number(row.revision) };
+    this.#settledEnd = this.#before.end;
     this.low = this.#before.low;
     this.#low = this.low;
     this.held = this.#before.held;
     this.suspectBelow = Number(row.suspect);
     this.#cursor = Number(row.cursor);
+  }
+
+  get settledEnd(): number {
+    return this.#settledEnd;
   }
 
   wasSettled(position: number): boolean {
@@ -140,7 +146,7 @@ export class PostgresLane implements OpenedLane {
 
   async #checkPositions({ settled, held }: LaneChange): Promise<void> {
     let last = -1;
-    for (const position of settled) last = Math.max(last, position);
+    if (settled.to.length > 0) last = settled.to.at(-1)! - 1;
     for (const position of held.keys()) last = Math.max(last, position);
     if (last < this.#next) return;
     const { connection, statements } = this.#parts;

@@ -1,24 +1,22 @@
--- Leased names, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot. Nothing is left of a name that
--- nobody holds or waits for.
+-- Leased names that several hold or wait for, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot.
+-- Nothing is left of a name that nobody holds or waits for. Needs alone.part.lua, which says how most names look, and what an owner is.
 --   B:n:<name>  hash: w what is held together · e no holder ends before this instant · q how many wait · t the last ticket ·
 --          x when the key ends
---          h<holder>  token, weight, capacity, ttl, end (f64 each) .. data, behind a byte that says whether there is any
---          r<holder>  one that waits: ticket, weight, capacity, until when it is believed to be alive (f64 each) .. its channel
---   B:q:<name>  sorted set: holder -> ticket
+--          h<owner>  token, weight, capacity, end (f64 each) .. data, behind a byte that says whether there is any
+--          r<owner>  one that waits: ticket, weight, capacity, until when it is believed to be alive (f64 each) .. its channel
+--   B:q:<name>  sorted set: owner -> ticket
 --   B:token     the last one given in this slot; never goes
 -- Instants are ms since the epoch by this server's clock, with their fraction.
-local call = redis.call
 local time = call('TIME')
-local now_us = time[1] * 1000000 + time[2]
-local now = now_us / 1000
-local grant_format, waiter_format = '<ddddd', '<dddd'
+local now = (time[1] * 1000000 + time[2]) / 1000
+local grant_format, waiter_format = '<dddd', '<dddd'
 
--- The name that is looked at, its first key, and what its keys begin with.
-local name, name_key, base
+-- The name that is looked at, its first key, what its keys begin with, and where those who watch it hear of it.
+local name, name_key, base, channel
 
-local function look_at(key)
+local function look_at(key, heard_at)
   local tag_end = string.find(key, '}', 1, true)
-  name_key, base, name = key, string.sub(key, 1, tag_end), string.sub(key, tag_end + 4)
+  name_key, base, name, channel = key, string.sub(key, 1, tag_end), string.sub(key, tag_end + 4), heard_at
 end
 
 local function queue_key()
@@ -29,9 +27,35 @@ local function text(number)
   return string.format('%.17g', number)
 end
 
--- What there is of the name, with the holder's own part; nothing when nobody holds or waits for it.
-local function read(own_field, holder)
-  return call('HMGET', name_key, 'w', 'e', 'q', 'x', own_field, 'r' .. holder)
+-- The only holder, when nobody else holds the name or waits for it.
+local function read_alone()
+  local alone = call('MGET', name_key)[1]
+  if not alone then return nil end
+  local size, from = string.match(alone, '^(%d+):()')
+  local ends = from + size
+  local token, weight, capacity, data = string.match(alone, '^/(%d+)/(%d+)/(%d+)/(.*)$', ends)
+  return {
+    owner = string.sub(alone, 1, ends - 1),
+    token = tonumber(token),
+    weight = tonumber(weight),
+    capacity = tonumber(capacity),
+    data = data,
+    -- The key is there for the whole of its last millisecond.
+    till = call('PEXPIRETIME', name_key) + 1,
+  }
+end
+
+-- Makes room beside the only holder.
+local function widen(alone)
+  local grant = struct.pack(grant_format, alone.token, alone.weight, alone.capacity, alone.till) .. alone.data
+  call('DEL', name_key)
+  call('HSET', name_key, 'w', alone.weight, 'e', alone.till, 'q', 0, 'x', alone.till, 'h' .. alone.owner, grant)
+  call('PEXPIREAT', name_key, text(alone.till + 1000))
+end
+
+-- What there is of the name, with the owner's own part; nothing when nobody holds or waits for it.
+local function read(own_field, owner)
+  return call('HMGET', name_key, 'w', 'e', 'q', 'x', own_field, 'r' .. owner)
 end
 
 local function state_of(fields, own_field)
@@ -53,7 +77,7 @@ local function keep(state, till)
   state.prolonged = true
 end
 
--- Writes the state, and a holder's own part along with it.
+-- Writes the state, and an owner's own part along with it.
 local function save(state, field, value)
   if state.weight <= 0 and state.waiting <= 0 then
     call('DEL', name_key, queue_key())
@@ -75,7 +99,7 @@ local function sweep(state)
   local all, ends, ended = call('HGETALL', name_key), math.huge, false
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 1) == 'h' then
-      local _, weight, _, _, till = struct.unpack(grant_format, all[i + 1])
+      local _, weight, _, till = struct.unpack(grant_format, all[i + 1])
       if till <= now then
         call('HDEL', name_key, all[i])
         if all[i] == state.own_field then state.own_gone = true end
@@ -90,14 +114,14 @@ local function sweep(state)
   return ended
 end
 
-local function leave_queue(state, holder)
-  if call('ZREM', queue_key(), holder) == 1 then
-    call('HDEL', name_key, 'r' .. holder)
+local function leave_queue(state, owner)
+  if call('ZREM', queue_key(), owner) == 1 then
+    call('HDEL', name_key, 'r' .. owner)
     state.waiting = state.waiting - 1
   end
 end
 
--- Whose turn it is: a holder, and what it asked for. Those that have not been heard of are taken out.
+-- Whose turn it is: an owner, and what it asked for. Those that have not been heard of are taken out.
 local function head(state)
   while state.waiting > 0 do
     local first = call('ZRANGE', queue_key(), 0, 0)[1]
@@ -109,7 +133,7 @@ local function head(state)
     if place then
       local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
       if till > now then
-        return { holder = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
+        return { owner = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
       end
     end
     leave_queue(state, first)
@@ -124,6 +148,6 @@ end
 -- Tells the first of those who wait that it fits; it then asks again.
 local function wake(state, first)
   if first and fits(state, first.weight, first.capacity) then
-    call('PUBLISH', first.channel, #name .. ':' .. name .. first.holder)
+    call('PUBLISH', first.channel, #name .. ':' .. name .. first.owner)
   end
 end

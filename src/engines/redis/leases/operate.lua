@@ -1,36 +1,51 @@
 -- Carries out operations on leased names, one after the other.
--- KEYS    as lease.part.lua says, the first of each operation's name
--- ARGV    channel of who asks, where it hears of its turn · for how long it is then believed to wait, in ms · channels of those who watch a name, up to the
---         name · then of each operation one of
---         'a', or 'w' when it waits · holder · weight · capacity · ttl in ms · 1 and data, or 0: acquire
---         'r', or 'p' when only its place in the queue is given up · holder: release
---         'n' · holder · token · ttl in ms: renew
--- Answers for each what the part of that name says, or -1 and the server's error
+-- KEYS    the first of each operation's name
+-- ARGV    of each operation one of
+--         'a' · channel of those who watch the name · owner · '/' weight '/' capacity '/' 1 and data, or 0 · ttl in ms · where the owner hears of its turn,
+--         or nothing when it does not wait: acquire
+--         'r', or 'p' when only its place in the queue is given up · channel of those who watch · owner: release
+--         'n' · channel of those who watch · owner · token · ttl in ms: renew
+-- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
+-- include: alone.part.lua
+
+-- What is done for names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs.
+local function operations()
 -- include: lease.part.lua
-local own_channel, patience, watchers = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-
 -- include: acquire.part.lua
 -- include: release.part.lua
 -- include: renew.part.lua
-
-local takes = { a = 6, w = 6, r = 2, p = 2, n = 4 }
-
-local function operate(kind, at)
-  local holder = ARGV[at + 1]
-  if takes[kind] == 2 then return release(holder, kind == 'p') end
-  if kind == 'n' then return renew(holder, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])) end
-  local weight, capacity, ttl = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  return acquire(holder, weight, capacity, ttl, ARGV[at + 5], kind == 'w')
+  return function(key, kind, at)
+    look_at(key, ARGV[at + 1])
+    local owner = ARGV[at + 2]
+    if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
+    if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
+    return release(owner, kind == 'p')
+  end
 end
 
-local answers, at = {}, 4
+local in_full
+
+local function operate(key, at)
+  local kind, answer = ARGV[at], nil
+  if kind == 'a' then
+    answer = acquire_free(key, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  elseif kind == 'r' then
+    answer = release_alone(key, ARGV[at + 1], ARGV[at + 2])
+  end
+  if answer then return answer end
+  in_full = in_full or operations()
+  return in_full(key, kind, at)
+end
+
+if #KEYS == 1 then return operate(KEYS[1], 1) end
+
+local takes = { a = 6, r = 3, p = 3, n = 5 }
+local answers, at = {}, 1
 for i = 1, #KEYS do
-  look_at(KEYS[i])
-  local kind = ARGV[at]
-  local ok, answer = pcall(operate, kind, at)
+  local ok, answer = pcall(operate, KEYS[i], at)
   -- A server that takes nothing more refuses one, and still lets another give up what it has.
   answers[i] = ok and answer or { -1, type(answer) == 'table' and answer.err or tostring(answer) }
-  at = at + takes[kind]
+  at = at + takes[ARGV[at]]
 end
 return answers

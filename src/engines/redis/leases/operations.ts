@@ -1,68 +1,73 @@
-import type { Argument, Connection } from "../connection.ts";
+import type { Argument, DirectConnection } from "../connection.ts";
 import { failureOf } from "../failures.ts";
 import { operate } from "./scripts.ts";
 
 /** What one script carries out at most, so that it keeps nobody waiting for long. */
 const countMax = 64;
 
-interface Batch {
-  readonly keys: string[];
-  readonly args: Argument[];
-  readonly resolves: ((answer: readonly unknown[] | number) => void)[];
-  readonly rejects: ((error: unknown) => void)[];
+export type OperationAnswer = readonly unknown[] | number;
+
+interface Operation {
+  readonly key: string;
+  readonly args: readonly Argument[];
+  readonly resolve: (answer: OperationAnswer) => void;
+  readonly reject: (error: unknown) => void;
 }
+
+const thisTurn = Promise.resolve();
 
 /**
  * Operations on leases that are asked for in the same turn go with one script, in the order of the calls. On a cluster names lie in several slots, and each
  * operation has a script to itself.
  */
 export class LeaseOperations {
-  readonly #connection: Connection;
-  /** What the script is told before the operations. */
-  readonly #preface: readonly Argument[];
-  #gathering: Batch | undefined;
+  readonly #connection: DirectConnection;
+  #gathered: Operation[] = [];
 
-  constructor(connection: Connection, preface: readonly Argument[]) {
+  constructor(connection: DirectConnection) {
     this.#connection = connection;
-    this.#preface = preface;
   }
 
   /** The key and the arguments of one operation as `operate.lua` says; answers what that answers for it. */
-  run(key: string, args: readonly Argument[]): Promise<readonly unknown[] | number> {
+  run(key: string, args: readonly Argument[]): Promise<OperationAnswer> {
     return new Promise((resolve, reject) => {
-      const batch = this.#batch();
-      batch.keys.push(key);
-      batch.args.push(...args);
-      batch.resolves.push(resolve);
-      if (batch.rejects.push(reject) >= countMax || this.#connection.isCluster) this.#send();
+      const count = this.#gathered.push({ key, args, resolve, reject });
+      if (count >= countMax || this.#connection.isCluster) this.#send();
+      else if (count === 1) void thisTurn.then(this.#send);
     });
   }
 
-  #batch(): Batch {
-    if (this.#gathering === undefined) {
-      this.#gathering = { keys: [], args: [...this.#preface], resolves: [], rejects: [] };
-      queueMicrotask(this.#send);
-    }
-    return this.#gathering;
+  readonly #send = (): void => {
+    const operations = this.#gathered;
+    if (operations.length === 0) return;
+    this.#gathered = [];
+    if (operations.length === 1) this.#sendAlone(operations[0]!);
+    else this.#sendTogether(operations);
+  };
+
+  #sendAlone({ key, args, resolve, reject }: Operation): void {
+    this.#connection.runFor(operate, [key], args, resolve as (reply: unknown) => void, reject);
   }
 
-  readonly #send = (): void => {
-    const batch = this.#gathering;
-    if (batch === undefined) return;
-    this.#gathering = undefined;
-    const { keys, args, resolves, rejects } = batch;
-    this.#connection.run(operate, keys, args).then(
+  #sendTogether(operations: readonly Operation[]): void {
+    const keys = operations.map(({ key }) => key);
+    const args = operations.flatMap((operation) => operation.args);
+    this.#connection.runFor(
+      operate,
+      keys,
+      args,
       (reply) => {
-        for (const [index, answer] of (reply as readonly (readonly unknown[] | number)[]).entries()) {
-          if (typeof answer !== "number" && answer[0] === -1) rejects[index]!(refused(answer[1]));
-          else resolves[index]!(answer);
+        for (const [index, answer] of (reply as readonly OperationAnswer[]).entries()) {
+          const { resolve, reject } = operations[index]!;
+          if (typeof answer !== "number" && answer[0] === -1) reject(refused(answer[1]));
+          else resolve(answer);
         }
       },
-      (error: unknown) => {
-        for (const reject of rejects) reject(error);
+      (error) => {
+        for (const { reject } of operations) reject(error);
       },
     );
-  };
+  }
 }
 
 function refused(message: unknown): unknown {

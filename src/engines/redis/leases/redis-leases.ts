@@ -10,12 +10,12 @@ import type {
   LeaseRequest,
 } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
-import { type Answer, patienceMs } from "../../shared/leases/acquisition.ts";
+import type { Answer } from "../../shared/leases/acquisition.ts";
 import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
 import { watchLease } from "../../shared/leases/lease-watch.ts";
-import type { Connection } from "../connection.ts";
+import type { DirectConnection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { keyOf, watchChannelOf } from "./names.ts";
+import { type LeaseName, LeaseNames, ownerOf } from "./names.ts";
 import { LeaseOperations } from "./operations.ts";
 import { describe } from "./scripts.ts";
 
@@ -32,27 +32,31 @@ export interface LeaseSettings {
  */
 export class RedisLeases implements LeaseEngine {
   readonly capabilities: LeaseCapabilities;
-  readonly #connection: Connection;
+  readonly #connection: DirectConnection;
   readonly #world: World;
-  readonly #prefix: string;
+  readonly #names: LeaseNames;
   /** Where this engine hears that somebody's turn has come. */
   readonly #channel: string;
   readonly #operations: LeaseOperations;
   readonly #acquisitions: Acquisitions;
   readonly #ended = new AbortController();
+  /** Why it has ended. Asking a signal costs more than asking this. */
+  #closedBy: TenonError | undefined;
   #listening: Promise<unknown> | undefined;
   #listens = false;
 
-  constructor(connection: Connection, { world, prefix, survives }: LeaseSettings) {
+  constructor(connection: DirectConnection, { world, prefix, survives }: LeaseSettings) {
     this.#connection = connection;
     this.#world = world;
-    this.#prefix = prefix;
     this.#channel = `${prefix}:leases:${world.random.uuid()}`;
-    this.#operations = new LeaseOperations(connection, [this.#channel, patienceMs, watchChannelOf(prefix, "")]);
+    this.#operations = new LeaseOperations(connection);
     this.#acquisitions = new Acquisitions({
       world,
-      asking: (name) => (request, waits) => this.#ask(name, request, waits),
-      leave: (name, holder, what) => this.#release(name, holder, what),
+      asking: (name) => {
+        const known = this.#names.of(name);
+        return (request, waits) => this.#ask(known, request, waits);
+      },
+      leave: (name, holder, what) => this.#release(this.#names.of(name), holder, what),
     });
     this.capabilities = {
       survives,
@@ -64,6 +68,7 @@ export class RedisLeases implements LeaseEngine {
       nameBytesMax: 1_024,
       dataBytesMax: 4_096,
     };
+    this.#names = new LeaseNames(prefix, this.capabilities.nameBytesMax);
   }
 
   async acquire(
@@ -72,7 +77,7 @@ export class RedisLeases implements LeaseEngine {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<Lease | undefined> {
     this.#throwIfClosed();
-    this.#checkName(name);
+    this.#names.of(name);
     const asked = validRequest(request, this.capabilities);
     const { signal } = options;
     signal?.throwIfAborted();
@@ -81,33 +86,33 @@ export class RedisLeases implements LeaseEngine {
       this.#throwIfClosed();
       signal?.throwIfAborted();
     }
-    return this.#acquisitions.acquire(name, asked, signal);
+    // Awaited here: handing on the promise takes the loop two further rounds of microtasks.
+    return await this.#acquisitions.acquire(name, asked, signal);
   }
 
   async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
     this.#throwIfClosed();
     const { name, holder, token } = lease;
-    this.#checkName(name);
+    const { key, channel } = this.#names.of(name);
     validTtl(ttlMs, this.capabilities);
     const since = this.#now();
-    const args = ["n", holder, String(token), ttlMs];
-    const renewed = await this.#operations.run(keyOf(this.#prefix, name), args);
+    const args = ["n", channel, ownerOf(holder), String(token), Math.ceil(ttlMs)];
+    const renewed = await this.#operations.run(key, args);
     if (renewed === 1) return { name, holder, token, ttlMs, since };
     throw notHeld(lease);
   }
 
   async release(name: string, holder: string): Promise<void> {
     this.#throwIfClosed();
-    this.#checkName(name);
+    const known = this.#names.of(name);
     validText("holder", holder, 1, this.capabilities.nameBytesMax);
     this.#acquisitions.give(name, holder);
-    await this.#release(name, holder, "all");
+    await this.#release(known, holder, "all");
   }
 
   async describe(name: string): Promise<LeaseDescription> {
     this.#throwIfClosed();
-    this.#checkName(name);
-    return (await this.#describe(name)).description;
+    return (await this.#describe(this.#names.of(name))).description;
   }
 
   async *watch(
@@ -115,35 +120,38 @@ export class RedisLeases implements LeaseEngine {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncGenerator<LeaseDescription> {
     this.#throwIfClosed();
-    this.#checkName(name);
+    const known = this.#names.of(name);
     const parts = {
       world: this.#world,
-      describe: () => this.#describe(name),
-      listen: (changed: () => void) => this.#connection.listen(watchChannelOf(this.#prefix, name), changed),
+      describe: () => this.#describe(known),
+      listen: (changed: () => void) => this.#connection.listen(known.channel, changed),
       ended: this.#ended.signal,
     };
     yield* watchLease(parts, options.signal);
   }
 
   close(reason: TenonError): void {
-    if (this.#ended.signal.aborted) return;
+    if (this.#closedBy !== undefined) return;
+    this.#closedBy = reason;
     this.#ended.abort(reason);
     this.#acquisitions.fail(reason);
   }
 
-  async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
+  async #ask({ name, key, channel }: LeaseName, request: ValidRequest, waits: boolean): Promise<Answer> {
     const { holder, weight, capacity, ttlMs, data } = request;
     const since = this.#now();
-    const dataArgument = data === undefined ? "0" : `1${data}`;
-    const args = [waits ? "w" : "a", holder, weight, capacity, ttlMs, dataArgument];
-    const answer = (await this.#operations.run(keyOf(this.#prefix, name), args)) as readonly number[];
+    const share = `/${weight}/${capacity}/${data === undefined ? "0" : `1${data}`}`;
+    const args = ["a", channel, ownerOf(holder), share, Math.ceil(ttlMs), waits ? this.#channel : ""];
+    const answer = (await this.#operations.run(key, args)) as readonly number[] | number;
+    if (typeof answer === "number") {
+      return { type: "granted", lease: { name, holder, token: BigInt(answer), ttlMs, since }, isNew: true };
+    }
     const [what, figure = 0, capacityOwned = 0] = answer;
     switch (what) {
       case 0:
         return { type: "refused" };
-      case 1:
       case 2:
-        return { type: "granted", lease: { name, holder, token: BigInt(figure), ttlMs, since }, isNew: what === 1 };
+        return { type: "granted", lease: { name, holder, token: BigInt(figure), ttlMs, since }, isNew: false };
       case 3:
         return { type: "waiting", askAgainMs: Math.max(1, figure) };
       default:
@@ -151,15 +159,15 @@ export class RedisLeases implements LeaseEngine {
     }
   }
 
-  async #release(name: string, holder: string, what: "place" | "all"): Promise<void> {
-    await this.#operations.run(keyOf(this.#prefix, name), [what === "place" ? "p" : "r", holder]);
+  #release({ key, channel }: LeaseName, holder: string, what: "place" | "all"): Promise<unknown> {
+    return this.#operations.run(key, [what === "place" ? "p" : "r", channel, ownerOf(holder)]);
   }
 
-  async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
-    const reply = (await this.#connection.run(describe, [keyOf(this.#prefix, name)], []).catch(asRead)) as readonly [
-      number,
-      ...Buffer[],
-    ];
+  async #describe({
+    name,
+    key,
+  }: LeaseName): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
+    const reply = (await this.#connection.run(describe, [key], []).catch(asRead)) as readonly [number, ...Buffer[]];
     const [waiting, now, ...parts] = reply;
     const holders: LeaseHolder[] = [];
     for (let at = 0; at < parts.length; at += 5) {
@@ -194,21 +202,18 @@ export class RedisLeases implements LeaseEngine {
       this.#acquisitions.wakeAll();
       return;
     }
-    // The length of the name in bytes, a colon, the name, the holder.
-    const colon = payload.indexOf(":");
-    const nameEnd = colon + 1 + Number(payload.toString("latin1", 0, colon));
-    this.#acquisitions.wake(payload.toString("utf8", colon + 1, nameEnd), payload.toString("utf8", nameEnd));
+    // The name and the holder, each behind the count of its bytes and a colon.
+    const nameFrom = payload.indexOf(":") + 1;
+    const nameEnd = nameFrom + Number(payload.toString("latin1", 0, nameFrom - 1));
+    const holderFrom = payload.indexOf(":", nameEnd) + 1;
+    this.#acquisitions.wake(payload.toString("utf8", nameFrom, nameEnd), payload.toString("utf8", holderFrom));
   }
 
   #now(): LeaseInstant {
     return { monotonic: this.#world.clock.monotonic(), wall: this.#world.clock.now() };
   }
 
-  #checkName(name: string): void {
-    validText("the name of a lease", name, 1, this.capabilities.nameBytesMax);
-  }
-
   #throwIfClosed(): void {
-    this.#ended.signal.throwIfAborted();
+    if (this.#closedBy !== undefined) throw this.#closedBy;
   }
 }

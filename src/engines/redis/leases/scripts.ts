@@ -1,27 +1,61 @@
 // Made by scripts/lua.ts from the .lua files of this folder; edit those.
 import type { Script } from "../script.ts";
 
-const leasePart = `-- Leased names, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot. Nothing is left of a name that
--- nobody holds or waits for.
+const alonePart = `-- A name that one holder has and nobody waits for: most are. Such a name is one string, which ends by itself when the lease does; as soon as somebody else
+-- is to be noted it becomes a hash, see lease.part.lua.
+--   B:n:<name>  owner '/' token '/' weight '/' capacity '/' data
+-- An owner is a holder behind the count of its bytes and a colon, so that no owner begins with another.
+local call = redis.call
+
+-- A number that is not below the clock: a token that a crash or a failover has lost is not given again. As text, which costs less than numbers do.
+local function token_above(token_key)
+  local time = call('TIME')
+  local token = time[1] .. string.sub('00000' .. time[2], -6)
+  local last = call('GET', token_key)
+  if last and (#last ~= #token or last >= token) then token = string.format('%.0f', math.max(last + 1, token)) end
+  return token
+end
+
+-- Grants a name that nobody holds or waits for; answers the token, or nothing when somebody does.
+local function acquire_free(key, channel, owner, share, ttl)
+  local token_key = string.sub(key, 1, string.find(key, '}', 1, true)) .. ':token'
+  local token = token_above(token_key)
+  if not call('SET', key, owner .. '/' .. token .. share, 'PX', ttl, 'NX') then return nil end
+  call('SET', token_key, token)
+  call('PUBLISH', channel, '')
+  return tonumber(token)
+end
+
+-- Takes the only one out whom there is; answers nothing when it is not that one.
+local function release_alone(key, channel, owner)
+  -- Of a hash this answers nothing, where GET would fail.
+  local alone = call('MGET', key)[1]
+  if not alone or string.find(alone, owner, 1, true) ~= 1 then return nil end
+  call('DEL', key)
+  call('PUBLISH', channel, '')
+  return 1
+end
+`;
+
+const leasePart = `-- Leased names that several hold or wait for, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot.
+-- Nothing is left of a name that nobody holds or waits for. Needs alone.part.lua, which says how most names look, and what an owner is.
 --   B:n:<name>  hash: w what is held together · e no holder ends before this instant · q how many wait · t the last ticket ·
 --          x when the key ends
---          h<holder>  token, weight, capacity, ttl, end (f64 each) .. data, behind a byte that says whether there is any
---          r<holder>  one that waits: ticket, weight, capacity, until when it is believed to be alive (f64 each) .. its channel
---   B:q:<name>  sorted set: holder -> ticket
+--          h<owner>  token, weight, capacity, end (f64 each) .. data, behind a byte that says whether there is any
+--          r<owner>  one that waits: ticket, weight, capacity, until when it is believed to be alive (f64 each) .. its channel
+--   B:q:<name>  sorted set: owner -> ticket
 --   B:token     the last one given in this slot; never goes
 -- Instants are ms since the epoch by this server's clock, with their fraction.
-local call = redis.call
 local time = call('TIME')
-local now_us = time[1] * 1000000 + time[2]
-local now = now_us / 1000
-local grant_format, waiter_format = '<ddddd', '<dddd'
+local now = (time[1] * 1000000 + time[2]) / 1000
+local grant_format, waiter_format = '<dddd', '<dddd'
 
--- The name that is looked at, its first key, and what its keys begin with.
-local name, name_key, base
+-- The name that is looked at, its first key, what its keys begin with, and where those who watch it hear of it.
+local name, name_key, base, channel
 
-local function look_at(key)
+local function look_at(key, heard_at)
   local tag_end = string.find(key, '}', 1, true)
-  name_key, base, name = key, string.sub(key, 1, tag_end), string.sub(key, tag_end + 4)
+  name_key, base, name, channel = key, string.sub(key, 1, tag_end), string.sub(key, tag_end + 4), heard_at
 end
 
 local function queue_key()
@@ -32,9 +66,35 @@ local function text(number)
   return string.format('%.17g', number)
 end
 
--- What there is of the name, with the holder's own part; nothing when nobody holds or waits for it.
-local function read(own_field, holder)
-  return call('HMGET', name_key, 'w', 'e', 'q', 'x', own_field, 'r' .. holder)
+-- The only holder, when nobody else holds the name or waits for it.
+local function read_alone()
+  local alone = call('MGET', name_key)[1]
+  if not alone then return nil end
+  local size, from = string.match(alone, '^(%d+):()')
+  local ends = from + size
+  local token, weight, capacity, data = string.match(alone, '^/(%d+)/(%d+)/(%d+)/(.*)$', ends)
+  return {
+    owner = string.sub(alone, 1, ends - 1),
+    token = tonumber(token),
+    weight = tonumber(weight),
+    capacity = tonumber(capacity),
+    data = data,
+    -- The key is there for the whole of its last millisecond.
+    till = call('PEXPIRETIME', name_key) + 1,
+  }
+end
+
+-- Makes room beside the only holder.
+local function widen(alone)
+  local grant = struct.pack(grant_format, alone.token, alone.weight, alone.capacity, alone.till) .. alone.data
+  call('DEL', name_key)
+  call('HSET', name_key, 'w', alone.weight, 'e', alone.till, 'q', 0, 'x', alone.till, 'h' .. alone.owner, grant)
+  call('PEXPIREAT', name_key, text(alone.till + 1000))
+end
+
+-- What there is of the name, with the owner's own part; nothing when nobody holds or waits for it.
+local function read(own_field, owner)
+  return call('HMGET', name_key, 'w', 'e', 'q', 'x', own_field, 'r' .. owner)
 end
 
 local function state_of(fields, own_field)
@@ -56,7 +116,7 @@ local function keep(state, till)
   state.prolonged = true
 end
 
--- Writes the state, and a holder's own part along with it.
+-- Writes the state, and an owner's own part along with it.
 local function save(state, field, value)
   if state.weight <= 0 and state.waiting <= 0 then
     call('DEL', name_key, queue_key())
@@ -78,7 +138,7 @@ local function sweep(state)
   local all, ends, ended = call('HGETALL', name_key), math.huge, false
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 1) == 'h' then
-      local _, weight, _, _, till = struct.unpack(grant_format, all[i + 1])
+      local _, weight, _, till = struct.unpack(grant_format, all[i + 1])
       if till <= now then
         call('HDEL', name_key, all[i])
         if all[i] == state.own_field then state.own_gone = true end
@@ -93,14 +153,14 @@ local function sweep(state)
   return ended
 end
 
-local function leave_queue(state, holder)
-  if call('ZREM', queue_key(), holder) == 1 then
-    call('HDEL', name_key, 'r' .. holder)
+local function leave_queue(state, owner)
+  if call('ZREM', queue_key(), owner) == 1 then
+    call('HDEL', name_key, 'r' .. owner)
     state.waiting = state.waiting - 1
   end
 end
 
--- Whose turn it is: a holder, and what it asked for. Those that have not been heard of are taken out.
+-- Whose turn it is: an owner, and what it asked for. Those that have not been heard of are taken out.
 local function head(state)
   while state.waiting > 0 do
     local first = call('ZRANGE', queue_key(), 0, 0)[1]
@@ -112,7 +172,7 @@ local function head(state)
     if place then
       local _, weight, capacity, till, after = struct.unpack(waiter_format, place)
       if till > now then
-        return { holder = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
+        return { owner = first, weight = weight, capacity = capacity, till = till, channel = string.sub(place, after) }
       end
     end
     leave_queue(state, first)
@@ -127,41 +187,30 @@ end
 -- Tells the first of those who wait that it fits; it then asks again.
 local function wake(state, first)
   if first and fits(state, first.weight, first.capacity) then
-    call('PUBLISH', first.channel, #name .. ':' .. name .. first.holder)
+    call('PUBLISH', first.channel, #name .. ':' .. name .. first.owner)
   end
 end
 `;
 
-const acquirePart = `-- Grants a name, tells what it was granted already, or takes the holder into the queue. Needs lease.part.lua.
--- Answers 1 and the token when it is granted, 2 and the token when it was; 0 when it is not; 3 and when to ask again, in ms, when it waits; 4 or 5,
+const acquirePart = `-- Grants a name that others hold or wait for, tells what was granted already, or takes the owner into the queue. Needs lease.part.lua.
+-- Answers the token when it is granted; else 2 and the token when it was before; 0 when it is not; 3 and when to ask again, in ms, when it waits; 4 or 5,
 -- weight and capacity when it owns, or waits for, others than asked for.
 
--- Not below the clock: a token that a crash or a failover has lost is not given again.
-local function next_token()
-  local token = now_us
-  local last = tonumber(call('SET', base .. ':token', token, 'GET'))
-  if last and last >= token then
-    token = last + 1
-    call('SET', base .. ':token', token)
-  end
-  return token
-end
+-- For so long one that waits is believed to be there, in ms. It asks again three times as often.
+local patience = 3000
 
--- Of a name that nobody holds or waits for.
-local function grant_first(own_field, weight, capacity, ttl, data)
-  local token, till = next_token(), now + ttl
-  local grant = struct.pack(grant_format, token, weight, capacity, ttl, till) .. data
-  call('HSET', name_key, 'w', weight, 'e', till, 'q', 0, 'x', till, own_field, grant)
-  call('PEXPIREAT', name_key, math.floor(till + 1000))
-  call('PUBLISH', watchers .. name, '')
-  return { 1, token }
+local function next_token()
+  local token_key = base .. ':token'
+  local token = token_above(token_key)
+  call('SET', token_key, token)
+  return tonumber(token)
 end
 
 local function hold(state, token, weight, capacity, ttl, data)
   local till = now + ttl
   if till < state.ends then state.ends = till end
   keep(state, till)
-  save(state, state.own_field, struct.pack(grant_format, token, weight, capacity, ttl, till) .. data)
+  save(state, state.own_field, struct.pack(grant_format, token, weight, capacity, till) .. data)
 end
 
 -- Asks for other figures than those that it owns or waits for; what has ended is taken out all the same.
@@ -170,31 +219,45 @@ local function differs(state, does, own_weight, own_capacity)
   return { does, own_weight, own_capacity }
 end
 
-local function stand_in_line(state, first, holder, weight, capacity)
+local function stand_in_line(state, first, owner, weight, capacity, own_channel)
   local ticket
-  if state.place and call('ZSCORE', queue_key(), holder) then
+  if state.place and call('ZSCORE', queue_key(), owner) then
     ticket = struct.unpack('<d', state.place)
   else
     ticket = call('HINCRBY', name_key, 't', 1)
-    call('ZADD', queue_key(), ticket, holder)
+    call('ZADD', queue_key(), ticket, owner)
     state.waiting = state.waiting + 1
   end
   local till = now + patience
   keep(state, till)
-  if first and first.holder ~= holder then wake(state, first) end
-  save(state, 'r' .. holder, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
-  local next = (not first or first.holder == holder) and state.ends or first.till
+  if first and first.owner ~= owner then wake(state, first) end
+  save(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  local next = (not first or first.owner == owner) and state.ends or first.till
   return { 3, math.ceil(math.min(next - now, patience)) }
 end
 
-local function acquire(holder, weight, capacity, ttl, data, waits)
-  local own_field = 'h' .. holder
-  local fields = read(own_field, holder)
-  if not fields[1] then return grant_first(own_field, weight, capacity, ttl, data) end
-  local state = state_of(fields, own_field)
+-- Beside the only holder, who may be the one that asks; nothing when that has to be noted in the hash that there is now.
+local function acquire_beside(alone, owner, weight, capacity, ttl, share, own_channel)
+  if alone.owner == owner then
+    if alone.weight ~= weight or alone.capacity ~= capacity then return { 4, alone.weight, alone.capacity } end
+    call('SET', name_key, owner .. '/' .. text(alone.token) .. share, 'PX', ttl)
+    return { 2, alone.token }
+  end
+  if own_channel == '' and alone.weight + weight > capacity then return { 0 } end
+  widen(alone)
+end
+
+local function acquire(owner, share, ttl, own_channel)
+  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
+  weight, capacity = tonumber(weight), tonumber(capacity)
+  local alone = read_alone()
+  local answer = alone and acquire_beside(alone, owner, weight, capacity, ttl, share, own_channel)
+  if answer then return answer end
+  local own_field = 'h' .. owner
+  local state = state_of(read(own_field, owner), own_field)
   local ended = sweep(state)
   if state.own then
-    local token, own_weight, own_capacity, _, till = struct.unpack(grant_format, state.own)
+    local token, own_weight, own_capacity, till = struct.unpack(grant_format, state.own)
     if till > now then
       if own_weight ~= weight or own_capacity ~= capacity then return differs(state, 4, own_weight, own_capacity) end
       hold(state, token, weight, capacity, ttl, data)
@@ -206,33 +269,34 @@ local function acquire(holder, weight, capacity, ttl, data, waits)
     if own_weight ~= weight or own_capacity ~= capacity then return differs(state, 5, own_weight, own_capacity) end
   end
   local first = head(state)
-  local answer
-  if (not first or first.holder == holder) and fits(state, weight, capacity) then
-    if first then leave_queue(state, holder) end
-    local token = next_token()
+  if (not first or first.owner == owner) and fits(state, weight, capacity) then
+    if first then leave_queue(state, owner) end
+    answer = next_token()
     state.weight = state.weight + weight
     ended = true
     wake(state, head(state))
-    hold(state, token, weight, capacity, ttl, data)
-    answer = { 1, token }
-  elseif waits then
-    answer = stand_in_line(state, first, holder, weight, capacity)
+    hold(state, answer, weight, capacity, ttl, data)
+  elseif own_channel ~= '' then
+    answer = stand_in_line(state, first, owner, weight, capacity, own_channel)
   else
-    if first and first.holder ~= holder then wake(state, first) end
+    if first and first.owner ~= owner then wake(state, first) end
     save(state)
     answer = { 0 }
   end
-  if ended then call('PUBLISH', watchers .. name, '') end
+  if ended then call('PUBLISH', channel, '') end
   return answer
 end
 `;
 
-const releasePart = `-- Takes a holder out of a name and out of the queue, or only out of the queue. Needs lease.part.lua.
+const releasePart = `-- Takes an owner out of a name and out of the queue, or only out of the queue. Needs lease.part.lua.
 -- Answers whether it had anything.
 
-local function release(holder, place_only)
-  local own_field = 'h' .. holder
-  local fields = read(own_field, holder)
+local function release(owner, place_only)
+  local alone = read_alone()
+  -- What the only holder gives up has been taken out already.
+  if alone then return alone.owner == owner and 1 or 0 end
+  local own_field = 'h' .. owner
+  local fields = read(own_field, owner)
   local own, place = fields[5], fields[6]
   if not own and not place then return 0 end
   local state = state_of(fields, own_field)
@@ -241,11 +305,11 @@ local function release(holder, place_only)
   if weight > 0 and weight == state.weight and state.waiting == 0 then
     -- Nobody else is there.
     call('DEL', name_key)
-    call('PUBLISH', watchers .. name, '')
+    call('PUBLISH', channel, '')
     return 1
   end
   local ended = sweep(state)
-  if place then leave_queue(state, holder) end
+  if place then leave_queue(state, owner) end
   if weight > 0 and not state.own_gone then
     call('HDEL', name_key, own_field)
     state.weight = state.weight - weight
@@ -253,46 +317,59 @@ local function release(holder, place_only)
   end
   wake(state, head(state))
   save(state)
-  if ended then call('PUBLISH', watchers .. name, '') end
+  if ended then call('PUBLISH', channel, '') end
   return 1
 end
 `;
 
-const renewPart = `-- Gives a holder its full time to live again. Needs lease.part.lua.
+const renewPart = `-- Gives an owner its full time to live again. Needs lease.part.lua.
 -- Answers 1, or 0 when it does not own the name under this token any more.
 
-local function renew(holder, expected, ttl)
-  local own_field = 'h' .. holder
-  local fields = read(own_field, holder)
+local function renew(owner, expected, ttl)
+  local alone = read_alone()
+  if alone then
+    if alone.owner ~= owner or alone.token ~= expected then return 0 end
+    return call('PEXPIRE', name_key, ttl)
+  end
+  local own_field = 'h' .. owner
+  local fields = read(own_field, owner)
   if not fields[5] then return 0 end
   local state = state_of(fields, own_field)
-  local token, weight, capacity, _, till, after = struct.unpack(grant_format, state.own)
+  local token, weight, capacity, till, after = struct.unpack(grant_format, state.own)
   if till <= now or token ~= expected then return 0 end
   till = now + ttl
   if till < state.ends then state.ends = till end
   keep(state, till)
-  local grant = struct.pack(grant_format, token, weight, capacity, ttl, till) .. string.sub(state.own, after)
-  save(state, own_field, grant)
+  save(state, own_field, struct.pack(grant_format, token, weight, capacity, till) .. string.sub(state.own, after))
   return 1
 end
 `;
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "b48b0115d24f0c9e90574d203a8c083313f57605",
+  sha: "5e63a50ce43aaf041c31f6c61abdc2416540812e",
   source: `-- Who holds a name, and how many wait for it.
--- KEYS    as lease.part.lua says
+-- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
 
-${leasePart}look_at(KEYS[1])
+${alonePart}${leasePart}look_at(KEYS[1])
+
+local function holder_of(owner)
+  return string.sub(owner, string.find(owner, ':', 1, true) + 1)
+end
+
+local alone = read_alone()
+if alone then
+  return { 0, text(now), holder_of(alone.owner), text(alone.token), text(alone.weight), text(alone.till), alone.data }
+end
 
 local answer, all = { 0, text(now) }, call('HGETALL', name_key)
 for i = 1, #all, 2 do
   local kind, rest = string.sub(all[i], 1, 1), string.sub(all[i], 2)
   if kind == 'h' then
-    local token, weight, _, _, till, after = struct.unpack(grant_format, all[i + 1])
+    local token, weight, _, till, after = struct.unpack(grant_format, all[i + 1])
     if till > now then
-      for _, part in ipairs({ rest, text(token), text(weight), text(till), string.sub(all[i + 1], after) }) do
+      for _, part in ipairs({ holder_of(rest), text(token), text(weight), text(till), string.sub(all[i + 1], after) }) do
         answer[#answer + 1] = part
       end
     end
@@ -307,37 +384,51 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "df8728624581d1d2819b3d947eee57cd5dd00cee",
+  sha: "83822159bc3db7ad762ca5d2cc0dce45f05f7f33",
   source: `-- Carries out operations on leased names, one after the other.
--- KEYS    as lease.part.lua says, the first of each operation's name
--- ARGV    channel of who asks, where it hears of its turn · for how long it is then believed to wait, in ms · channels of those who watch a name, up to the
---         name · then of each operation one of
---         'a', or 'w' when it waits · holder · weight · capacity · ttl in ms · 1 and data, or 0: acquire
---         'r', or 'p' when only its place in the queue is given up · holder: release
---         'n' · holder · token · ttl in ms: renew
--- Answers for each what the part of that name says, or -1 and the server's error
+-- KEYS    the first of each operation's name
+-- ARGV    of each operation one of
+--         'a' · channel of those who watch the name · owner · '/' weight '/' capacity '/' 1 and data, or 0 · ttl in ms · where the owner hears of its turn,
+--         or nothing when it does not wait: acquire
+--         'r', or 'p' when only its place in the queue is given up · channel of those who watch · owner: release
+--         'n' · channel of those who watch · owner · token · ttl in ms: renew
+-- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
-${leasePart}local own_channel, patience, watchers = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-
-${acquirePart}${releasePart}${renewPart}
-local takes = { a = 6, w = 6, r = 2, p = 2, n = 4 }
-
-local function operate(kind, at)
-  local holder = ARGV[at + 1]
-  if takes[kind] == 2 then return release(holder, kind == 'p') end
-  if kind == 'n' then return renew(holder, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])) end
-  local weight, capacity, ttl = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  return acquire(holder, weight, capacity, ttl, ARGV[at + 5], kind == 'w')
+${alonePart}
+-- What is done for names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs.
+local function operations()
+${leasePart}${acquirePart}${releasePart}${renewPart}  return function(key, kind, at)
+    look_at(key, ARGV[at + 1])
+    local owner = ARGV[at + 2]
+    if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
+    if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
+    return release(owner, kind == 'p')
+  end
 end
 
-local answers, at = {}, 4
+local in_full
+
+local function operate(key, at)
+  local kind, answer = ARGV[at], nil
+  if kind == 'a' then
+    answer = acquire_free(key, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  elseif kind == 'r' then
+    answer = release_alone(key, ARGV[at + 1], ARGV[at + 2])
+  end
+  if answer then return answer end
+  in_full = in_full or operations()
+  return in_full(key, kind, at)
+end
+
+if #KEYS == 1 then return operate(KEYS[1], 1) end
+
+local takes = { a = 6, r = 3, p = 3, n = 5 }
+local answers, at = {}, 1
 for i = 1, #KEYS do
-  look_at(KEYS[i])
-  local kind = ARGV[at]
-  local ok, answer = pcall(operate, kind, at)
+  local ok, answer = pcall(operate, KEYS[i], at)
   -- A server that takes nothing more refuses one, and still lets another give up what it has.
   answers[i] = ok and answer or { -1, type(answer) == 'table' and answer.err or tostring(answer) }
-  at = at + takes[kind]
+  at = at + takes[ARGV[at]]
 end
 return answers
 `,

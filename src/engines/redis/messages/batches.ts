@@ -1,6 +1,7 @@
 import type { TenonError } from "../../../contracts/errors.ts";
 import type { Batch } from "../../../contracts/messages.ts";
 import { type CheckedBatch, packChunks, packOne, refusedBatch } from "../../lanes/batches.ts";
+import { toPosition } from "../../lanes/positions.ts";
 import type { Argument } from "../connection.ts";
 import { numberOf, type Reply, refusalOf } from "./replies.ts";
 
@@ -23,9 +24,9 @@ export function addBatch(args: Argument[], topic: number, checked: CheckedBatch)
 /** The positions that a script answered for the batch. */
 export function positionsOf(batch: Batch, answer: unknown): (bigint | undefined)[] {
   if (typeof answer !== "number")
-    return (answer as Reply).map((item) => (numberOf(item) < 0 ? undefined : BigInt(numberOf(item))));
+    return (answer as Reply).map((item) => (numberOf(item) < 0 ? undefined : toPosition(numberOf(item))));
   const positions: bigint[] = new Array(batch.messages.length);
-  for (let i = 0; i < positions.length; i++) positions[i] = BigInt(answer + i);
+  for (let i = 0; i < positions.length; i++) positions[i] = toPosition(answer + i);
   return positions;
 }
 

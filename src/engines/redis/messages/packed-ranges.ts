@@ -1,5 +1,7 @@
+import type { Ranges } from "../../lanes/ranges.ts";
+
 /** The ranges as `commit.part.lua` reads them: pairs of u32, the distance from the first one's begin and the length. */
-export function packRanges({ from, to }: { readonly from: readonly number[]; readonly to: readonly number[] }): Buffer {
+export function packRanges({ from, to }: Ranges): Buffer {
   const packed = Buffer.allocUnsafe(8 * from.length);
   for (let i = 0; i < from.length; i++) {
     packed.writeUInt32LE(from[i]! - from[0]!, 8 * i);

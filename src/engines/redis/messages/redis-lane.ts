@@ -10,7 +10,6 @@ import {
   type OpenedLane,
 } from "../../lanes/lane-store.ts";
 import { Run } from "../../lanes/message-format.ts";
-import { rangesOf } from "../../lanes/ranges.ts";
 import type { Argument } from "../connection.ts";
 import { addBatch, refusedAppend } from "./batches.ts";
 import { packRanges } from "./packed-ranges.ts";
@@ -52,6 +51,10 @@ export class RedisLane implements OpenedLane {
     this.held = readHeld(opened.slice(4));
   }
 
+  get settledEnd(): number {
+    return this.#before.end;
+  }
+
   wasSettled(position: number): boolean {
     return this.#before.has(position);
   }
@@ -72,11 +75,10 @@ export class RedisLane implements OpenedLane {
   }
 
   async commit({ settled, held, forgotten, appends }: LaneChange): Promise<number | undefined> {
-    const ranges = rangesOf(settled);
     const args: Argument[] = [
       ...this.#grant,
-      ranges.from[0] ?? this.low,
-      packRanges(ranges),
+      settled.from[0] ?? this.low,
+      packRanges(settled),
       held.size,
       forgotten.length,
     ];

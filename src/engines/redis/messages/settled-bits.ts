@@ -1,5 +1,7 @@
 /** What of a lane was settled before it was granted: all below `low`, and the positions above it whose bits are set. */
 export class SettledBits {
+  /** Nothing from here on is among them. */
+  readonly end: number;
   readonly #base: number;
   readonly #bits: Buffer;
 
@@ -7,6 +9,7 @@ export class SettledBits {
   constructor(base: number, bits: Buffer) {
     this.#base = base;
     this.#bits = base < 0 ? Buffer.alloc(0) : bits;
+    this.end = base + 8 * this.#bits.length;
   }
 
   has(position: number): boolean {

@@ -59,11 +59,14 @@ end
 const logPart = `-- A list of what was taken: instant, units, instant, units, …, oldest first; its last element says how many units that is.
 -- Instants only grow; what they count, milliseconds or parts of a window, and how long one counts is up to who includes this.
 local key, newest, newest_units, counted
-local chunk = 64
+-- What is written once, when the key is left: the count, where it changed; the end, where the newest instant did.
+local miscounted, moved
+local chunk = 128
 
 local function clear()
   call('DEL', key)
   newest, newest_units, counted = -math.huge, 0, 0
+  miscounted = false
 end
 
 local function add(at, taken)
@@ -71,7 +74,7 @@ local function add(at, taken)
   if newest == at then
     newest_units = newest_units + taken
     call('LSET', key, -2, newest_units)
-    call('LSET', key, -1, total)
+    miscounted = true
   else
     if counted > 0 then
       call('LSET', key, -1, at)
@@ -80,56 +83,71 @@ local function add(at, taken)
       call('RPUSH', key, at, taken, total)
     end
     newest, newest_units = at, taken
+    miscounted, moved = false, true
   end
-  counted = counted + taken
+  counted = total
 end
 
--- Takes out the oldest for which it holds; never the newest.
-local function drop_while(holds)
-  -- Mostly the oldest stays already.
-  local dropped, size = 0, 3
-  repeat
-    local wanted = size * 2
-    local pairs_read = call('LRANGE', key, 0, wanted - 1)
+-- Takes out the oldest for which it holds; never the newest. \`read\`: the first items, where they were read already, of so many that were wanted.
+local function drop_while(holds, read, wanted)
+  wanted = wanted or chunk
+  while true do
+    read = read or call('LRANGE', key, 0, wanted - 1)
     local out = 0
-    while out + 4 < #pairs_read and holds(tonumber(pairs_read[out + 1]), tonumber(pairs_read[out + 2])) do
-      counted = counted - tonumber(pairs_read[out + 2])
+    while out + 4 < #read and holds(tonumber(read[out + 1]), tonumber(read[out + 2])) do
+      counted = counted - tonumber(read[out + 2])
       out = out + 2
     end
-    if out > 0 then call('LPOP', key, out) end
-    dropped = dropped + out
-    size = chunk
-  until out + 4 < wanted
-  if dropped > 0 then call('LSET', key, -1, counted) end
+    if out > 0 then
+      call('LPOP', key, out)
+      miscounted = true
+    end
+    if out + 4 < wanted then return end
+    read, wanted = nil, chunk
+  end
 end
 
--- Reads what counts of a key at this instant; answers whether the clock was set back, and all of it counts as taken at this instant.
-local function open(of, at, is_out)
+-- Reads what counts of a key at this instant; where the clock was set back, all of it counts as taken at this instant. Whoever has no more than
+-- so many items is read at once.
+local function open(of, at, is_out, items)
   key, newest, newest_units, counted = of, -math.huge, 0, 0
-  local tail = call('LRANGE', key, -3, -1)
-  if not tail[3] then return false end
-  newest, newest_units, counted = tonumber(tail[1]), tonumber(tail[2]), tonumber(tail[3])
+  miscounted, moved = false, false
+  local read = call('LRANGE', key, 0, items - 1)
+  local last = #read
+  if last == 0 then return end
+  local tail = read
+  if last == items then
+    tail = call('LRANGE', key, -3, -1)
+    last = 3
+  end
+  newest, newest_units, counted = tonumber(tail[last - 2]), tonumber(tail[last - 1]), tonumber(tail[last])
   if newest > at then
     local all = counted
     clear()
     add(at, all)
-    return true
+  elseif is_out(newest) then
+    clear()
+  else
+    drop_while(is_out, read, items)
   end
-  if is_out(newest) then clear() else drop_while(is_out) end
-  return false
+end
+
+local function leave(ends)
+  if miscounted then call('LSET', key, -1, counted) end
+  if moved then call('PEXPIREAT', key, instant(ends)) end
 end
 
 -- The newest instant that has to be out until at most so many units count.
 local function last_out(most)
   local left, from = counted, 0
   while true do
-    local pairs_read = call('LRANGE', key, from, from + chunk * 2 - 1)
+    local pairs_read = call('LRANGE', key, from, from + chunk - 1)
     for i = 1, #pairs_read - 1, 2 do
       left = left - tonumber(pairs_read[i + 1])
       if left <= most then return tonumber(pairs_read[i]) end
     end
-    if #pairs_read < chunk * 2 then return newest end
-    from = from + chunk * 2
+    if #pairs_read < chunk then return newest end
+    from = from + chunk
   end
 end
 `;
@@ -266,7 +284,7 @@ return gone
 
 export const slidingLog: Script = {
   name: "rates/sliding-log",
-  sha: "a9ba038e7d6c15cf7919338d78083743993b05ad",
+  sha: "9e883fabf4c84447b287ddfb129850e750100479",
   source: `-- Decides by a log of everything that was taken.
 -- KEYS    each what was taken, with milliseconds since the epoch as instants
 -- ARGV    limit · window in ms · '1' when refusals count · units
@@ -281,7 +299,7 @@ end
 
 for i = 1, #KEYS do
   local count = units(3, i)
-  local set_back = open(KEYS[i], now, is_out)
+  open(KEYS[i], now, is_out, 8)
   local fits = counted + count <= limit
   if fits or counts then add(now, count) end
   if counts and not fits then
@@ -290,7 +308,7 @@ for i = 1, #KEYS do
       return counted - taken >= limit
     end)
   end
-  if fits or counts or set_back then call('PEXPIREAT', key, instant(newest + window)) end
+  leave(newest + window)
   if fits then
     allowed(limit - counted)
   else
@@ -303,7 +321,7 @@ return answers
 
 export const slidingWindow: Script = {
   name: "rates/sliding-window",
-  sha: "77f8fcc7bb50747877ab5820a579681323114506",
+  sha: "7af153bf21fdf5dd30442a4cf192e76ad713443f",
   source: `-- Decides by a sliding window that is counted in parts.
 -- KEYS    each what was taken, with the numbers of parts since the epoch as instants
 -- ARGV    limit · window in ms · '1' when refusals count · how many parts a window has · units
@@ -325,12 +343,15 @@ local function ends(part)
   return math.ceil((part + cells + 1) * window / cells)
 end
 
+-- All parts that count, and the last item; more are read in two steps.
+local items = math.min(2 * cells + 4, 64)
+
 for i = 1, #KEYS do
   local count = units(4, i)
-  local set_back = open(KEYS[i], current, is_out)
+  open(KEYS[i], current, is_out, items)
   local fits = counted + count <= limit
   if fits or counts then add(current, count) end
-  if fits or counts or set_back then call('PEXPIREAT', key, instant(ends(newest))) end
+  leave(ends(newest))
   if fits then
     allowed(limit - counted)
   else

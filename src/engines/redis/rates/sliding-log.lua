@@ -14,7 +14,7 @@ end
 
 for i = 1, #KEYS do
   local count = units(3, i)
-  local set_back = open(KEYS[i], now, is_out)
+  open(KEYS[i], now, is_out, 8)
   local fits = counted + count <= limit
   if fits or counts then add(now, count) end
   if counts and not fits then
@@ -23,7 +23,7 @@ for i = 1, #KEYS do
       return counted - taken >= limit
     end)
   end
-  if fits or counts or set_back then call('PEXPIREAT', key, instant(newest + window)) end
+  leave(newest + window)
   if fits then
     allowed(limit - counted)
   else

@@ -21,12 +21,15 @@ local function ends(part)
   return math.ceil((part + cells + 1) * window / cells)
 end
 
+-- All parts that count, and the last item; more are read in two steps.
+local items = math.min(2 * cells + 4, 64)
+
 for i = 1, #KEYS do
   local count = units(4, i)
-  local set_back = open(KEYS[i], current, is_out)
+  open(KEYS[i], current, is_out, items)
   local fits = counted + count <= limit
   if fits or counts then add(current, count) end
-  if fits or counts or set_back then call('PEXPIREAT', key, instant(ends(newest))) end
+  leave(ends(newest))
   if fits then
     allowed(limit - counted)
   else

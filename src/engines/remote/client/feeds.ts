@@ -1,5 +1,5 @@
 import type { World } from "../../../world/world.ts";
-import { type Operation, operations } from "../wire/operations.ts";
+import { type Operation, operations, type WatchKey } from "../wire/operations.ts";
 import { isPassing } from "./failures.ts";
 import type { Link } from "./link.ts";
 import { pause } from "./pause.ts";
@@ -23,7 +23,7 @@ export class Feeds {
 
   /** Ends when the signal aborts; throws `closed` when the engine closes, and what the server refuses. */
   async *open<Request extends object, Item>(
-    operation: Operation<Request & { readonly watch: number }, readonly Item[]>,
+    operation: Operation<Request & WatchKey, readonly Item[]>,
     request: Request,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<FeedPart<Item>> {
@@ -37,8 +37,8 @@ export class Feeds {
       for (const each of [signal, ended]) each?.addEventListener("abort", over);
       try {
         yield "begins";
-        while (!signal?.aborted && !ended.aborted) {
-          yield await this.#link.call(operation, { ...request, watch }, { signal: isOver.signal });
+        for (let begins = true; !signal?.aborted && !ended.aborted; begins = false) {
+          yield await this.#link.call(operation, { ...request, watch, begins }, { signal: isOver.signal });
           failures = 0;
         }
       } catch (error) {

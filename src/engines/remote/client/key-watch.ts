@@ -32,10 +32,13 @@ export class KeyWatch {
           if (event.type === "synced") wasSynced = true;
           yield this.#note(event);
         } else if (event.type === "synced") {
-          for (const missed of this.#missed(state)) yield this.#note(missed);
+          const missed = this.#missed(state);
           state = undefined;
+          for (const change of missed) if (change.type === "put") yield this.#note(change);
+          // The state has puts only: what went while it was shown is a change.
           if (!wasSynced) yield event;
           wasSynced = true;
+          for (const change of missed) if (change.type === "delete") yield this.#note(change);
         } else if (event.type === "put") state.set(event.entry.key, event.entry);
       }
     }
@@ -67,7 +70,7 @@ export class KeyWatch {
     }
     puts.sort((a, b) => (a.version < b.version ? -1 : 1));
     const events: WatchEvent[] = puts.map((entry) => ({ type: "put", entry }));
-    // When they went is not known, only that it was before this.
+    // When they went is not known, only that it was before this. No greater version will do: a key that has ended may be written anew in the very next one.
     for (const key of this.#shown.keys())
       if (!state.has(key)) events.push({ type: "delete", key, version: this.#version });
     return events;

@@ -19,6 +19,10 @@ export interface Joining {
   readonly left: (member: Member) => void;
 }
 
+function superseded({ partition, fence }: GrantKey): TenonError {
+  return new TenonError("lost", `partition ${partition} was granted anew, under fence ${fence}; use that lane`);
+}
+
 /** How soon joining anew is tried again, at first and at most. */
 const retryMs = { first: 50, longest: 1_000 };
 /** How often a session is renewed. */
@@ -71,7 +75,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     } catch (error) {
       this.#stop();
       // It may be a member all the same; its lanes must not wait for the end of a session that nobody renews.
-      if (!(error instanceof TenonError) || error.outcome === "unknown") this.#abandon();
+      if (!(error instanceof TenonError) || error.outcome === "unknown") void this.#abandon();
       throw error;
     }
   }
@@ -80,7 +84,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     const { topic, group, options } = this.#joining;
     await this.#link.call(operations.join, { member: this.#id, topic, group, again, options });
     if (this.#ended !== undefined) {
-      this.#abandon();
+      void this.#abandon();
       return;
     }
     this.#isMember = true;
@@ -130,6 +134,17 @@ export class Member implements Membership, LaneHost, LinkListener {
     return this.#leaving;
   }
 
+  async abandon(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const text = `nobody speaks for a member of group ${this.group} of topic ${this.topic} any more; its lanes have passed on`;
+    this.#ended = new TenonError("closed", text);
+    this.#loseLanes(new TenonError("lost", text));
+    // When it is not reached, the session ends by itself.
+    const abandoned = this.#abandon();
+    this.#stop();
+    await abandoned;
+  }
+
   async #leave(reason: TenonError, lost?: TenonError): Promise<void> {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
@@ -142,6 +157,8 @@ export class Member implements Membership, LaneHost, LinkListener {
     try {
       // Behind the commits that are under way. When its session ends first, it has left as well.
       if (this.#isMember) await this.#requests.ask({ type: "leave" }).catch(() => undefined);
+      // An attempt to join anew whose answer did not come may have made it one.
+      else await this.#abandon();
     } finally {
       this.#stop();
     }
@@ -193,6 +210,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     switch (notice.type) {
       case "granted": {
         const lane = new RemoteLane(notice, this);
+        this.#lanes.get(notice.partition)?.lose(superseded(notice));
         this.#lanes.set(notice.partition, lane);
         this.#granted.push(lane);
         break;
@@ -208,7 +226,9 @@ export class Member implements Membership, LaneHost, LinkListener {
         break;
       }
       case "ended":
-        this.#over(notice.reason);
+        // Where the engine has stopped under its server, another one is going to be served.
+        if (isPassing(notice.reason)) this.#sessionOver();
+        else this.#over(notice.reason);
         break;
     }
   }
@@ -225,7 +245,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     const lost = new TenonError("lost", reason.message, { fields: reason.fields, cause: reason });
     this.#ended = reason;
     this.#loseLanes(lost);
-    this.#abandon();
+    void this.#abandon();
     this.#stop();
   }
 
@@ -245,7 +265,7 @@ export class Member implements Membership, LaneHost, LinkListener {
     const lost = new TenonError("lost", text, { fields: { topic: this.topic, group: this.group } });
     this.#loseLanes(lost);
     this.#requests.end((sent) => this.#overAs(lost, sent));
-    this.#abandon();
+    void this.#abandon();
     if (this.#ended !== undefined) return;
     if (ephemeral === true) {
       const gone = `ephemeral group ${this.group} of topic ${this.topic} has ended with the session of its member`;
@@ -270,7 +290,12 @@ export class Member implements Membership, LaneHost, LinkListener {
       await this.#join(true);
       this.#failures = 0;
     } catch (error) {
-      if (this.#ended !== undefined || id !== this.#id || this.#isMember) return;
+      if (this.#ended !== undefined) {
+        // It may be a member all the same, and what this connection says would speak for it for ever.
+        if (!(error instanceof TenonError) || error.outcome === "unknown") void this.#abandon();
+        return;
+      }
+      if (id !== this.#id || this.#isMember) return;
       if (!(error instanceof TenonError) || !isPassing(error)) {
         this.#over(error instanceof TenonError ? error : new TenonError("unavailable", String(error)));
         return;
@@ -286,7 +311,7 @@ export class Member implements Membership, LaneHost, LinkListener {
   }
 
   /** Tells the server, if it can be told now, that nobody speaks for this member any more. */
-  #abandon(): void {
-    this.#link.send(operations.abandon, this.#id)?.catch(() => undefined);
+  async #abandon(): Promise<void> {
+    await this.#link.send(operations.abandon, this.#id)?.catch(() => undefined);
   }
 }

@@ -17,8 +17,8 @@ import { pause } from "./pause.ts";
 import { momentOf } from "./session.ts";
 
 const retryMs = 50;
-/** A grant that took longer than this part of its time to live is confirmed, so that its holder may rely on it from then. */
-const confirmPart = 0.1;
+/** A grant that took longer, or a tenth of its time to live, is confirmed, so that its holder may rely on it from then. */
+const confirmMs = 100;
 
 /** The `leases` contract of an engine that lives elsewhere. Waiting is done there, in its queue. */
 export class RemoteLeases implements LeaseEngine {
@@ -106,7 +106,7 @@ export class RemoteLeases implements LeaseEngine {
     if (granted === undefined) return undefined;
     const now = momentOf(this.#world);
     const tookMs = Math.max(now.monotonic - since.monotonic, now.wall - since.wall);
-    if (tookMs <= granted.ttlMs * confirmPart) return { ...granted, since };
+    if (tookMs <= Math.min(confirmMs, granted.ttlMs / 10)) return { ...granted, since };
     // It had its turn long after it asked, at a moment that only the server knows. Asked again, the same grant has its full time to live from now.
     const confirmed = await once();
     return confirmed && { ...confirmed, since: now };

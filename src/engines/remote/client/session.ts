@@ -69,6 +69,9 @@ export class Session {
     this.#beatMs = settings.heartbeatMs;
     this.#channel = new Channel(connection, {
       received: (frame) => this.#received(frame),
+      heard: () => {
+        this.#silentBeats = 0;
+      },
       broken: (error) => this.#lost(error),
     });
     this.#channel.receiveBytesMax = answerBytesMax;
@@ -138,7 +141,6 @@ export class Session {
   }
 
   #received({ kind, id, body }: Frame): void {
-    this.#silentBeats = 0;
     const reader = new Reader(body);
     switch (kind) {
       case frameKind.welcome:

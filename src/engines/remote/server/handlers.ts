@@ -4,7 +4,7 @@ import type { Lease, LeaseDescription, LeaseEngine } from "../../../contracts/le
 import type { MessageEngine } from "../../../contracts/messages.ts";
 import type { ConcurrencyRule, RateEngine, RateRule } from "../../../contracts/rates.ts";
 import type { World } from "../../../world/world.ts";
-import { type Operation, operations } from "../wire/operations.ts";
+import { type Operation, operations, type WatchKey } from "../wire/operations.ts";
 import { type Grant, watchEventBytes } from "../wire/state-codecs.ts";
 import { ServedMember } from "./served-member.ts";
 import type { ServedWatch } from "./served-watch.ts";
@@ -24,12 +24,12 @@ export interface ServedEngine {
 
 /** What a request may ask of the connection that it came over. */
 export interface Caller {
-  /** Aborts when the answer is not wanted any more. */
+  /** Aborts when the answer of an operation that waits is not wanted any more. */
   readonly signal: AbortSignal;
   /** Its pings speak for the member from now on. */
   carry(member: ServedMember): void;
   watch<Item>(
-    number: number,
+    key: WatchKey,
     open: (signal: AbortSignal) => AsyncIterable<Item>,
     itemBytes: (item: Item) => number,
   ): ServedWatch<Item>;
@@ -64,12 +64,19 @@ export function handlersOf(
   on(operations.append, (batch) => messages.append(batch));
   on(operations.seek, ({ topic, group, to }) => messages.seek(topic, group, to));
 
+  /** Attempts to join that are not members yet, which may be given up meanwhile. */
+  const attempts = new Set<{ readonly member: string; givenUp: boolean }>();
   on(operations.join, async ({ member: id, topic, group, again, options }, caller) => {
-    if (again) await throwIfGone(messages, topic, group);
+    if (again) {
+      const attempt = { member: id, givenUp: false };
+      attempts.add(attempt);
+      await throwIfGone(messages, topic, group).finally(() => attempts.delete(attempt));
+      if (attempt.givenUp) throw new TenonError("unavailable", `joining group ${group} of topic ${topic} was given up`);
+    }
     let member = members.get(id);
     if (member === undefined) {
       member = new ServedMember(messages, world, { topic, group, options }, () => members.delete(id));
-      members.set(id, member);
+      if (!member.ended) members.set(id, member);
     }
     caller.carry(member);
     await member.joined;
@@ -84,13 +91,16 @@ export function handlersOf(
   on(operations.ask, ({ member: id, number, answered, asked }) => {
     return members.get(id)?.ask(number, answered, asked) ?? Promise.resolve({ type: "gone" });
   });
-  on(operations.abandon, async (id) => members.get(id)?.abandon());
+  on(operations.abandon, async (id) => {
+    for (const attempt of attempts) if (attempt.member === id) attempt.givenUp = true;
+    await members.get(id)?.abandon();
+  });
 
   on(operations.get, (keys) => keyValue.get(keys));
   on(operations.commit, (changes) => keyValue.commit(changes));
   on(operations.scan, ({ prefix, options }) => keyValue.scan(prefix, options));
-  on(operations.watchKeys, ({ watch, prefix }, caller) =>
-    caller.watch<WatchEvent>(watch, (signal) => keyValue.watch(prefix, { signal }), watchEventBytes).next(),
+  on(operations.watchKeys, ({ prefix, ...key }, caller) =>
+    caller.watch<WatchEvent>(key, (signal) => keyValue.watch(prefix, { signal }), watchEventBytes).next(),
   );
 
   on(operations.acquire, async ({ name, request }, { signal }) => {
@@ -102,8 +112,8 @@ export function handlersOf(
   );
   on(operations.release, ({ name, holder }) => leases.release(name, holder));
   on(operations.describeLease, (name) => leases.describe(name));
-  on(operations.watchLease, ({ watch, name }, caller) =>
-    caller.watch<LeaseDescription>(watch, (signal) => leases.watch(name, { signal }), leaseDescriptionBytes).next(),
+  on(operations.watchLease, ({ name, ...key }, caller) =>
+    caller.watch<LeaseDescription>(key, (signal) => leases.watch(name, { signal }), leaseDescriptionBytes).next(),
   );
   on(operations.endWatch, async (watch, caller) => caller.endWatch(watch));
 

@@ -10,6 +10,7 @@ import {
   type ListOperation,
   type Operation,
   operations,
+  type WatchKey,
   type Welcome,
   welcome,
 } from "../wire/operations.ts";
@@ -57,6 +58,13 @@ export class ServedConnection {
   readonly #watches = new Map<number, ServedWatch<unknown>>();
   /** Requests that can be ended before they are answered, by id. */
   readonly #waits = new Map<number, Wait>();
+  /** What every request may ask; one that waits has a signal of its own. */
+  readonly #caller: Caller = {
+    signal: new AbortController().signal,
+    carry: (member) => this.#carry(member),
+    watch: (key, open, itemBytes) => this.#watch(key, open, itemBytes),
+    endWatch: (number) => this.#endWatch(number),
+  };
   #hello: Hello | undefined;
   #isOver = false;
   #isFinishing = false;
@@ -70,6 +78,9 @@ export class ServedConnection {
     this.#settings = settings;
     this.#channel = new Channel(connection, {
       received: (frame) => this.#received(frame),
+      heard: () => {
+        this.#silentBeats = 0;
+      },
       broken: (error) => this.#broken(error),
       hold: () => this.#hold(),
     });
@@ -86,7 +97,6 @@ export class ServedConnection {
   }
 
   #received(frame: Frame): void {
-    this.#silentBeats = 0;
     if (this.#hello === undefined) {
       this.#greet(frame);
       return;
@@ -175,14 +185,10 @@ export class ServedConnection {
   }
 
   #callerOf(id: number, operation: Operation<unknown, unknown>): Caller {
+    if (!operation.waits) return this.#caller;
     const controller = new AbortController();
-    if (operation.waits) this.#waits.set(id, { operation, controller });
-    return {
-      signal: controller.signal,
-      carry: (member) => this.#carry(member),
-      watch: (number, open, itemBytes) => this.#watch(number, open, itemBytes),
-      endWatch: (number) => this.#endWatch(number),
-    };
+    this.#waits.set(id, { operation, controller });
+    return { ...this.#caller, signal: controller.signal };
   }
 
   #begin({ waits }: Operation<unknown, unknown>, sizeBytes: number): void {
@@ -264,12 +270,13 @@ export class ServedConnection {
   }
 
   #watch<Item>(
-    number: number,
+    { watch: number, begins }: WatchKey,
     open: (signal: AbortSignal) => AsyncIterable<Item>,
     itemBytes: (item: Item) => number,
   ): ServedWatch<Item> {
     let watch = this.#watches.get(number) as ServedWatch<Item> | undefined;
     if (watch === undefined) {
+      if (!begins) throw new TenonError("unavailable", "the watch was another connection's; begin it anew");
       watch = new ServedWatch(open, itemBytes);
       this.#watches.set(number, watch as ServedWatch<unknown>);
     }

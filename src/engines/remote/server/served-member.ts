@@ -70,6 +70,7 @@ export class ServedMember {
   }
 
   #watch(): void {
+    if (this.ended) return;
     const { sessionMs } = this.#join.options;
     const leftMs = this.#heardAt + sessionMs - this.#world.clock.monotonic();
     this.#timer = this.#world.timers.schedule(Math.max(1, leftMs), () => {

@@ -7,6 +7,8 @@ import { greetingBytesMax } from "./protocol.ts";
 export interface ChannelEvents {
   /** A `RangeError` that it throws ends the channel. */
   received(frame: Frame): void;
+  /** Some bytes came, of a large frame perhaps. */
+  heard(): void;
   /** The other side ended the stream, it broke, or what came was no frame. Once, and not after `destroy`. */
   broken(error: unknown): void;
   /** What is read next waits for this; `undefined`: nothing to wait for. */
@@ -111,6 +113,7 @@ export class Channel {
       while (!this.#ended) {
         const bytes = await this.#connection.read();
         if (bytes === undefined) throw new Error("the other side ended the connection");
+        this.#events.heard();
         this.#frames.push(bytes);
         for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
           this.#events.received(frame);

@@ -61,6 +61,12 @@ function listing<Request, Item>(
   return { ...operation(code, name, "reads", request, list(item)), itemBytes };
 }
 
+/** Identifies a watch on its connection. One that is not begun and not known was another connection's. */
+export interface WatchKey {
+  readonly watch: number;
+  readonly begins: boolean;
+}
+
 /** Identifies a membership until its end. */
 interface MemberKey {
   readonly member: string;
@@ -160,11 +166,11 @@ export const operations = {
     states.entry,
     states.entryBytes,
   ),
-  watchKeys: operation<{ readonly watch: number; readonly prefix: string }, readonly WatchEvent[]>(
+  watchKeys: operation<WatchKey & { readonly prefix: string }, readonly WatchEvent[]>(
     23,
     "watching key-values",
     "waits",
-    record({ watch: number, prefix: text }),
+    record({ watch: number, begins: boolean, prefix: text }),
     list(states.watchEvent),
   ),
 
@@ -190,11 +196,11 @@ export const operations = {
     nothing,
   ),
   describeLease: operation<string, LeaseDescription>(33, "describing a lease", "reads", text, states.leaseDescription),
-  watchLease: operation<{ readonly watch: number; readonly name: string }, readonly LeaseDescription[]>(
+  watchLease: operation<WatchKey & { readonly name: string }, readonly LeaseDescription[]>(
     34,
     "watching a lease",
     "waits",
-    record({ watch: number, name: text }),
+    record({ watch: number, begins: boolean, name: text }),
     list(states.leaseDescription),
   ),
   /** Of either kind. */

@@ -26,9 +26,8 @@ interface Asker {
   readonly until: number;
 }
 
-/** A place is asked for again so often, and believed in for three times as long. */
+/** A place is asked for again so often, and believed in for three times as long; see `patience` in acquire.part.lua. */
 const askAgainMsMax = 1_000;
-export const patienceMs = 3 * askAgainMsMax;
 
 /** One holder's way to a name. Calls for the same holder share it, each with its own end of waiting. */
 export class Acquisition {

@@ -9,7 +9,7 @@ export interface AcquisitionsParts {
   /** Answers how to ask for the name once; made anew for every acquisition. */
   readonly asking: (name: string) => AcquisitionParts["ask"];
   /** Gives up the place in the queue, or all that the holder has. */
-  readonly leave: (name: string, holder: string, what: "place" | "all") => Promise<void>;
+  readonly leave: (name: string, holder: string, what: "place" | "all") => Promise<unknown>;
 }
 
 /** The acquisitions of one engine that are under way, by name and holder. */
@@ -48,7 +48,8 @@ export class Acquisitions {
 
   /** The holder gives everything up, and is released next; whoever asks for it is granted nothing. */
   give(name: string, holder: string): void {
-    this.#underWay.get(keyOf(name, holder))?.give();
+    // Most releases meet nobody who asks, and the key costs more than this look.
+    if (this.#underWay.size > 0) this.#underWay.get(keyOf(name, holder))?.give();
   }
 
   fail(reason: TenonError): void {
@@ -59,7 +60,7 @@ export class Acquisitions {
     const acquisition: Acquisition = new Acquisition(asked, {
       world: this.#parts.world,
       ask: this.#parts.asking(name),
-      leave: (what) => this.#parts.leave(name, asked.holder, what).catch(ignore),
+      leave: (what) => this.#parts.leave(name, asked.holder, what).then(ignore, ignore),
       ended: () => {
         if (this.#underWay.get(key) === acquisition) this.#underWay.delete(key);
       },

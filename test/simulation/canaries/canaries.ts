@@ -1,0 +1,121 @@
+import type { Canary } from "./canary.ts";
+
+/** The bugs that the simulator has to find, each by the scenario that is named. */
+export const canaries: readonly Canary[] = [
+  {
+    name: "acknowledge before sync",
+    file: "src/engines/embedded/journal/writer.ts",
+    find: 'if (this.#durability === "sync" || batch.role === "closed") await this.#sync();',
+    replace: 'if (batch.role === "closed") await this.#sync();',
+    scenario: "embedded-crashes",
+    rule: /was settled, and is handled again|is handled before its predecessor|did not grow|until every order is published and handled/,
+  },
+  {
+    name: "snapshot ahead of journal",
+    file: "src/engines/embedded/journal/writer.ts",
+    find: "await this.#append(bytes);\n    await this.#sync();\n    await this.close();",
+    replace: "await this.#append(bytes);\n    await this.close();",
+    scenario: "embedded-crashes",
+    rule: /refused to open/,
+  },
+  {
+    name: "footer ahead of journal",
+    file: "src/engines/embedded/journal/writer.ts",
+    // The footer is still written with the word that all before it is durable.
+    find: "    if (!this.#synced) await this.#sync();\n    const { bytes, batchBytes } = task.footer;",
+    replace: "    this.#durableOffset = this.#written;\n    const { bytes, batchBytes } = task.footer;",
+    scenario: "embedded-crashes",
+    rule: /refused to open/,
+  },
+  {
+    name: "forget the held key on retry",
+    file: "src/messaging/lane-worker.ts",
+    find: "    this.#remember(delivery);\n    this.#wakeFetchIfRoom();\n",
+    replace: "    this.#remember(delivery);\n    this.#advance(delivery);\n    this.#wakeFetchIfRoom();\n",
+    scenario: "embedded-crashes",
+    rule: /handled before its predecessor/,
+  },
+  {
+    name: "deduplicate by offset",
+    file: "src/engines/embedded/messages/producers.ts",
+    find: `    const next = last.sequence + last.count;
+    if (mark.sequence >= next) return this.#refuseGap(mark, next, fields);
+    const known = batches.find((batch) => batch.sequence === mark.sequence && batch.count === count);`,
+    replace: `    if (mark.sequence > last.first) return undefined;
+    const known = batches.find((batch) => batch.sequence === mark.sequence && batch.count === count) ?? last;`,
+    scenario: "embedded-crashes",
+    rule: /until every order is published and handled|handled before its predecessor/,
+  },
+  {
+    name: "settle twice",
+    file: "src/engines/embedded/messages/lane-owner.ts",
+    find: "if (offset < from || settled.has(offset)) skipMessage(run.reader);",
+    replace: "if (offset < from) skipMessage(run.reader);",
+    scenario: "embedded-crashes",
+    rule: /was settled, and is handled again/,
+  },
+  {
+    name: "grant that is not durable",
+    file: "src/engines/embedded/messages/lane-grants.ts",
+    find: "this.#writeGrant(recordKind.laneGranted, lane);\n    await this.#store.core.journal.durable();",
+    replace: "this.#writeGrant(recordKind.laneGranted, lane);",
+    scenario: "embedded-crashes",
+    rule: /did not grow/,
+  },
+  {
+    name: "visible before durable",
+    file: "src/engines/embedded/messages/message-store.ts",
+    find: "this.queues.advance(queue, header.first + header.count, batch);",
+    replace: "this.queues.advance(queue, header.first + header.count, 0);",
+    scenario: "embedded-crashes",
+    rule: /is handled before its predecessor|was settled, and is handled again|until every order is published and handled/,
+  },
+  {
+    name: "blind retry of an add",
+    file: "src/engines/remote/client/remote-key-values.ts",
+    find: "return this.#link.call(operations.commit, changes);",
+    replace: `return this.#link.call(operations.commit, changes).catch((error) => {
+      if (error.outcome !== "unknown") throw error;
+      return this.#link.call(operations.commit, changes);
+    });`,
+    scenario: "key-value",
+    rule: /has no place in any order/,
+  },
+  {
+    name: "read before it is durable",
+    file: "src/engines/embedded/key-values/key-value-store.ts",
+    find: "if (pending || this.entries.deletedBatch > durable) await this.#core.journal.durable();",
+    replace: "void pending;",
+    scenario: "key-value",
+    rule: /has no place in any order/,
+  },
+  {
+    name: "renew that revives",
+    file: "src/engines/embedded/leases/lease-engine.ts",
+    find: `    const held = leased.holders.get(holder);
+    if (held === undefined || BigInt(held.token) !== token) {
+      this.#tidy(leased);`,
+    replace: `    const revived = { token: Number(token), weight: 1, capacity: 1, ttlMs, data: undefined };
+    const held = leased.holders.get(holder) ?? revived;
+    if (BigInt(held.token) !== token) {
+      this.#tidy(leased);`,
+    scenario: "leases",
+    rule: /was told .* that it holds .* after .* had been granted it/,
+  },
+  {
+    name: "lost wake-up",
+    file: "src/engines/embedded/leases/lease-engine.ts",
+    find: "    this.#changed(leased);\n    this.#grantNext(leased);\n  }\n\n  #changed(leased",
+    replace: "    this.#changed(leased);\n  }\n\n  #changed(leased",
+    scenario: "leases",
+    rule: /did not come to rest/,
+  },
+  {
+    name: "time to live by the wall clock",
+    file: "src/engines/embedded/leases/leased-name.ts",
+    find: "if (held.expiresAt <= now.wall || held.monotonicEnd <= now.monotonic) {",
+    replace: "if (held.expiresAt <= now.wall) {",
+    scenario: "leases",
+    rule: /did not come to rest/,
+  },
+];
