@@ -182,11 +182,11 @@ export const waitingCases: readonly LeaseCase[] = [
   {
     name: "a request that is repeated while it waits shares its place",
     rule: "A request that is repeated while it waits shares its place in the queue, each with its own `waitMs`.",
-    takesMs: 150,
+    takesMs: 1_000,
     needs: needsFifo,
     async run({ engine }) {
       await acquired(engine, "name", "a");
-      const impatient = engine.leases.acquire("name", request("b", { waitMs: 150 }));
+      const impatient = engine.leases.acquire("name", request("b", { waitMs: 1_000 }));
       await queued(engine, "name", 1);
       const behind = waiting(engine, "name", "c");
       await queued(engine, "name", 2);
