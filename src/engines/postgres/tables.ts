@@ -10,7 +10,6 @@ export interface Tables {
   readonly fences: string;
   readonly keyValues: string;
   readonly leases: string;
-  readonly waiters: string;
   readonly tokens: string;
   readonly rates: string;
   readonly topics: string;
@@ -36,7 +35,6 @@ export function tablesOf(prefix: string): Tables {
     fences: `${prefix}_fences`,
     keyValues: `${prefix}_key_values`,
     leases: `${prefix}_leases`,
-    waiters: `${prefix}_lease_waiters`,
     tokens: `${prefix}_lease_tokens`,
     rates: `${prefix}_rates`,
     topics: `${prefix}_topics`,
