@@ -415,10 +415,13 @@ export class Producer {
     let next = Number.POSITIVE_INFINITY;
     let error: TenonError | undefined;
     for (let index = 0; index < rejects.length; index += 1) {
-      if (rejects[index] === undefined) continue;
-      if (deadlines[index]! > now) next = Math.min(next, deadlines[index]!);
-      else {
-        error ??= publishTimedOut(this.#options.topic, queue.partition, flight.unknown || flight.attempting);
+      if (rejects[index] !== undefined && deadlines[index]! > now) next = Math.min(next, deadlines[index]!);
+    }
+    // For whoever still waits the batch is sent again, as it is.
+    const mayBeStored = flight.unknown || flight.attempting || next !== Number.POSITIVE_INFINITY;
+    for (let index = 0; index < rejects.length; index += 1) {
+      if (rejects[index] !== undefined && deadlines[index]! <= now) {
+        error ??= publishTimedOut(this.#options.topic, queue.partition, mayBeStored);
         flight.dismiss(index, error);
         this.#answered(1);
       }

@@ -153,6 +153,35 @@ test("a publish that times out says whether it may have been stored", () =>
     assert.deepEqual(await stored(bench, "notes", 1), [["e"]]);
   }));
 
+test("who times out while the batch goes on for others is told that the message may be stored", () =>
+  onMemory(async (bench) => {
+    const { engine, faults, until } = bench;
+    const notes = topic(engine, "notes", { codec: text(), partitions: 1 });
+    await notes.publish("before");
+    let attempts = 0;
+    let reached = false;
+    faults.append = async (_, apply) => {
+      attempts += 1;
+      if (reached) return await apply();
+      throw unavailable();
+    };
+    const hasty = notes.publish("hasty", { timeoutMs: 200 });
+    const patient = notes.publish("patient", { timeoutMs: 10_000 });
+    await assert.rejects(hasty, { code: "timeout", outcome: "unknown" });
+    assert.ok(attempts > 0);
+    reached = true;
+    await patient;
+    assert.deepEqual(await stored(bench, "notes", 3), [["before", "hasty", "patient"]]);
+    // When nobody waits any more, it is not sent again.
+    reached = false;
+    const alone = [notes.publish("alone", { timeoutMs: 200 }), notes.publish("as well", { timeoutMs: 200 })];
+    for (const each of alone) await assert.rejects(each, { code: "timeout", outcome: "not-applied" });
+    const soFar = attempts;
+    reached = true;
+    await until(() => engine.world.clock.monotonic() > 20_000);
+    assert.equal(attempts, soFar);
+  }));
+
 test("a batch that was given up cannot be stored behind a later one", () =>
   onMemory(async (bench) => {
     const notes = topic(bench.engine, "notes", { codec: text(), partitions: 1, publishTimeoutMs: 200 });

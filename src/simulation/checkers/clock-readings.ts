@@ -20,9 +20,4 @@ export class ClockReadings {
   get highestEver(): number {
     return Math.max(this.#last?.ms ?? Number.NEGATIVE_INFINITY, ...this.#peaks.map(({ ms }) => ms));
   }
-
-  /** How much further the clock went between two instants than its readings there say: more than 0 where it jumped back. */
-  get jumpedBack(): boolean {
-    return this.#peaks.length > 0;
-  }
 }

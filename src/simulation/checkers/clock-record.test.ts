@@ -68,3 +68,19 @@ test("a process that stands still is not steady, though its clock goes on", () =
   assert.ok(clock.steady(1_600, 3_000, 0.02));
   within(clock.advanced(500, 2_500).max, 2_000, 8);
 });
+
+test("set backs are counted wherever they may lie in a stretch", () => {
+  const clock = recordOf((at) => at - (at >= 2_000 ? 500 : 0) - (at >= 6_000 ? 500 : 0), 100);
+  const counted = [
+    [0, 1_800],
+    [0, 1_950],
+    [0, 5_800],
+    [1_900, 2_000],
+    [2_001, 5_800],
+    [2_001, 9_000],
+    [6_001, 9_000],
+    [0, 9_000],
+    [5_950, 5_960],
+  ].map(([from, until]) => clock.setBacks(from!, until!));
+  assert.deepEqual(counted, [0, 1, 1, 1, 0, 1, 0, 2, 1]);
+});

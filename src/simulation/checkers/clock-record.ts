@@ -37,6 +37,8 @@ interface Piece {
   readonly set: boolean;
   /** Whether the process stood still when it began, or before. */
   readonly stopped: boolean;
+  /** How often the clock was set back until it began. */
+  readonly setBacks: number;
 }
 
 /** What lies between two pieces. */
@@ -77,7 +79,9 @@ export class ClockRecord implements ClockReadings {
     const gapMs = last === undefined ? 0 : atMs - last.untilMs;
     const set =
       last !== undefined && Math.abs(aheadMs - last.aheadMs) > gapMs * this.#driftMax + 2 * (slackMs + pieceMs);
-    this.#pieces.push({ fromMs: atMs, untilMs: atMs, aheadMs, set, stopped });
+    const setBack = set && aheadMs - last!.aheadMs < -2 * slackMs;
+    const setBacks = (last?.setBacks ?? 0) + (setBack ? 1 : 0);
+    this.#pieces.push({ fromMs: atMs, untilMs: atMs, aheadMs, set, stopped, setBacks });
   }
 
   between(fromMs: number, untilMs: number): { readonly min: number; readonly max: number } {
@@ -105,9 +109,13 @@ export class ClockRecord implements ClockReadings {
   }
 
   setBacks(fromMs: number, untilMs: number): number {
-    let count = 0;
-    for (const { step, set } of this.#changes(fromMs, untilMs)) if (set && step < -2 * slackMs) count += 1;
-    return count;
+    const pieces = this.#pieces;
+    let first = this.#firstAt(fromMs);
+    while (first + 1 < pieces.length && pieces[first + 1]!.fromMs < fromMs) first += 1;
+    // A piece may have begun as soon as the one before it was read last.
+    let last = Math.max(first, this.#firstAt(untilMs));
+    while (last + 1 < pieces.length && pieces[last]!.untilMs <= untilMs) last += 1;
+    return last === first ? 0 : pieces[last]!.setBacks - pieces[first]!.setBacks;
   }
 
   steady(fromMs: number, untilMs: number, driftMax: number): boolean {

@@ -177,6 +177,14 @@ test("a recorded failure is not forgotten, but by a seek", () => {
       story.handles(1, 0n, [2, 1], { attempt: 1 });
     };
   tells(third(false), third(true), /as attempt 1, though at 5 ms it was attempt 2 already/);
+  // Whoever owned the lane before the seek may go on without knowing it.
+  const zombie = new Story();
+  zombie.stores(1, 0n);
+  zombie.throws(again, 1, 0n, [1, 1]);
+  zombie.seeks(0n);
+  zombie.handles(1, 0n, [1, 2], { attempt: 2 });
+  zombie.handles(1, 0n, [2, 1], { attempt: 1, member: "n" });
+  assert.deepEqual(zombie.found(), []);
 });
 
 test("a delayed message is not stored before it is due, whatever the engine says of its clock", () => {

@@ -178,9 +178,9 @@ function isSucceededBy(group: GroupView, one: DeliveryRecord, other: DeliveryRec
   return one.key !== undefined && grantOf(one) <= grantOf(other) && !isSoughtBetween(group, one, other);
 }
 
-/** Whether a seek may have taken effect between two deliveries. */
+/** Whether a seek may lie between the grants of two deliveries. The earlier one's owner may not know of it for long, so its instant proves nothing. */
 function isSoughtBetween(group: GroupView, one: DeliveryRecord, other: DeliveryRecord): boolean {
-  return group.seeks.some((seek) => isBefore(seek.called, other.begun) && !isBefore(seek.ended, one.begun));
+  return grantOf(one) !== grantOf(other) && group.seeks.some((seek) => isBefore(seek.called, other.begun));
 }
 
 /** Nothing comes before it is due, after it expired, or, while all is well, much later than it is due. */

@@ -21,11 +21,12 @@ export const canaries: readonly Canary[] = [
   {
     name: "footer ahead of journal",
     file: "src/engines/embedded/journal/writer.ts",
-    // The footer is still written with the word that all before it is durable.
-    find: "    if (!this.#synced) await this.#sync();\n    const { bytes, batchBytes } = task.footer;",
-    replace: "    this.#durableOffset = this.#written;\n    const { bytes, batchBytes } = task.footer;",
+    // What the footer ends is acknowledged before the sync that comes with the footer.
+    find: 'if (this.#durability === "sync" || batch.role === "closed") await this.#sync();',
+    replace: `const ends = this.#tasks[0]?.type === "footer";
+    if ((this.#durability === "sync" && !ends) || batch.role === "closed") await this.#sync();`,
     scenario: "embedded-crashes",
-    rule: /refused to open/,
+    rule: /was settled, and is handled again|is handled before its predecessor|did not grow|until every order is published and handled/,
   },
   {
     name: "forget the held key on retry",
@@ -55,22 +56,6 @@ export const canaries: readonly Canary[] = [
     rule: /was settled, and is handled again/,
   },
   {
-    name: "grant that is not durable",
-    file: "src/engines/embedded/messages/lane-grants.ts",
-    find: "this.#writeGrant(recordKind.laneGranted, lane);\n    await this.#store.core.journal.durable();",
-    replace: "this.#writeGrant(recordKind.laneGranted, lane);",
-    scenario: "embedded-crashes",
-    rule: /did not grow/,
-  },
-  {
-    name: "visible before durable",
-    file: "src/engines/embedded/messages/message-store.ts",
-    find: "this.queues.advance(queue, header.first + header.count, batch);",
-    replace: "this.queues.advance(queue, header.first + header.count, 0);",
-    scenario: "embedded-crashes",
-    rule: /is handled before its predecessor|was settled, and is handled again|until every order is published and handled/,
-  },
-  {
     name: "blind retry of an add",
     file: "src/engines/remote/client/remote-key-values.ts",
     find: "return this.#link.call(operations.commit, changes);",
@@ -78,14 +63,6 @@ export const canaries: readonly Canary[] = [
       if (error.outcome !== "unknown") throw error;
       return this.#link.call(operations.commit, changes);
     });`,
-    scenario: "key-value",
-    rule: /has no place in any order/,
-  },
-  {
-    name: "read before it is durable",
-    file: "src/engines/embedded/key-values/key-value-store.ts",
-    find: "if (pending || this.entries.deletedBatch > durable) await this.#core.journal.durable();",
-    replace: "void pending;",
     scenario: "key-value",
     rule: /has no place in any order/,
   },

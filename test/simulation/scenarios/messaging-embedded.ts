@@ -4,7 +4,7 @@ import { groups } from "../messaging/setup.ts";
 import { MessagingWorkload, type Seen } from "../messaging/workload.ts";
 import type { ScenarioDefinition } from "../scenario.ts";
 
-const safetyMs = 60_000;
+const safetyMs = 80_000;
 /** Short, so that many strike a process that is there to be struck. */
 const settings = {
   downMs: { min: 10, max: 1_000 },
