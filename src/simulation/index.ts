@@ -1,4 +1,4 @@
-export type { Fetch } from "./builtins.ts";
+export type { Fetch } from "./builtins/builtins.ts";
 export { type ClockReadings, ClockRecord, rightClock } from "./checkers/clock-record.ts";
 export {
   type KeyValueHistory,
@@ -73,7 +73,9 @@ export {
 } from "./checkers/rate-history.ts";
 export { checkRates, type RateRules } from "./checkers/rate-rules.ts";
 export { checkWatchAtRest, checkWatchedValues, readWatch, WatchRecord } from "./checkers/watch-record.ts";
-export type { CrashOutcome, OperationKind, PlannedFault } from "./fault-plan.ts";
+export type { DiskLatency } from "./disk/simulated-disk.ts";
+export type { FaultOptions, SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
+export type { CrashOutcome, OperationKind, PlannedFault } from "./faults/fault-plan.ts";
 export {
   type FaultChoice,
   type FaultKind,
@@ -81,31 +83,29 @@ export {
   faultKinds,
   type Span,
   type StruckFault,
-} from "./fault-settings.ts";
-export {
-  type ConnectionInfo,
-  calmNetwork,
-  type NetworkSettings,
-  type SimulatedNetworkControl,
-} from "./network-control.ts";
-export { simulate } from "./simulate.ts";
-export type { DiskLatency } from "./simulated-disk.ts";
-export type { FaultOptions, SimulatedDiskControl } from "./simulated-disk-control.ts";
+} from "./faults/fault-settings.ts";
 export {
   fetchOver,
   type HttpHandler,
   type HttpServer,
   type HttpServerOptions,
   serveHttp,
-} from "./simulated-http.ts";
+} from "./http/simulated-http.ts";
+export {
+  type ConnectionInfo,
+  calmNetwork,
+  type NetworkSettings,
+  type SimulatedNetworkControl,
+} from "./network/network-control.ts";
+export { simulate } from "./simulate.ts";
+export { SimulatedCrash, type Simulation, type SimulationOptions, simulatedWorld } from "./simulation.ts";
 export {
   type SimulatedDatabase,
   type SimulatedDatabaseOptions,
   type SqlOverOptions,
   simulatedDatabase,
   sqlOver,
-} from "./simulated-sql.ts";
-export { SimulatedCrash, type Simulation, type SimulationOptions, simulatedWorld } from "./simulation.ts";
+} from "./sql/simulated-sql.ts";
 export {
   type Main,
   type ProcessContext,

@@ -1,10 +1,10 @@
 import type { Logger, Network, World } from "../world/world.ts";
-import { type CrashOutcome, FaultPlan } from "./fault-plan.ts";
+import { type DiskLatency, SimulatedDisk } from "./disk/simulated-disk.ts";
+import { DiskControl, type SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
+import { SimulatedStorage } from "./disk/simulated-storage.ts";
+import { type CrashOutcome, FaultPlan } from "./faults/fault-plan.ts";
 import type { SeededGenerator } from "./seeded-generator.ts";
-import { type DiskLatency, SimulatedDisk } from "./simulated-disk.ts";
-import { DiskControl, type SimulatedDiskControl } from "./simulated-disk-control.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
-import { SimulatedStorage } from "./simulated-storage.ts";
 import { MachineClock, SimulatedRandom, SimulatedTimers } from "./simulated-time.ts";
 import type { Main, ProcessContext, ProcessHandle, ProcessOptions } from "./system.ts";
 import type { TimeLine } from "./time-line.ts";

@@ -1,16 +1,16 @@
 import { outsideWorlds } from "../world/ambient.ts";
 import type { Logger, World } from "../world/world.ts";
-import { simulateBuiltins } from "./builtins.ts";
-import type { Escape } from "./escapes.ts";
+import { simulateBuiltins } from "./builtins/builtins.ts";
+import type { Escape } from "./builtins/escapes.ts";
 import { quiet } from "./event-loop.ts";
-import { drawFaults, drawNetwork, logarithmic, planFaults } from "./fault-choice.ts";
-import type { PlannedStrike, StruckFault } from "./fault-settings.ts";
-import { calmNetwork, type SimulatedNetworkControl } from "./network-control.ts";
+import { drawFaults, drawNetwork, logarithmic, planFaults } from "./faults/fault-choice.ts";
+import type { PlannedStrike, StruckFault } from "./faults/fault-settings.ts";
+import { Strikes } from "./faults/strikes.ts";
+import { fetchOver } from "./http/simulated-http.ts";
+import { calmNetwork, type SimulatedNetworkControl } from "./network/network-control.ts";
+import { SimulatedNetwork } from "./network/simulated-network.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
-import { fetchOver } from "./simulated-http.ts";
 import { SimulatedMachine } from "./simulated-machine.ts";
-import { SimulatedNetwork } from "./simulated-network.ts";
-import { Strikes } from "./strikes.ts";
 import {
   type Main,
   type ProcessHandle,

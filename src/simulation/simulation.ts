@@ -1,12 +1,12 @@
 import type { Logger, World } from "../world/world.ts";
 import { NetworkError } from "../world/world.ts";
+import { type DiskLatency, SimulatedDisk } from "./disk/simulated-disk.ts";
+import { DiskControl, type SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
+import { SimulatedStorage } from "./disk/simulated-storage.ts";
 import { quiet } from "./event-loop.ts";
-import { type CrashOutcome, FaultPlan } from "./fault-plan.ts";
+import { type CrashOutcome, FaultPlan } from "./faults/fault-plan.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
-import { type DiskLatency, SimulatedDisk } from "./simulated-disk.ts";
-import { DiskControl, type SimulatedDiskControl } from "./simulated-disk-control.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
-import { SimulatedStorage } from "./simulated-storage.ts";
 import { MachineClock, SimulatedRandom, SimulatedTimers } from "./simulated-time.ts";
 import { TimeLine } from "./time-line.ts";
 

@@ -1,9 +1,9 @@
 import type { Logger, World } from "../world/world.ts";
-import type { CrashOutcome } from "./fault-plan.ts";
-import type { FaultChoice, StruckFault } from "./fault-settings.ts";
-import type { SimulatedNetworkControl } from "./network-control.ts";
-import type { DiskLatency } from "./simulated-disk.ts";
-import type { SimulatedDiskControl } from "./simulated-disk-control.ts";
+import type { DiskLatency } from "./disk/simulated-disk.ts";
+import type { SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
+import type { CrashOutcome } from "./faults/fault-plan.ts";
+import type { FaultChoice, StruckFault } from "./faults/fault-settings.ts";
+import type { SimulatedNetworkControl } from "./network/network-control.ts";
 
 /** What `simulate` runs: it makes processes, lets them work, and resolves when all that should happen has happened. */
 export type Scenario = (system: SimulatedSystem) => Promise<void> | void;

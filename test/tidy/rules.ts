@@ -51,39 +51,39 @@ interface Exception {
 
 /** Files that replace what everybody else asks the World for. Each may touch what it replaces, and nothing more. */
 const exceptions: Readonly<Record<string, Exception>> = {
-  "src/simulation/builtin-patches.ts": {
+  "src/simulation/builtins/builtin-patches.ts": {
     why: "publishes replaced builtins to those who imported them by name",
     modules: ["node:module"],
     ambient: [],
   },
-  "src/simulation/builtin-clocks.ts": {
+  "src/simulation/builtins/builtin-clocks.ts": {
     why: "makes the builtin clocks those of the World",
     modules: ["node:perf_hooks"],
     ambient: ["Date", "performance", "process", "globalThis"],
   },
-  "src/simulation/builtin-timers.ts": {
+  "src/simulation/builtins/builtin-timers.ts": {
     why: "makes the builtin timers those of the World",
     modules: ["node:timers", "node:timers/promises"],
     ambient: ["globalThis"],
   },
-  "src/simulation/builtin-random.ts": {
+  "src/simulation/builtins/builtin-random.ts": {
     why: "makes the builtin chance that of the World",
     modules: ["node:crypto"],
     ambient: ["Math.random", "crypto"],
   },
-  "src/simulation/builtins.ts": { why: "gives fetch to the simulation", modules: [], ambient: ["globalThis"] },
-  "src/simulation/unhandled-rejections.ts": {
+  "src/simulation/builtins/builtins.ts": { why: "gives fetch to the simulation", modules: [], ambient: ["globalThis"] },
+  "src/simulation/builtins/unhandled-rejections.ts": {
     why: "keeps the end of a simulated process from ending the program",
     modules: [],
     ambient: ["process"],
   },
-  "src/simulation/escapes.ts": {
+  "src/simulation/builtins/escapes.ts": {
     why: "hears of modules that are loaded inside of a simulation",
     modules: ["node:module"],
     ambient: [],
   },
-  "src/simulation/sql-storage.ts": { why: "is a database in memory", modules: ["node:sqlite"], ambient: [] },
-  "src/simulation/escaping-calls.ts": {
+  "src/simulation/sql/sql-storage.ts": { why: "is a database in memory", modules: ["node:sqlite"], ambient: [] },
+  "src/simulation/builtins/escaping-calls.ts": {
     why: "names the calls that leave a simulation, and makes none of them",
     modules: [
       "child_process",
