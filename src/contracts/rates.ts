@@ -44,7 +44,10 @@ export interface RateCapabilities {
  * `countRefusals`: a refused request counts like an allowed one, so that who keeps hammering stays out. Left out: it does not.
  */
 export type RateRule =
-  /** At most `limit` in each window of `windowMs` since the epoch. Around an edge, twice that within one `windowMs`. */
+  /**
+   * At most `limit` in each window of `windowMs` since the epoch. Around an edge, twice that within one `windowMs`. Once more whenever the clock is
+   * set back over an edge, as it then passes it anew.
+   */
   | {
       readonly type: "fixedWindow";
       readonly limit: number;

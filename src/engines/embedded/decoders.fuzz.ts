@@ -178,7 +178,7 @@ function state() {
     kinds: { commit: recordKind.states, version: recordKind.snapshotStatesVersion },
     inlineBytesMax: Infinity,
     footerBytesMax: Infinity,
-    expiry: "forgotten",
+    recordsExpiry: () => false,
     listener: {},
   });
   return { messages, keyValues, stores: [keyValues.entries, states] };

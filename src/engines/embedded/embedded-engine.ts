@@ -18,6 +18,7 @@ import { replayGrant, replayLaneCommit, replaySeek } from "./messages/lanes.ts";
 import { EmbeddedMessages } from "./messages/message-engine.ts";
 import { MessageStore } from "./messages/message-store.ts";
 import { replayGroup, replaySettings, replayTopic } from "./messages/topic-records.ts";
+import { isPermitKey } from "./rates/permits.ts";
 import { EmbeddedRates } from "./rates/rate-engine.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot, writeSnapshot } from "./snapshot.ts";
@@ -102,7 +103,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
       kinds: { commit: recordKind.states, version: recordKind.snapshotStatesVersion },
       inlineBytesMax: Number.POSITIVE_INFINITY,
       footerBytesMax: Number.POSITIVE_INFINITY,
-      expiry: "forgotten",
+      recordsExpiry: isPermitKey,
       listener: { removed: (key) => this.rates.removed(key) },
     });
     this.#stores = [this.keyValue.entries, this.#states];

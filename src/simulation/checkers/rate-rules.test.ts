@@ -135,6 +135,19 @@ test("time is the engine's clock: ahead frees, back counts as standing still", (
   broken(/3 units/, decided(rule, 0, 10, 900), back);
 });
 
+test("a fixed window allows its limit again whenever the clock, set back, passes an edge anew", () => {
+  const rule = { type: "fixedWindow", limit: 2, windowMs: 1_000 } as const;
+  const back = clockOf((at) => (at < 1_100 ? at : at - 300));
+  const around = decided(rule, 900, 910, 1_050, 1_150, -1_160, 1_310, 1_320);
+  checkRates(around, { clock: back });
+  broken(/5 units of "k" were allowed/, around);
+  broken(
+    /7 units of "k" were allowed/,
+    [...around.slice(0, 4), ...decided(rule, 1_152), ...around.slice(5), ...decided(rule, 1_330)],
+    back,
+  );
+});
+
 test("after a reset everything begins anew", () => {
   const rule = { type: "slidingLog", limit: 1, windowMs: 1_000 } as const;
   const reset = operation(100, 110, { type: "reset", key: "k", rule }, undefined);

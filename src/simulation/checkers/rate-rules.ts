@@ -4,7 +4,7 @@ import { type ClockReadings, rightClock } from "./clock-record.ts";
 import { ms } from "./instants.ts";
 import { checkPermits } from "./permit-rules.ts";
 import type { RateInput, RateOperation } from "./rate-history.ts";
-import { checkFixedWindow, checkRefusals, type Spans, Taken } from "./rate-spans.ts";
+import { checkFixedWindow, checkRefusals, type Spans, type Stretch, Taken } from "./rate-spans.ts";
 
 export interface RateRules {
   /** What the engine's clock showed; the virtual time itself when left out. */
@@ -14,7 +14,7 @@ export interface RateRules {
 /**
  * Holds decisions about rates against their rules, and throws a `Violation` for what does not fit. Decisions of one key and one rule are looked at together; where the key is reset, only those after it.
  *
- * Never more is allowed than the rule says: a fixed window's limit within one window, and twice that around an edge; a sliding window's and a log's limit in any `windowMs`; a token bucket's
+ * Never more is allowed than the rule says: a fixed window's limit within one window, and that again for each edge, which a clock that is set back passes anew; a sliding window's and a log's limit in any `windowMs`; a token bucket's
  * burst and what came back since; a leaky bucket's queue and what has left it, and those that leave it leave it evenly; a number of permits at a time. And nothing is refused for which there was room for sure.
  *
  * Time is the engine's clock: setting it ahead frees what its figures say; setting it back counts as standing still. Each decision was taken at some instant between its call and its
@@ -30,15 +30,15 @@ export function checkRates(operations: readonly RateOperation[], { clock = right
 
 function checkDecisions(operations: readonly RateOperation[], rule: RateRule, clock: ClockReadings): void {
   const taken = new Taken(operations, clock);
-  checkBound(taken, rule);
+  checkBound(taken, rule, clock);
   if (rule.type === "fixedWindow") checkFixedWindow(taken, rule, clock);
   if (rule.type === "leakyBucket") checkRelease(taken, rule);
   checkRefusals(taken, rule, clock);
 }
 
 /** In no stretch of time more than the rule's bound. */
-function checkBound(taken: Taken, rule: RateRule): void {
-  const breach = taken.allowed.mostOver((lengthMs) => boundOf(rule, lengthMs));
+function checkBound(taken: Taken, rule: RateRule, clock: ClockReadings): void {
+  const breach = taken.allowed.mostOver((stretch) => boundOf(rule, stretch, clock));
   if (breach === undefined) return;
   const { units, first, last, lengthMs, bound } = breach;
   throw new Violation(
@@ -46,11 +46,13 @@ function checkBound(taken: Taken, rule: RateRule): void {
   );
 }
 
-/** What the rule allows in any stretch of so many milliseconds. */
-function boundOf(rule: RateRule, lengthMs: number): number {
+/** What the rule allows in a stretch of time. */
+function boundOf(rule: RateRule, { lengthMs, calledAt, returnedAt }: Stretch, clock: ClockReadings): number {
   switch (rule.type) {
     case "fixedWindow":
-      return lengthMs >= rule.windowMs ? Number.POSITIVE_INFINITY : rule.limit * 2;
+      if (lengthMs >= rule.windowMs) return Number.POSITIVE_INFINITY;
+      // Set back over the edge of a window, the clock passes that edge anew, and there a window begins as any other does.
+      return rule.limit * (2 + clock.setBacks(calledAt, returnedAt));
     case "slidingWindow":
     case "slidingLog":
       return lengthMs >= rule.windowMs ? Number.POSITIVE_INFINITY : rule.limit;
@@ -64,7 +66,7 @@ function boundOf(rule: RateRule, lengthMs: number): number {
 /** What leaves a leaky bucket leaves it evenly: a request goes on when its last unit leaves, so of each stretch the units of one request had left before it. */
 function checkRelease(taken: Taken, rule: Extract<RateRule, { type: "leakyBucket" }>): void {
   const released: Spans = taken.released;
-  const breach = released.mostOver((lengthMs, largest) => largest + (rule.ratePerSecond * lengthMs) / 1_000);
+  const breach = released.mostOver(({ lengthMs, largest }) => largest + (rule.ratePerSecond * lengthMs) / 1_000);
   if (breach === undefined) return;
   const { units, first, last, lengthMs } = breach;
   throw new Violation(

@@ -25,6 +25,16 @@ export interface Breach {
   readonly bound: number;
 }
 
+/** What lies between the first and the last of some decisions. */
+export interface Stretch {
+  readonly lengthMs: number;
+  /** The most units that one of them took. */
+  readonly largest: number;
+  /** When the first was asked for, and the last answered, in virtual ms. */
+  readonly calledAt: number;
+  readonly returnedAt: number;
+}
+
 /** Units in the engine's time. Whatever lies wholly in a stretch of it happened there, so that nobody is accused wrongly. */
 export class Spans {
   readonly #byEnd: readonly Span[];
@@ -33,17 +43,21 @@ export class Spans {
     this.#byEnd = spans.toSorted((a, b) => a.untilMs - b.untilMs);
   }
 
-  /** The first stretch that holds more than `boundOf` its length and the largest of its requests. */
-  mostOver(boundOf: (lengthMs: number, largest: number) => number): Breach | undefined {
+  /** The first stretch that holds more than its bound. */
+  mostOver(boundOf: (stretch: Stretch) => number): Breach | undefined {
     for (const first of this.#byEnd) {
       let units = 0;
       let largest = 0;
+      let { calledAt } = first.operation;
+      let returnedAt = calledAt;
       for (const last of this.#byEnd) {
         if (last.fromMs < first.fromMs) continue;
         units += last.units;
         largest = Math.max(largest, last.units);
+        calledAt = Math.min(calledAt, last.operation.calledAt);
+        returnedAt = Math.max(returnedAt, last.operation.returnedAt!);
         const lengthMs = last.untilMs - first.fromMs;
-        const bound = boundOf(lengthMs, largest);
+        const bound = boundOf({ lengthMs, largest, calledAt, returnedAt });
         if (bound === Number.POSITIVE_INFINITY) break;
         if (units > bound + tolerance) return { units, first: first.operation, last: last.operation, lengthMs, bound };
       }

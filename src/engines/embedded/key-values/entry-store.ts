@@ -31,8 +31,8 @@ export interface EntryStoreOptions {
   readonly inlineBytesMax: number;
   /** Values up to this size are repeated in the footers, so that they are in memory after opening, too. */
   readonly footerBytesMax: number;
-  /** Whether an entry whose time has passed is deleted by a record of its own, or just forgotten, now and by every later opening. */
-  readonly expiry: "recorded" | "forgotten";
+  /** Whether an entry whose time has passed is deleted by a record, lest it come back when the clock is set back before the next opening; else it is just forgotten. */
+  readonly recordsExpiry: (key: string) => boolean;
   readonly listener: EntryListener;
 }
 
@@ -56,6 +56,7 @@ export class EntryStore {
   /** How many entries, and how many of their bytes, each segment holds. */
   readonly #live = new Map<number, { count: number; bytes: number }>();
   #version = 0;
+  #batch = 0;
   #deletedBatch = 0;
 
   constructor(options: EntryStoreOptions) {
@@ -68,6 +69,11 @@ export class EntryStore {
   /** Of the last commit. */
   get version(): number {
     return this.#version;
+  }
+
+  /** The journal's batch of the last commit. */
+  get batch(): number {
+    return this.#batch;
   }
 
   /** The journal's batch of the last delete: before it is durable no key may be said to be absent. */
@@ -118,6 +124,7 @@ export class EntryStore {
     const journal = this.#core.journal;
     const start = journal.append(this.#options.kinds.commit, effectsBytes(effects));
     const starts = writeEffects(new Writer(journal.buffer, start), version, moved, effects);
+    this.#batch = journal.batch;
     this.#apply(version, moved, effects, starts, journal.position, journal.batch);
   }
 
@@ -183,9 +190,9 @@ export class EntryStore {
   #expire(keys: readonly string[]): void {
     if (this.#core.closed) return;
     const now = this.#core.world.clock.now();
-    const recorded = this.#options.expiry === "recorded";
     let effects: Effect[] = [];
     let length = 0;
+    let recorded = false;
     for (const key of keys) {
       const entry = this.#entries.get(key);
       if (entry === undefined) continue;
@@ -193,10 +200,11 @@ export class EntryStore {
         this.#expiry.add(key, entry.expiresAt);
         continue;
       }
-      if (!recorded) {
+      if (!this.#options.recordsExpiry(key)) {
         this.#remove(key);
         continue;
       }
+      recorded = true;
       effects.push({ type: "delete", key });
       length += key.length;
       if (length < expiryLengthMax) continue;

@@ -41,7 +41,7 @@ export class KeyValueStore implements KeyValueEngine {
       kinds: { commit: recordKind.keyValues, version: recordKind.snapshotVersion },
       inlineBytesMax,
       footerBytesMax,
-      expiry: "recorded",
+      recordsExpiry: () => true,
       listener: {
         added: (key) => this.#keys.add(key),
         removed: (key) => this.#keys.delete(key),

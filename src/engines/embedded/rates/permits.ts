@@ -1,5 +1,5 @@
-import type { ConcurrencyRule, RateDecision } from "../../../contracts/rates.ts";
-import { allowed, decodeNumbers, encodeNumbers, refused } from "../../shared/rates/outcomes.ts";
+import type { ConcurrencyRule } from "../../../contracts/rates.ts";
+import { allowed, type Decided, decodeNumbers, encodeNumbers, refused } from "../../shared/rates/outcomes.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import type { Effect } from "../key-values/key-value-records.ts";
 
@@ -8,9 +8,16 @@ interface Permit {
   readonly holdMs: number;
 }
 
+interface Looked {
+  readonly ended: readonly string[];
+  readonly shortened: ReadonlyMap<string, Permit>;
+}
+
 /** Who is inside under one key. */
 class Inside {
   readonly permits = new Map<string, Permit>();
+  /** The journal's batch of the last change. */
+  batch = 0;
   /** No permit ends before; a permit that was given back may leave it too early, which costs one look in vain. */
   #endMin = Number.POSITIVE_INFINITY;
 
@@ -19,27 +26,24 @@ class Inside {
     this.#endMin = Math.min(this.#endMin, endsAt);
   }
 
-  /** Drops those that have ended and answers their names. When the clock was set back, none stays for longer than it was given. */
-  dropEnded(now: number): readonly string[] {
-    if (now < this.#endMin) return [];
-    return this.#look(now);
-  }
-
-  /** When the first of them ends by itself. */
-  firstEnd(now: number): number {
-    this.#look(now);
+  get endMin(): number {
     return this.#endMin;
   }
 
-  #look(now: number): readonly string[] {
+  /** Drops those that have ended. When the clock was set back, none stays for longer than it was given. Answers what that changed. */
+  look(now: number): Looked {
     const ended: string[] = [];
+    const shortened = new Map<string, Permit>();
     this.#endMin = Number.POSITIVE_INFINITY;
-    for (const [name, { endsAt, holdMs }] of this.permits) {
+    for (const [name, permit] of this.permits) {
+      const { endsAt, holdMs } = permit;
       if (endsAt <= now) ended.push(name);
-      else this.set(name, { endsAt: Math.min(endsAt, now + holdMs), holdMs });
+      else if (endsAt <= now + holdMs) this.#endMin = Math.min(this.#endMin, endsAt);
+      else shortened.set(name, { endsAt: now + holdMs, holdMs });
     }
+    for (const [name, permit] of shortened) this.set(name, permit);
     for (const name of ended) this.permits.delete(name);
-    return ended;
+    return { ended, shortened };
   }
 }
 
@@ -62,30 +66,20 @@ export class Permits {
     }
   }
 
-  enter(
-    key: string,
-    { limit, holdMs }: ConcurrencyRule,
-    permit: string,
-    now: number,
-  ): { readonly decision: RateDecision; readonly effects: readonly Effect[] } {
+  enter(key: string, { limit, holdMs }: ConcurrencyRule, permit: string, now: number): Decided {
     const inside = this.#inside(key);
-    const effects: Effect[] = [];
-    for (const ended of inside.dropEnded(now)) {
-      if (ended !== permit) effects.push({ type: "delete", key: permitKey(key, ended) });
+    const isFull = () => !inside.permits.has(permit) && inside.permits.size >= limit;
+    const changes = now >= inside.endMin || isFull() ? changesOf(key, inside.look(now)) : [];
+    if (isFull()) {
+      this.#commit(inside, changes);
+      return { decision: refused(limit - inside.permits.size, inside.endMin - now), batch: inside.batch };
     }
-    if (!inside.permits.has(permit) && inside.permits.size >= limit) {
-      const retryAfterMs = inside.firstEnd(now) - now;
-      return { decision: refused(limit - inside.permits.size, retryAfterMs), effects };
-    }
-    const endsAt = now + holdMs;
-    inside.set(permit, { endsAt, holdMs });
-    effects.push({
-      type: "put",
-      key: permitKey(key, permit),
-      value: encodeNumbers([endsAt, holdMs]),
-      expiresAt: endsAt,
-    });
-    return { decision: allowed(Math.max(0, limit - inside.permits.size)), effects };
+    const entered = { endsAt: now + holdMs, holdMs };
+    inside.set(permit, entered);
+    const put = putOf(key, permit, entered);
+    // What it did to this very permit must not be done after it has entered anew.
+    this.#commit(inside, [...changes.filter((effect) => effect.key !== put.key), put]);
+    return { decision: allowed(Math.max(0, limit - inside.permits.size)), batch: inside.batch };
   }
 
   leave(key: string, permit: string): readonly Effect[] {
@@ -106,6 +100,12 @@ export class Permits {
     if (parsed !== undefined) this.#forget(parsed.key, parsed.permit);
   }
 
+  #commit(inside: Inside, effects: readonly Effect[]): void {
+    if (effects.length === 0) return;
+    this.#states.commit(effects);
+    inside.batch = this.#states.batch;
+  }
+
   #inside(key: string): Inside {
     let inside = this.#keys.get(key);
     if (inside === undefined) {
@@ -123,7 +123,23 @@ export class Permits {
   }
 }
 
+/** What makes it last; an end that was shortened in memory alone would be far off again after a restart. */
+function changesOf(key: string, { ended, shortened }: Looked): readonly Effect[] {
+  const effects: Effect[] = ended.map((name) => ({ type: "delete", key: permitKey(key, name) }));
+  for (const [name, permit] of shortened) effects.push(putOf(key, name, permit));
+  return effects;
+}
+
+function putOf(key: string, name: string, { endsAt, holdMs }: Permit): Effect {
+  const value = encodeNumbers([endsAt, holdMs]);
+  return { type: "put", key: permitKey(key, name), value, expiresAt: endsAt };
+}
+
 const prefix = "rp";
+
+export function isPermitKey(entryKey: string): boolean {
+  return entryKey.startsWith(prefix);
+}
 
 /** `rp`, the length of the key in UTF-16 code units, a colon, the key, the permit. */
 function permitKey(key: string, permit: string): string {
@@ -131,7 +147,7 @@ function permitKey(key: string, permit: string): string {
 }
 
 function parsePermitKey(entryKey: string): { readonly key: string; readonly permit: string } | undefined {
-  if (!entryKey.startsWith(prefix)) return undefined;
+  if (!isPermitKey(entryKey)) return undefined;
   const colon = entryKey.indexOf(":");
   const keyEnd = colon + 1 + Number(entryKey.slice(prefix.length, colon));
   return { key: entryKey.slice(colon + 1, keyEnd), permit: entryKey.slice(keyEnd) };

@@ -7,23 +7,24 @@ import type {
   RateRule,
 } from "../../../contracts/rates.ts";
 import { decideLeakyBucket, decideTokenBucket } from "../../shared/rates/buckets.ts";
-import { decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
+import { type Decided, decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
 import { decideFixedWindow, decideSlidingWindow } from "../../shared/rates/windows.ts";
 import type { Core } from "../core.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import type { Effect } from "../key-values/key-value-records.ts";
 import { Permits } from "./permits.ts";
-import { decideSlidingLog, forgetSlidingLog } from "./sliding-log.ts";
+import { decideSlidingLog, forgetSlidingLog, headKey } from "./sliding-log.ts";
 
-type Decided = { readonly decision: RateDecision; readonly effects: readonly Effect[] };
-type CompactRule = Exclude<RateRule, { type: "slidingLog" }>;
+type SlidingLogRule = Extract<RateRule, { type: "slidingLog" }>;
+type CompactRule = Exclude<RateRule, SlidingLogRule>;
 
 /** Before the key of an entry, so that rules of different types share nothing. */
 const prefixes = { fixedWindow: "rf", slidingWindow: "rw", leakyBucket: "rl", tokenBucket: "rt" } as const;
 
 /**
  * Rates on the journal. A decision is taken at once, in memory, and what it changed is written down in the same step; the answer waits
- * until that is durable. A refusal that changes nothing is answered at once. A state's entry ends by itself when its key is as good as unused.
+ * until that is durable. A refusal that changes nothing waits only for what was counted before it: else a crash could take back that a clock which was
+ * set back had been noticed, and who was refused by it would be kept out anew. A state's entry ends by itself when its key is as good as unused.
  */
 export class EmbeddedRates implements RateEngine {
   readonly capabilities: RateCapabilities;
@@ -44,17 +45,15 @@ export class EmbeddedRates implements RateEngine {
     checkRule(rule, count, this.capabilities);
     this.#core.throwIfFull("a rate decision");
     const now = this.#now();
-    return this.#recorded(
-      rule.type === "slidingLog"
-        ? decideSlidingLog(rule, this.#states, key, now, count)
-        : this.#decideCompact(key, rule, now, count),
+    return this.#durably(
+      rule.type === "slidingLog" ? this.#decideLog(key, rule, now, count) : this.#decideCompact(key, rule, now, count),
     );
   }
 
   async enter(key: string, rule: ConcurrencyRule, permit: string): Promise<RateDecision> {
     this.#checkPermit(key, rule, permit);
     this.#core.throwIfFull("entering");
-    return this.#recorded(this.#permits.enter(key, rule, permit, this.#now()));
+    return this.#durably(this.#permits.enter(key, rule, permit, this.#now()));
   }
 
   async leave(key: string, rule: ConcurrencyRule, permit: string): Promise<void> {
@@ -100,24 +99,29 @@ export class EmbeddedRates implements RateEngine {
     checkConcurrency(rule, this.capabilities);
   }
 
+  #decideLog(key: string, rule: SlidingLogRule, now: number, count: number): Decided {
+    const { decision, effects } = decideSlidingLog(rule, this.#states, key, now, count);
+    this.#commit(effects);
+    return { decision, batch: this.#states.get(headKey(key))?.batch ?? 0 };
+  }
+
   #decideCompact(key: string, rule: CompactRule, now: number, count: number): Decided {
     const entryKey = prefixes[rule.type] + key;
     const entry = this.#states.get(entryKey);
     const state = entry === undefined || entry.expiresAt <= now ? undefined : decodeNumbers(entry.value!);
     const { decision, next } = outcomeOf(rule, state, now, count);
-    if (next === undefined) return { decision, effects: [] };
-    const value = encodeNumbers(next.numbers);
-    return { decision, effects: [{ type: "put", key: entryKey, value, expiresAt: next.endsAt }] };
+    if (next === undefined) return { decision, batch: entry?.batch ?? 0 };
+    this.#commit([{ type: "put", key: entryKey, value: encodeNumbers(next.numbers), expiresAt: next.endsAt }]);
+    return { decision, batch: this.#states.batch };
   }
 
   #commit(effects: readonly Effect[]): void {
     if (effects.length > 0) this.#states.commit(effects);
   }
 
-  async #recorded({ decision, effects }: Decided): Promise<RateDecision> {
-    if (effects.length === 0) return decision;
-    this.#states.commit(effects);
-    await this.#core.journal.durable();
+  async #durably({ decision, batch }: Decided): Promise<RateDecision> {
+    const { journal } = this.#core;
+    if (batch > journal.durableBatch) await journal.durable();
     return decision;
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { RateDecision, RateRule } from "../../../contracts/rates.ts";
+import type { RateDecision, RateEngine, RateRule } from "../../../contracts/rates.ts";
 import { simulatedWorld } from "../../../simulation/index.ts";
 import type { JournaledEngine } from "../embedded-engine.ts";
 import { opened, reopened, segments } from "../fixtures.test.ts";
@@ -212,6 +212,51 @@ test("a permit ends in time although the clock was set back", async () => {
     assert.deepEqual([allowed, retryAfterMs], [false, 1_000]);
     clock.now += 1_000;
     assert.equal((await engine.rates.enter("key", rule, "b")).allowed, true);
+  });
+});
+
+test("where a clock that was set back has been noticed, a restart keeps nobody out for longer", async () => {
+  const rules: readonly RateRule[] = [
+    { type: "fixedWindow", limit: 1, windowMs: 1_000 },
+    { type: "slidingWindow", limit: 1, windowMs: 1_000, cells: 10 },
+    { type: "slidingLog", limit: 1, windowMs: 1_000 },
+    { type: "leakyBucket", ratePerSecond: 1, queueMax: 0 },
+    { type: "tokenBucket", ratePerSecond: 1, burst: 1 },
+  ];
+  const asks: readonly (readonly [what: string, ask: (rates: RateEngine, name: string) => Promise<RateDecision>])[] = [
+    ...rules.map((rule) => [rule.type, (rates: RateEngine) => rates.decide("key", rule, 1)] as const),
+    ["concurrency", (rates, name) => rates.enter("key", { type: "concurrency", limit: 1, holdMs: 1_000 }, name)],
+  ];
+  for (const [what, ask] of asks) {
+    const simulation = simulatedWorld({ seed: 4, eventsMax });
+    await simulation.run(async () => {
+      let engine = await opened(simulation);
+      assert.equal((await ask(engine.rates, "a")).allowed, true, what);
+      simulation.stepClock(-3_600_000);
+      // Nobody is told of a refusal before it is durable that the clock was noticed.
+      const refusals = [ask(engine.rates, "b"), ask(engine.rates, "c")];
+      assert.equal((await refusals[1]!).allowed, false, what);
+      engine = await reopened(simulation);
+      await simulation.world.timers.sleep(1_200);
+      assert.equal((await ask(engine.rates, "b")).allowed, true, `${what} keeps them out`);
+      await engine.close();
+    });
+  }
+});
+
+test("a permit that has ended does not come back when the clock is set back before a restart", async () => {
+  const simulation = simulatedWorld({ seed: 4, eventsMax });
+  await simulation.run(async () => {
+    const rule = { type: "concurrency", limit: 1, holdMs: 500 } as const;
+    let engine = await opened(simulation);
+    await engine.rates.enter("key", rule, "a");
+    await simulation.world.timers.sleep(3_000);
+    assert.equal(engine.stateCount, 0);
+    await engine.rates.enter("another key", rule, "a");
+    simulation.stepClock(-3_600_000);
+    engine = await reopened(simulation);
+    assert.equal((await engine.rates.enter("key", rule, "b")).allowed, true);
+    await engine.close();
   });
 });
 

@@ -191,7 +191,7 @@ export function forgetSlidingLog(states: EntryStore, key: string): readonly Effe
   return effects;
 }
 
-function headKey(key: string): string {
+export function headKey(key: string): string {
   return `rs${key}`;
 }
 
