@@ -219,3 +219,21 @@ test("when space is short what is settled is given back also of the segment that
     await engine.close();
   });
 });
+
+test("a disk that was full for a moment only takes nothing from what is retained", async () => {
+  const simulation = simulatedWorld({ seed: 10, eventsMax });
+  await simulation.run(async () => {
+    const engine = await opened(simulation, { retentionMs: 3_600_000, reserveBytes: 8_000 });
+    await engine.messages.declare("orders", orders);
+    for (const text of numbered(33, 300)) await published(engine, [text]);
+    await settled(engine, 33);
+    const before = await segments(simulation);
+    simulation.disk.failOperation(1, "full", "once", { kinds: ["append"] });
+    await published(engine, ["written at the price of the reserve"]);
+    await assert.rejects(published(engine, ["refused"]), { code: "overloaded" });
+    await engine.cleaner.clean();
+    assert.deepEqual(await segments(simulation), before);
+    assert.equal((await engine.messages.describe("orders")).partitions[0]!.first, 0n);
+    await engine.close();
+  });
+});

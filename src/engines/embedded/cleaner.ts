@@ -82,6 +82,9 @@ export class Cleaner {
 
   async #clean(): Promise<void> {
     try {
+      // Retention does not give way to a disk that was full a while ago.
+      await this.#core.journal.checkIfFull();
+      if (this.#stopped) return;
       this.#sealGarbage();
       // What is copied forward now has its own turn later, lest one pass never ends.
       const upTo = this.#core.journal.segments.at(-2)?.segment ?? 0;
@@ -91,6 +94,7 @@ export class Cleaner {
         if (oldest.segment > upTo) return;
         if (!this.#mayGo(oldest.segment, oldest.sizeBytes)) return;
         if (!(await this.#remove(oldest.segment))) return;
+        await this.#core.journal.checkIfFull();
       }
     } catch (error) {
       // A failing disk ends the journal by itself; anything else must not go unseen.

@@ -81,12 +81,12 @@ export class Story {
     call.acknowledged();
   }
 
-  describes(low: bigint, next: bigint): void {
+  describes(low: bigint, next: bigint, first = 0n): void {
     const called = this.history.moment();
     this.nowMs += 1;
     this.history.described(called, {
       ...{ topic: "t", retentionMs: 0, countMax: undefined, whenFull: "refuse", delayedCount: 0 },
-      partitions: [{ first: 0n, next }],
+      partitions: [{ first, next }],
       groups: [{ group: "g", members: 1, lanes: [{ low, lag: 0, held: 0, oldestPublishedAt: undefined }] }],
     });
   }

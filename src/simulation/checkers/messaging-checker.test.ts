@@ -111,6 +111,36 @@ test("what a seek left out is not lost, and what it went back before must come a
   );
 });
 
+test("what every group had settled need not come again after a seek when something had been removed by then", () => {
+  const story =
+    (firstBefore: bigint, firstAfter: bigint) =>
+    (story: Story): void => {
+      story.stores(1, 0n);
+      story.handles(1, 0n, [1, 1]);
+      story.describes(1n, 2n, firstBefore);
+      story.seeks(0n);
+      story.describes(0n, 2n, firstAfter);
+      story.describes(0n, 2n, 1n);
+      story.rests();
+    };
+  tells(story(0n, 0n), story(0n, 1n), /^message 1 .* is lost/);
+  tells(story(0n, 0n), story(1n, 1n), /^message 1 .* is lost/);
+});
+
+test("what a group has yet to settle may not be removed, whatever else was", () => {
+  const story =
+    (handledByOther: boolean) =>
+    (story: Story): void => {
+      story.stores(1, 0n);
+      story.handles(1, 0n, [1, 1]);
+      if (handledByOther) story.handles(1, 0n, [1, 1], { group: "h" });
+      story.describes(1n, 2n, 1n);
+      story.seeks(0n);
+      story.rests();
+    };
+  tells(story(false), story(true), /^message 1 .* is lost to group "g"/, { groups: ["g", "h"] });
+});
+
 test("seeking to now leaves out what had been published, and nothing that is published later", () => {
   tells(
     (story) => {

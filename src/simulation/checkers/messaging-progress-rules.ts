@@ -1,6 +1,6 @@
 import type { TopicDescription } from "../../contracts/messages.ts";
 import type { MessagingRule } from "./messaging-checker.ts";
-import type { DeadLetterRecord, DeliveryRecord, DescriptionRecord, SeekRecord } from "./messaging-records.ts";
+import type { DeadLetterRecord, DeliveryRecord, DescriptionRecord, Moment, SeekRecord } from "./messaging-records.ts";
 import {
   describe,
   type GroupView,
@@ -118,8 +118,10 @@ function mayBeDropped(view: TopicView, number: number): boolean {
 function isDone(view: TopicView, group: GroupView, copy: StoredCopy): boolean {
   const place = placeOf(copy);
   if (group.deadByPlace.has(place) || mayBeDropped(view, copy.number)) return true;
-  // The last seek that certainly went back before it: what was handled earlier does not count any more.
-  const back = group.seeks.findLast((seek) => seek.outcome === "acknowledged" && certainlyGoesBack(seek, copy));
+  // The last seek that certainly went back to it: what was handled earlier does not count any more.
+  const back = group.seeks.findLast(
+    (seek) => seek.outcome === "acknowledged" && certainlyGoesBack(seek, copy) && !mayHaveGone(view, seek, copy),
+  );
   const skipped = group.seeks.some(
     (seek) =>
       maySkip(seek, copy) &&
@@ -136,6 +138,34 @@ function isDone(view: TopicView, group: GroupView, copy: StoredCopy): boolean {
 function certainlyGoesBack(seek: SeekRecord, copy: StoredCopy): boolean {
   const target = targetOf(seek, copy.partition);
   return typeof target === "bigint" && target <= copy.position;
+}
+
+/**
+ * Whether the message may have been removed before the seek: every group may have settled it, and something was removed already. A partition's `first` does not say what, for what is
+ * settled goes from between what is not, too.
+ */
+function mayHaveGone(view: TopicView, seek: SeekRecord, copy: StoredCopy): boolean {
+  return (
+    view.groups.every((group) => mayHaveBeenSettled(view, group, copy, seek.ended!)) && isSomethingGone(view, seek)
+  );
+}
+
+function mayHaveBeenSettled(view: TopicView, group: GroupView, copy: StoredCopy, at: Moment): boolean {
+  if (group.byPlace.get(placeOf(copy))?.some(({ begun }) => isBefore(begun, at))) return true;
+  return (
+    view.mayHaveExpired(copy.number) || group.seeks.some((seek) => isBefore(seek.called, at) && maySkip(seek, copy))
+  );
+}
+
+/** By what was seen last before the seek's end and first after it. */
+function isSomethingGone({ history, expected }: TopicView, seek: SeekRecord): boolean {
+  const ofTopic = history.descriptions.filter(({ description }) => description.topic === expected.topic);
+  const after = ofTopic.find(({ called }) => isBefore(seek.ended, called));
+  return ofTopic.some(
+    ({ called, description }) =>
+      (after === undefined || called.order <= after.called.order) &&
+      description.partitions.some(({ first }) => first > 0n),
+  );
 }
 
 /** Whether the message may have been stored before the seek was over; a place that is named leaves out what is below it whenever it comes. */

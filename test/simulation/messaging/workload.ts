@@ -1,5 +1,5 @@
 import { TenonError } from "../../../src/contracts/errors.ts";
-import type { MessageEngine } from "../../../src/contracts/messages.ts";
+import type { MessageEngine, TopicDescription } from "../../../src/contracts/messages.ts";
 import {
   type BatchMessage,
   type Consumer,
@@ -253,15 +253,17 @@ export class MessagingWorkload {
     }
   }
 
-  async #describe(notes: Topic<Note>): Promise<void> {
+  async #describe(notes: Topic<Note>): Promise<TopicDescription> {
     const called = this.history.moment();
-    this.history.described(called, await notes.describe());
+    const description = await notes.describe();
+    this.history.described(called, description);
+    return description;
   }
 
   async #seek(notes: Topic<Note>, random: World["random"]): Promise<void> {
     this.#seeksLeft -= 1;
     const group = groups[Math.floor(random.float() * groups.length)]!;
-    const { partitions } = await notes.describe();
+    const { partitions } = await this.#describe(notes);
     const positions = new Map<number, bigint>();
     for (const [partition, { next }] of partitions.entries()) {
       if (random.float() < 0.7) positions.set(partition, BigInt(Math.floor(random.float() * Number(next))));
@@ -276,6 +278,8 @@ export class MessagingWorkload {
       call.failed(error);
       throw error;
     }
+    // What the seek could go back to, before more of it is removed.
+    await this.#describe(notes);
   }
 
   // The end -------------------------------------------------------------------------------------------------------------
@@ -306,10 +310,11 @@ export class MessagingWorkload {
     await notes.close();
   }
 
-  async #again(timers: World["timers"], work: () => Promise<void>): Promise<void> {
+  async #again(timers: World["timers"], work: () => Promise<unknown>): Promise<void> {
     for (;;) {
       try {
-        return await work();
+        await work();
+        return;
       } catch (error) {
         if (!(error instanceof TenonError)) throw error;
         await timers.sleep(100);

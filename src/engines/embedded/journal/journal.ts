@@ -256,6 +256,11 @@ export class Journal {
     return this.#space.full;
   }
 
+  /** Resolves when `full` says how it is now; nothing is looked at while it says no. */
+  checkIfFull(): Promise<void> {
+    return this.#space.checkIfFull();
+  }
+
   /** Seals the active segment now, unless it has nothing but its snapshot. */
   roll(): void {
     if (this.#phase !== "open") throw this.#closedError();

@@ -35,10 +35,14 @@ export class Space {
 
   /** Looking at it while the disk is full starts a new check in the background, at most once a second. */
   get full(): boolean {
-    if (this.#full && !this.#stopped && this.#world.clock.monotonic() - this.#checkedAt >= CHECK_AGAIN_MS) {
-      void this.check().catch((cause: unknown) => this.#warn("The disk's free space could not be read.", cause));
-    }
+    if (this.#world.clock.monotonic() - this.#checkedAt >= CHECK_AGAIN_MS) void this.checkIfFull();
     return this.#full;
+  }
+
+  /** What `full` says may be over long since: measures again. A disk that does not answer leaves it as it was. */
+  async checkIfFull(): Promise<void> {
+    if (!this.#full || this.#stopped) return;
+    await this.check().catch((cause: unknown) => this.#warn("The disk's free space could not be read.", cause));
   }
 
   /** Measures the free space; makes the reserve again when there is room. One check at a time. */
