@@ -109,7 +109,7 @@ test("a paused process finds out late, and its clocks have gone on, unless its m
       await process.ended;
     }
   });
-  assert.deepEqual(woken, { stopped: 10_001, "stopped, wall": 10_001, asleep: 1, "asleep, wall": 10_001 });
+  assert.deepEqual(woken, { stopped: 10_001, "stopped, wall": 10_001, asleep: 100, "asleep, wall": 10_100 });
 });
 
 test("whoever waits for what is left until a deadline gets there, though sums of fractions are not exact", async () => {
@@ -322,4 +322,100 @@ test("a rejection that nobody handles, or a callback that throws, ends its proce
     }
   });
   assert.deepEqual(starts, ["rejecting 1", "rejecting 2", "throwing 1", "throwing 2"]);
+});
+
+test("a timer is never early by its machine's own monotonic clock, however long the machine slept", async () => {
+  let elapsed = 0;
+  await simulate({ seed: 1 }, async (system) => {
+    const process = system.process("shop", async ({ world }) => {
+      const before = world.clock.monotonic();
+      await world.timers.sleep(10_000);
+      elapsed = world.clock.monotonic() - before;
+    });
+    await system.sleep(1_000);
+    process.pause("asleep");
+    await system.sleep(7_000);
+    process.resume();
+    process.clock.drift(0.5);
+    await process.ended;
+  });
+  assert.ok(elapsed >= 9_999.99 && elapsed < 10_001, String(elapsed));
+});
+
+test("a machine that sleeps when everything heals has its wall clock right again", async () => {
+  await simulate({ seed: 1, safetyMs: 20_000 }, async (system) => {
+    const process = system.process("shop", forever);
+    await system.sleep(5_000);
+    const start = process.clock.now - 5_000;
+    process.pause("asleep");
+    await system.healed();
+    assert.equal(process.clock.now, start + 20_000);
+  });
+});
+
+test("the end of a fault takes back what the fault did, and nothing of the scenario's", async () => {
+  const faults = { perMinute: { partition: 60, "slow-network": 60 }, partitionMs: { min: 10, max: 3_000 } };
+  const report = await simulate({ seed: 2, faults, safetyMs: 30_000 }, async (system) => {
+    system.process("a", forever);
+    const web = system.process("web", async ({ world }) => {
+      await world.network.listen({ host: "web", port: 80 }, () => {});
+    });
+    await web.ended;
+    system.network.block("a", "web");
+    const own = { ...system.network.settings, latencyMs: { min: 20, max: 200 } };
+    system.network.settings = own;
+    await system.sleep(29_000);
+    const connected = system.processes[0]!.run(({ world }) =>
+      world.network.connect({ host: "web", port: 80 }).then(
+        () => "connected",
+        () => "blocked",
+      ),
+    );
+    await system.healed();
+    assert.equal(system.network.settings, own);
+    assert.equal(await Promise.race([connected, system.sleep(60_000).then(() => "waits")]), "connected");
+  });
+  assert.ok(report.faults.length > 20);
+});
+
+test("what is no option is refused, by name", async () => {
+  const scenario = (): void => {};
+  for (const [options, message] of [
+    [undefined, /needs options with a seed/],
+    [{ seed: Number.NaN }, /seed is a safe integer/],
+    [{ seed: 1, safetyMs: Number.NaN }, /safetyMs is a number/],
+    [{ seed: 1, without: [-1] }, /without holds/],
+    [{ seed: 1, faults: "swam" }, /faults are "lite"/],
+    [{ seed: 1, faults: {} }, /perMinute/],
+    [{ seed: 1, faults: { perMinute: { kil: 60 } } }, /no fault "kil"/],
+    [{ seed: 1, faults: { perMinute: { kill: -5 } } }, /faults.perMinute\["kill"\] is a number/],
+    [{ seed: 1, faults: { swarm: ["kil"] } }, /no fault "kil"/],
+    [{ seed: 1, faults: { perMinute: {}, pauseMs: { min: 0, max: 9 } } }, /pauseMs needs 0 < min/],
+  ] as const) {
+    await assert.rejects(simulate(options as never, scenario), message);
+  }
+  await assert.rejects(simulate({ seed: 1 }, undefined as never), /needs a scenario/);
+  for (const [start, message] of [
+    [["", forever], /a name that can be its host's/],
+    [["shop", "main"], /main of shop is a function/],
+    [["shop", forever, { restart: "byhand" }], /restart: supervised, by hand/],
+    [["shop", forever, { faults: { crahs: false } }], /faults of process shop: crash/],
+  ] as const) {
+    const failure = await failureOf((system) => void (system.process as (...all: unknown[]) => unknown)(...start));
+    assert.match(failure.rule, message);
+  }
+});
+
+test("checks and conditions look at once, and simulations do not nest", async () => {
+  const late = await failureOf(async (system) => {
+    system.always("nothing", async () => {});
+    await system.sleep(2_000);
+  });
+  assert.match(late.rule, /must not be asynchronous/);
+  const condition = await failureOf((system) => system.until("it is", (async () => false) as never));
+  assert.match(condition.rule, /answers true or false, at once/);
+  const nested = await failureOf(async (system) => {
+    await system.process("shop", () => simulate({ seed: 1 }, () => {})).ended;
+  });
+  assert.match(nested.rule, /inside of a simulated process/);
 });

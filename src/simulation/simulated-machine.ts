@@ -1,4 +1,5 @@
 import type { Logger, Network, World } from "../world/world.ts";
+import { checkNumber, checkWord } from "./checked-options.ts";
 import { type DiskLatency, SimulatedDisk } from "./disk/simulated-disk.ts";
 import { DiskControl, type SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
 import { SimulatedStorage } from "./disk/simulated-storage.ts";
@@ -81,6 +82,7 @@ export class SimulatedMachine implements ProcessHandle {
     const clock = this.#clock;
     return {
       step: (ms) => {
+        checkNumber("clock.step()", ms, -8.64e15, 8.64e15);
         this.#note(`clock steps ${ms}`);
         clock.step(ms);
       },
@@ -99,13 +101,14 @@ export class SimulatedMachine implements ProcessHandle {
     return this.#context.world;
   }
 
-  /** What its code waits for, by the labels of its calls to the world. */
+  /** What its code waits for, or waited for when it died, by the labels of its calls to the world. */
   get waitingFor(): readonly string[] {
-    return this.#process.waitingFor;
+    return this.#process.alive ? this.#process.waitingFor : this.#process.abandoned;
   }
 
   crash(outcome: CrashOutcome = "seeded"): void {
     if (!this.#process.alive) throw new Error(`${this.name} has crashed before; restart() it first`);
+    checkWord("crash()", outcome, ["process", "lost", "kept", "seeded"]);
     this.#note(`crash ${outcome}`);
     this.#clock.wake();
     this.#process.crash(outcome === "process" ? "process" : "machine");
@@ -122,6 +125,7 @@ export class SimulatedMachine implements ProcessHandle {
 
   pause(manner: "stopped" | "asleep" = "stopped"): void {
     if (!this.#process.alive) throw new Error(`${this.name} has crashed; only a living process can be paused`);
+    checkWord("pause()", manner, ["stopped", "asleep"]);
     this.#note(`pause ${manner}`);
     if (manner === "asleep") this.#clock.sleep();
     this.#process.pause();
@@ -148,8 +152,8 @@ export class SimulatedMachine implements ProcessHandle {
   /** Its clocks go as virtual time does, and its disk works. */
   heal(): void {
     this.faults.clear();
-    this.#clock.drift(1);
     this.resume();
+    this.#clock.drift(1);
   }
 
   /** Its code starts in a turn of its own, as every other event does. */

@@ -1,13 +1,14 @@
-import { outsideWorlds } from "../world/ambient.ts";
+import { ambientWorld } from "../world/ambient.ts";
 import type { Logger, World } from "../world/world.ts";
 import { simulateBuiltins } from "./builtins/builtins.ts";
 import type { Escape } from "./builtins/escapes.ts";
+import { checkNumber, checkOptions, checkProcess } from "./checked-options.ts";
 import { quiet } from "./event-loop.ts";
 import { drawFaults, drawNetwork, logarithmic, planFaults } from "./faults/fault-choice.ts";
 import type { PlannedStrike, StruckFault } from "./faults/fault-settings.ts";
 import { Strikes } from "./faults/strikes.ts";
 import { fetchOver } from "./http/simulated-http.ts";
-import { calmNetwork, type SimulatedNetworkControl } from "./network/network-control.ts";
+import { calmNetwork, type NetworkSettings, type SimulatedNetworkControl } from "./network/network-control.ts";
 import { SimulatedNetwork } from "./network/simulated-network.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
 import { SimulatedMachine } from "./simulated-machine.ts";
@@ -61,6 +62,8 @@ export class SeededSystem implements SimulatedSystem {
   readonly #options: SimulateOptions;
   readonly #timeLine: TimeLine;
   readonly #network: SimulatedNetwork;
+  readonly #drawnSettings: NetworkSettings;
+  #ended = false;
   readonly #machineSeeds: SeededGenerator;
   readonly #revivals: SeededGenerator;
   readonly #machines: SimulatedMachine[] = [];
@@ -97,10 +100,12 @@ export class SeededSystem implements SimulatedSystem {
       settings: drawNetwork(choice, choices),
     });
     this.network = this.#network.control;
+    this.#drawnSettings = this.network.settings;
     this.#plan = planFaults(settings, this.#safetyMs, plan);
     this.#strikes = new Strikes({
       machines: () => this.#machines,
       network: this.network,
+      ways: this.#network.struck,
       after: (ms, label, fn) => this.#after(ms, label, fn),
     });
   }
@@ -118,6 +123,8 @@ export class SeededSystem implements SimulatedSystem {
   }
 
   process(name: string, main: Main, options: ProcessOptions = {}): ProcessHandle {
+    checkProcess(name, main, options);
+    if (this.#ended) throw new Error(`the run is over; ${name} would never run`);
     if (this.#machines.some((machine) => machine.name === name)) throw new Error(`there is a process ${name} already`);
     const machine = new SimulatedMachine({
       name,
@@ -138,6 +145,7 @@ export class SeededSystem implements SimulatedSystem {
   }
 
   sleep(ms: number): Promise<void> {
+    checkNumber("sleep()", ms, 0, Number.POSITIVE_INFINITY);
     return new Promise((resolve) => {
       this.#after(ms, `scenario slept ${ms}`, resolve);
     });
@@ -158,7 +166,8 @@ export class SeededSystem implements SimulatedSystem {
     this.#phase = "liveness";
     this.note("everything heals");
     this.#strikes.heal();
-    this.network.settings = calmNetwork;
+    // What the scenario has set is how far its machines are from each other, and no fault.
+    if (this.network.settings === this.#drawnSettings) this.network.settings = calmNetwork;
     for (const machine of this.#machines) {
       machine.heal();
       if (!machine.alive && machine.options.restart !== "by hand") machine.restart();
@@ -196,6 +205,8 @@ export class SeededSystem implements SimulatedSystem {
       const finding = this.#finding ?? { rule: messageOf(error), cause: error instanceof Finding ? undefined : error };
       const options = finding.cause === undefined ? undefined : { cause: finding.cause };
       throw new SimulationFailure(finding.rule, this.#report(), this.#lastEvents(), options);
+    } finally {
+      this.#ended = true;
     }
   }
 
@@ -256,7 +267,10 @@ export class SeededSystem implements SimulatedSystem {
 
   #tryCondition(condition: Condition): void {
     try {
-      if (!condition.holds()) return;
+      const holds: unknown = condition.holds();
+      if (typeof holds !== "boolean")
+        throw new TypeError(`the condition of "${condition.what}" answers true or false, at once`);
+      if (!holds) return;
       condition.resolve();
     } catch (error) {
       condition.reject(error);
@@ -266,7 +280,11 @@ export class SeededSystem implements SimulatedSystem {
 
   #check({ rule, check }: Invariant): void {
     try {
-      check();
+      const answer: unknown = check();
+      if (answer instanceof Promise) {
+        answer.catch(() => undefined);
+        throw new TypeError("a check looks at once; it must not be asynchronous");
+      }
     } catch (error) {
       this.fail(`${rule}: ${messageOf(error)}`, error);
     }
@@ -329,9 +347,15 @@ export class SeededSystem implements SimulatedSystem {
       const labels = machine.waitingFor;
       const shown = labels.slice(0, WAITING_SHOWN_MAX).join(", ");
       const more = labels.length > WAITING_SHOWN_MAX ? ` and ${labels.length - WAITING_SHOWN_MAX} more` : "";
-      const what = machine.alive ? (shown === "" ? "for nothing of the world" : `for: ${shown}${more}`) : "no longer";
-      waits.push(`${machine.name} (${machine.state}) waits ${what}`);
+      const what = machine.alive
+        ? shown === ""
+          ? "for nothing of the world"
+          : `for: ${shown}${more}`
+        : `for: ${shown}${more} when it died`;
+      waits.push(`${machine.name} (${machine.state}) ${machine.alive ? "waits" : "waited"} ${what}`);
     }
+    if (waits.length === 0)
+      waits.push("the scenario waits for something outside of virtual time, such as a real timer: use system.sleep");
     return `${waits.join("; ")}.`;
   }
 
@@ -351,7 +375,9 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Runs a scenario; the caller may itself be in a world. */
-export function runSystem(options: SimulateOptions, scenario: Scenario): Promise<SimulationReport> {
-  return outsideWorlds(() => new SeededSystem(options).run(scenario));
+export async function runSystem(options: SimulateOptions, scenario: Scenario): Promise<SimulationReport> {
+  checkOptions(options);
+  if (typeof scenario !== "function") throw new TypeError("simulate() needs a scenario: a function");
+  if (ambientWorld() !== undefined) throw new Error("simulate() was called inside of a simulated process");
+  return new SeededSystem(options).run(scenario);
 }

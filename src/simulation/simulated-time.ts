@@ -20,7 +20,7 @@ export class MachineClock implements Clock {
   #rate = 1;
   #reckonedAt = 0;
   #monotonicMs = 0;
-  #asleep = false;
+  #asleepSince: number | undefined;
 
   constructor(timeLine: TimeLine, startsAt: number) {
     this.#timeLine = timeLine;
@@ -57,16 +57,16 @@ export class MachineClock implements Clock {
 
   /** The machine sleeps: monotonic time stands still, and the wall clock is right again when it wakes up. */
   sleep(): void {
+    if (this.#asleepSince !== undefined) return;
     this.#reckon();
-    this.#asleep = true;
+    this.#asleepSince = this.#timeLine.nowMs;
   }
 
   wake(): void {
-    if (!this.#asleep) return;
-    const sleptMs = (this.#timeLine.nowMs - this.#reckonedAt) * this.#rate;
-    this.#asleep = false;
+    if (this.#asleepSince === undefined) return;
+    this.#wallOffsetMs += this.#timeLine.nowMs - this.#asleepSince;
+    this.#asleepSince = undefined;
     this.#reckonedAt = this.#timeLine.nowMs;
-    this.#wallOffsetMs += sleptMs;
   }
 
   #reckon(): void {
@@ -75,7 +75,7 @@ export class MachineClock implements Clock {
   }
 
   #elapsedMs(): number {
-    if (this.#asleep) return this.#monotonicMs;
+    if (this.#asleepSince !== undefined) return this.#monotonicMs;
     return this.#monotonicMs + (this.#timeLine.nowMs - this.#reckonedAt) * this.#rate;
   }
 }
@@ -94,7 +94,7 @@ export class SimulatedTimers implements Timers {
     return new Promise((resolve, reject) => {
       if (!this.#incarnation.alive) return;
       if (signal?.aborted) return reject(signal.reason);
-      const cancel = this.#incarnation.after(this.#clock.virtualMs(ms), `sleep ${ms}`, () => {
+      const cancel = this.#at(ms, `sleep ${ms}`, () => {
         signal?.removeEventListener("abort", abort);
         resolve();
       });
@@ -108,7 +108,19 @@ export class SimulatedTimers implements Timers {
   }
 
   schedule(ms: number, fn: () => void): Cancel {
-    return this.#incarnation.after(this.#clock.virtualMs(ms), `timer ${ms}`, fn);
+    return this.#at(ms, `timer ${ms}`, fn);
+  }
+
+  /** Never early by the machine's own monotonic clock: what it slept, or lost, is waited for once more. */
+  #at(ms: number, label: string, fn: () => void): Cancel {
+    const deadline = this.#clock.monotonic() + ms;
+    const fire = (): void => {
+      const leftMs = deadline - this.#clock.monotonic();
+      if (leftMs >= TIMER_MS_MIN) cancel = this.#incarnation.after(this.#clock.virtualMs(leftMs), label, fire);
+      else fn();
+    };
+    let cancel = this.#incarnation.after(this.#clock.virtualMs(ms), label, fire);
+    return () => cancel();
   }
 }
 

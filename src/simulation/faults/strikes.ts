@@ -1,4 +1,5 @@
 import type { NetworkSettings, SimulatedNetworkControl } from "../network/network-control.ts";
+import type { StruckWays } from "../network/simulated-network.ts";
 import { SeededGenerator } from "../seeded-generator.ts";
 import type { SimulatedMachine } from "../simulated-machine.ts";
 import type { FaultKind, PlannedStrike, StruckFault } from "./fault-settings.ts";
@@ -6,6 +7,7 @@ import type { FaultKind, PlannedStrike, StruckFault } from "./fault-settings.ts"
 export interface StrikeParts {
   readonly machines: () => readonly SimulatedMachine[];
   readonly network: SimulatedNetworkControl;
+  readonly ways: StruckWays;
   /** Calls `fn` after so much virtual time; the answer withdraws it. */
   readonly after: (ms: number, label: string, fn: () => void) => () => void;
 }
@@ -24,6 +26,10 @@ export class Strikes {
   readonly #lasting = new Set<() => void>();
   /** How many strikes block a way. */
   readonly #blocked = new Map<string, number>();
+  /** How many strikes slow the network down, and how it was before the first of them. */
+  #slowing = 0;
+  #swift: NetworkSettings | undefined;
+  #slowed: NetworkSettings | undefined;
 
   constructor(parts: StrikeParts) {
     this.#parts = parts;
@@ -67,12 +73,14 @@ export class Strikes {
   #crash({ kind, target, measure }: PlannedStrike): string | undefined {
     const machine = pick(this.#exposed("crash"), target);
     if (machine === undefined) return undefined;
+    const { incarnation } = machine;
     machine.crash(kind === "kill" ? "process" : "seeded");
-    if (machine.options.restart === "by hand") return `${kind}s ${machine.name} for good`;
+    const what = kind === "kill" ? `kills ${machine.name}` : `crashes ${machine.name}`;
+    if (machine.options.restart === "by hand") return `${what} for good`;
     this.#last(measure, `${machine.name} comes back`, () => {
-      if (!machine.alive) machine.restart();
+      if (!machine.alive && machine.incarnation === incarnation) machine.restart();
     });
-    return `${kind}s ${machine.name} for ${inWords(measure)}`;
+    return `${what} for ${inWords(measure)}`;
   }
 
   #pause({ kind, target, measure }: PlannedStrike): string | undefined {
@@ -113,10 +121,16 @@ export class Strikes {
 
   #slow({ measure }: PlannedStrike): string {
     const { network } = this.#parts;
-    const { delayChance, delayMs } = network.settings;
-    network.settings = { ...network.settings, ...slowNetwork };
-    this.#last(measure, "the network is fast again", () => {
-      network.settings = { ...network.settings, delayChance, delayMs };
+    if (this.#slowing === 0) {
+      this.#swift = network.settings;
+      this.#slowed = { ...network.settings, ...slowNetwork };
+      network.settings = this.#slowed;
+    }
+    this.#slowing += 1;
+    this.#last(measure, "the network may be fast again", () => {
+      this.#slowing -= 1;
+      // What the scenario set meanwhile stays.
+      if (this.#slowing === 0 && network.settings === this.#slowed) network.settings = this.#swift!;
     });
     return `slows the network down for ${inWords(measure)}`;
   }
@@ -170,14 +184,14 @@ export class Strikes {
   #block([from, to]: Way): void {
     const way = JSON.stringify([from, to]);
     this.#blocked.set(way, (this.#blocked.get(way) ?? 0) + 1);
-    this.#parts.network.block(from, to);
+    this.#parts.ways.block(from, to);
   }
 
   #unblock([from, to]: Way): void {
     const way = JSON.stringify([from, to]);
     const left = (this.#blocked.get(way) ?? 0) - 1;
     this.#blocked.set(way, left);
-    if (left === 0) this.#parts.network.unblock(from, to);
+    if (left === 0) this.#parts.ways.unblock(from, to);
   }
 }
 
@@ -200,7 +214,8 @@ function drawPartition(
       return { ways: [[one, other]], what: `lets nothing from ${one} to ${other}` };
     }
     default: {
-      const far = others.filter(() => generator.chance(0.5));
+      const drawn = others.filter(() => generator.chance(0.5));
+      const far = drawn.length > 0 ? drawn : [generator.pick(others)];
       const near = [one, ...others.filter((other) => !far.includes(other))];
       const ways = near.flatMap((left) =>
         far.flatMap((right): Way[] => [
@@ -208,7 +223,7 @@ function drawPartition(
           [right, left],
         ]),
       );
-      return { ways, what: `parts ${near.join(", ")} from ${far.join(", ") || "nobody"}` };
+      return { ways, what: `parts ${near.join(", ")} from ${far.join(", ")}` };
     }
   }
 }

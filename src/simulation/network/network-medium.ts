@@ -48,6 +48,8 @@ export class NetworkHost {
 export class NetworkMedium {
   readonly timeLine: TimeLine;
   readonly ways = new NetworkWays();
+  /** What faults block, whatever the scenario does. */
+  readonly struckWays = new NetworkWays();
   settings: NetworkSettings;
 
   constructor(timeLine: TimeLine, settings: NetworkSettings) {
@@ -57,7 +59,7 @@ export class NetworkMedium {
 
   /** Whether something that arrives now gets there, and to a kernel that takes it. */
   reaches(from: NetworkHost, to: NetworkHost): boolean {
-    return to.up && this.ways.isOpen(from.name, to.name);
+    return to.up && this.ways.isOpen(from.name, to.name) && this.struckWays.isOpen(from.name, to.name);
   }
 
   /** How long something travels that sets out now. */

@@ -28,6 +28,8 @@ export interface SimulatedNetworkParts {
  */
 export class SimulatedNetwork {
   readonly control: SimulatedNetworkControl;
+  /** For faults. */
+  readonly struck: StruckWays;
   readonly #medium: NetworkMedium;
   readonly #generator: SeededGenerator;
   readonly #hosts = new Map<string, NetworkHost>();
@@ -39,6 +41,7 @@ export class SimulatedNetwork {
     this.#medium = new NetworkMedium(parts.timeLine, parts.settings ?? calmNetwork);
     this.#generator = parts.generator;
     this.control = new NetworkControl(this.#medium, this.#links);
+    this.struck = this.#medium.struckWays;
   }
 
   /** The network as this incarnation of the host's process sees it; from then on the host's machine is up. Called once per incarnation. */
@@ -157,6 +160,12 @@ export class SimulatedNetwork {
   #review(): void {
     for (const link of [...this.#links.values()]) link.review();
   }
+}
+
+/** Blocks ways beside those that the scenario blocks, so that the end of a fault opens nothing that is not its own. */
+export interface StruckWays {
+  block(from: string, to: string): void;
+  unblock(from: string, to: string): void;
 }
 
 class NetworkControl implements SimulatedNetworkControl {
