@@ -13,6 +13,9 @@ import {
   soleLane,
 } from "./fixtures.ts";
 
+/** So soon nothing is due that has been asked for just now, however busy the machine is that the engine is on. */
+const notYetMs = 2_000;
+
 export const delayCases: readonly MessageCase[] = [
   {
     name: "a delayed message is never early, and no later than declared",
@@ -51,7 +54,7 @@ export const delayCases: readonly MessageCase[] = [
     async run({ engine }) {
       const { messages, world } = engine;
       await declared(engine);
-      await append(engine, "orders", { body: bytesOf("delayed"), dueAt: world.clock.now() + 150 });
+      await append(engine, "orders", { body: bytesOf("delayed"), dueAt: world.clock.now() + notYetMs });
       const [now] = (await append(engine, "orders", "now")) as bigint[];
       const { lane } = await soleLane(engine, "orders");
       const stored = await fetched(world, lane, 2);
@@ -97,7 +100,7 @@ export const delayCases: readonly MessageCase[] = [
     async run({ engine }) {
       const { messages, world } = engine;
       await declared(engine);
-      const dueAt = world.clock.now() + 200;
+      const dueAt = world.clock.now() + notYetMs;
       await append(engine, "orders", { body: bytesOf("a"), dueAt }, { body: bytesOf("b"), dueAt: dueAt + 3_600_000 });
       equal((await messages.describe("orders")).delayedCount, 2);
       equal((await laneOf(engine, "orders")).lag, 0);
@@ -111,7 +114,7 @@ export const delayCases: readonly MessageCase[] = [
     needs: needsDelay,
     async run({ engine }) {
       await declared(engine);
-      await append(engine, "orders", { body: bytesOf("delayed"), dueAt: engine.world.clock.now() + 300 });
+      await append(engine, "orders", { body: bytesOf("delayed"), dueAt: engine.world.clock.now() + notYetMs });
       const { lane } = await soleLane(engine, "orders", "late");
       deepEqual(await fetchedTexts(engine.world, lane, 1), ["delayed"]);
     },
@@ -122,7 +125,7 @@ export const delayCases: readonly MessageCase[] = [
     needs: needsDelay,
     async run({ engine }) {
       await declared(engine);
-      const dueAt = engine.world.clock.now() + 100;
+      const dueAt = engine.world.clock.now() + notYetMs;
       const positions = await append(engine, "orders", "a", { body: bytesOf("later"), dueAt }, "b");
       equal(positions.length, 3);
       equal(positions[1], undefined);
