@@ -297,6 +297,52 @@ test("what leaves the simulation fails the run, by name", async () => {
   assert.match(failure.rule, /^shop left the simulation: fs.readFileSync\n.*simulate\.test\.ts/);
 });
 
+test("a throw in a tick, a microtask or a listener ends its process and no other, and what else is due still comes", async () => {
+  const fail = () => {
+    throw new Error("nobody catches");
+  };
+  const throwing: Readonly<Record<string, () => void>> = {
+    tick: () => process.nextTick(fail),
+    microtask: () => queueMicrotask(fail),
+    listener: () => {
+      const controller = new AbortController();
+      controller.signal.addEventListener("abort", fail);
+      controller.abort();
+    },
+  };
+  for (const [name, breaks] of Object.entries(throwing)) {
+    const seen: string[] = [];
+    await simulate({ seed: 1 }, async (system) => {
+      const other = system.process("other", async ({ world }) => {
+        await world.timers.sleep(10);
+        process.nextTick(() => seen.push("a tick of another"));
+        await world.timers.sleep(10);
+      });
+      const breaking = system.process(
+        "breaking",
+        async ({ world, incarnation }) => {
+          seen.push(`start ${incarnation}`);
+          await world.timers.sleep(10);
+          if (incarnation === 1) breaks();
+          await world.timers.sleep(10);
+        },
+        { whenMainFails: "restart" },
+      );
+      await Promise.all([other.ended, breaking.ended]);
+    });
+    assert.deepEqual(seen, ["start 1", "a tick of another", "start 2"], name);
+    const run = simulate({ seed: 1 }, async (system) => {
+      system.process("breaking", async () => breaks());
+      await system.sleep(1_000);
+    });
+    await assert.rejects(run, (error: Error) => {
+      assert.ok(error instanceof SimulationFailure, name);
+      assert.match(error.message, /breaking.*nobody catches/s);
+      return true;
+    });
+  }
+});
+
 test("a rejection that nobody handles, or a callback that throws, ends its process and no other", async () => {
   const starts: string[] = [];
   await simulate({ seed: 1 }, async (system) => {

@@ -72,7 +72,7 @@ const exceptions: Readonly<Record<string, Exception>> = {
     ambient: ["Math.random", "crypto"],
   },
   "src/simulation/builtins/builtins.ts": { why: "gives fetch to the simulation", modules: [], ambient: ["globalThis"] },
-  "src/simulation/builtins/unhandled-rejections.ts": {
+  "src/simulation/builtins/unhandled-errors.ts": {
     why: "keeps the end of a simulated process from ending the program",
     modules: [],
     ambient: ["process"],

@@ -7,7 +7,7 @@ import { patchRandom } from "./builtin-random.ts";
 import { patchTimers } from "./builtin-timers.ts";
 import { type Escape, EscapeWatch } from "./escapes.ts";
 import { patchEscapingCalls } from "./escaping-calls.ts";
-import { patchUnhandledRejections } from "./unhandled-rejections.ts";
+import { patchUnhandledErrors } from "./unhandled-errors.ts";
 
 /** `fetch`, as some code sees it. */
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
@@ -15,7 +15,7 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
 export interface SimulatedBuiltinParts {
   /** Told of everything that leaves the simulation, when it happens. The call goes on as it would. Must not throw. */
   readonly escaped: (what: Escape, world: World) => void;
-  /** Told of promises that rejected inside of a World and that nobody handles; as outside when left out. */
+  /** Told of what a promise rejected with or a callback threw inside of a World, and nobody handles; as outside when left out. */
   readonly unhandled?: ((reason: unknown, world: World) => void) | undefined;
   /** What `fetch` does in a World; an escape when left out. */
   readonly fetchOver?: ((world: World) => Fetch) | undefined;
@@ -55,7 +55,7 @@ function patch(): () => void {
   const watch = new EscapeWatch((what, world) => partsOf(world)?.escaped(what, world), adoptTimer);
   patchFetch(patches, watch);
   patchEscapingCalls(patches, watch);
-  patchUnhandledRejections(patches, (reason, world) => {
+  patchUnhandledErrors(patches, (reason, world) => {
     const unhandled = partsOf(world)?.unhandled;
     unhandled?.(reason, world);
     return unhandled !== undefined;

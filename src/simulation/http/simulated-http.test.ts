@@ -53,6 +53,8 @@ everywhere("a request arrives as it was made, and so does its response", echo, a
   const fetch = fetchOver(client);
   const got = await fetch(`${url}/orders?after=7`);
   assert.equal(got.status, 200);
+  assert.equal(got.url, `${url}/orders?after=7`);
+  assert.equal((await fetch(`${url}/#end`)).url, `${url}/`);
   assert.equal(got.headers.get("content-type"), "application/json");
   assert.deepEqual(await got.json(), { line: "GET /orders?after=7", type: null, sizeBytes: null, body: "" });
   const request = new Request(`${url}/orders`, {
@@ -126,8 +128,8 @@ everywhere(
 const seen: AbortSignal[] = [];
 everywhere(
   "an aborted request rejects with the signal's reason, and the handler hears that nobody waits any more",
-  async (_request, { signal }) => {
-    seen.push(signal);
+  async (request, { signal }) => {
+    seen.push(request.signal);
     for (const ask of asked.splice(0)) ask();
     await new Promise((resolve) => signal.addEventListener("abort", resolve));
     return new Response("too late");
@@ -158,6 +160,18 @@ everywhere("a host that does not listen rejects as fetch does", echo, async ({ c
   });
   await assert.rejects(fetchOver(client)("https://shop/"), { name: "TypeError", message: "fetch failed" });
   await assert.rejects(fetchOver(client)("/orders"), { name: "TypeError" });
+});
+
+test("a process is found by its name whatever its capital letters", async () => {
+  await simulate({ seed: 1 }, async (system) => {
+    const shop = system.process("WebShop", ({ world }) => serveHttp(world, {}, echo));
+    await shop.ended;
+    const client = system.process("client", async ({ world }) => {
+      for (const name of ["WebShop", "webshop"]) assert.equal((await fetchOver(world)(`http://${name}/`)).status, 200);
+      await world.network.connect({ host: "WEBSHOP", port: 80 });
+    });
+    await client.ended;
+  });
 });
 
 interface Pair {

@@ -21,7 +21,7 @@ const STATUSES_WITHOUT_BODY = [101, 103, 204, 205, 304];
 export type HttpHandler = (
   request: Request,
   context: {
-    /** Aborts when nobody waits for the response any more. */
+    /** Aborts when nobody waits for the response any more; so does the request's own. */
     readonly signal: AbortSignal;
   },
 ) => Promise<Response> | Response;
@@ -51,7 +51,7 @@ export async function serveHttp(world: World, options: HttpServerOptions, handle
 }
 
 /**
- * `fetch` over the World's network: `http://<process>[:port]/path`, of whoever called `serveHttp` there. Names in URLs have no capital letters. A connection that cannot be made or that
+ * `fetch` over the World's network: `http://<process>[:port]/path`, of whoever called `serveHttp` there. Capital letters do not matter in the name. A connection that cannot be made or that
  * breaks rejects as `fetch` does, with `TypeError: fetch failed` and the `NetworkError` as its cause; so does a response that takes more than 300 s. Redirects are not followed, and
  * nothing is cached.
  */
@@ -63,7 +63,7 @@ export function fetchOver(world: World): Fetch {
     const message = await outgoing(request);
     signal?.throwIfAborted();
     try {
-      return incoming(await exchange(world, message, signal));
+      return incoming(request.url, await exchange(world, message, signal));
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
       throw new TypeError("fetch failed", { cause });
@@ -85,13 +85,16 @@ async function outgoing(request: Request): Promise<HttpMessage<RequestHead>> {
   return { head: { method: request.method, host: url.host, target, headers: [...headers] }, body };
 }
 
-function incoming({ head, body }: HttpMessage<ResponseHead>): Response {
+function incoming(url: string, { head, body }: HttpMessage<ResponseHead>): Response {
   const { status, statusText } = head;
-  return new Response(STATUSES_WITHOUT_BODY.includes(status) ? null : (body ?? null), {
+  const response = new Response(STATUSES_WITHOUT_BODY.includes(status) ? null : (body ?? null), {
     status,
     statusText,
     headers: head.headers.map(([name, value]): [string, string] => [name, value]),
   });
+  // No constructor takes it. The fragment is no part of it.
+  Object.defineProperty(response, "url", { value: url.replace(/#.*$/s, ""), configurable: true });
+  return response;
 }
 
 async function exchange(
@@ -184,7 +187,7 @@ class ListeningServer implements HttpServer {
 
   async #answer(message: HttpMessage<RequestHead>, signal: AbortSignal): Promise<HttpMessage<ResponseHead>> {
     try {
-      const response = await this.#handle(requestOf(message), { signal });
+      const response = await this.#handle(requestOf(message, signal), { signal });
       const { status, statusText } = response;
       if (status === 0) throw new Error("Response.error() is nothing that a server can answer");
       const body = message.head.method === "HEAD" ? undefined : await bodyOf(response);
@@ -197,10 +200,14 @@ class ListeningServer implements HttpServer {
   }
 }
 
-function requestOf({ head, body }: HttpMessage<RequestHead>): Request {
-  return new Request(`http://${head.host}${head.target}`, {
+function requestOf({ head, body }: HttpMessage<RequestHead>, signal: AbortSignal): Request {
+  const request = new Request(`http://${head.host}${head.target}`, {
     method: head.method,
     headers: head.headers.map(([name, value]): [string, string] => [name, value]),
     ...(body === undefined ? {} : { body }),
+    signal,
   });
+  // Its own follows that one only until the request is collected as garbage, of which no seed knows.
+  Object.defineProperty(request, "signal", { value: signal, configurable: true });
+  return request;
 }

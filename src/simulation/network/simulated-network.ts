@@ -107,7 +107,7 @@ export class SimulatedNetwork {
     if (!process.alive) return never();
     if (signal?.aborted) throw signal.reason;
     const local = [...LOOPBACK, ...EVERYWHERE].includes(address.host);
-    const to = local ? host : this.#hosts.get(address.host);
+    const to = local ? host : this.#named(address.host);
     const generator = host.generator.fork();
     return new Connecting({
       medium: this.#medium,
@@ -119,6 +119,14 @@ export class SimulatedNetwork {
       signal,
       established: (port) => this.#establish({ host, process }, to!, address.port, port, generator),
     }).promise;
+  }
+
+  /** As in DNS, capital letters do not matter: URLs have none. */
+  #named(name: string): NetworkHost | undefined {
+    const exact = this.#hosts.get(name);
+    if (exact !== undefined) return exact;
+    const lower = name.toLowerCase();
+    return [...this.#hosts.values()].find((host) => host.name.toLowerCase() === lower);
   }
 
   #establish(

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { TenonError } from "../../contracts/errors.ts";
-import type { SqlEngine, SqlTransaction } from "../../contracts/sql.ts";
+import type { SqlEngine, SqlTransaction, SqlValue } from "../../contracts/sql.ts";
 import type { World } from "../../world/world.ts";
 import { calmNetwork } from "../network/network-control.ts";
 import { simulate } from "../simulate.ts";
@@ -192,6 +195,38 @@ test("transactions are begun and ended by transaction() alone", async () => {
       await assert.rejects(failing, fails("conflict", "not-applied", /Leave BEGIN/));
     }
     assert.equal(balance(), 100);
+  });
+});
+
+test("nothing is written to files outside of the simulation", async () => {
+  await stage(async ({ sql, database, balance }) => {
+    const file = join(tmpdir(), `simulated-sql-${process.pid}.db`);
+    for (const statement of [`ATTACH '${file}' AS other`, `;ATTACH '${file}' AS other`, `VACUUM INTO '${file}'`]) {
+      assert.throws(() => database.query(statement), fails("unsupported"));
+      await sql.transaction(async (transaction) => {
+        await assert.rejects(transaction.execute(statement), /ATTACH and VACUUM|cannot VACUUM/);
+        await transaction.execute(take, [1]);
+      });
+    }
+    assert.equal(balance(), 97);
+    assert.ok(!existsSync(file));
+  });
+});
+
+test("a parameter that is no value is refused, and the transaction goes on", async () => {
+  await stage(async ({ sql, database, balance }) => {
+    const refused = { name: "TypeError", code: "ERR_INVALID_ARG_TYPE", message: /parameter 2/ };
+    for (const value of [undefined, ["integer", "1"], Symbol("s"), new Date(0), true, {}, () => 1]) {
+      const parameters = [1, value] as SqlValue[];
+      await sql.transaction(async (transaction) => {
+        await assert.rejects(transaction.query("SELECT ?, ?", parameters), refused);
+        await assert.rejects(transaction.execute("UPDATE account SET balance = ? + ?", parameters), refused);
+        await transaction.execute(take, [1]);
+      });
+      assert.throws(() => database.query("SELECT ?, ?", parameters), refused);
+      assert.throws(() => database.execute("UPDATE account SET balance = ? + ?", parameters), refused);
+    }
+    assert.equal(balance(), 93);
   });
 });
 

@@ -3,7 +3,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { SqlEngine, SqlRow, SqlTransaction, SqlValue } from "../../contracts/sql.ts";
 import { type Address, type Cancel, NetworkError, type World } from "../../world/world.ts";
 import { FramedConnection } from "../http/framed-connection.ts";
-import { decodeReply, encodeRequest, errorOf, type SqlReply, type SqlRequest } from "./sql-messages.ts";
+import { decodeReply, encodeRequest, errorOf, requireValues, type SqlReply, type SqlRequest } from "./sql-messages.ts";
 import { keepAlive, SQL_MESSAGE_BYTES_MAX } from "./sql-sessions.ts";
 
 /** Transactions on a simulated database, each on a connection of its own. Connections are made when they are needed, and kept. */
@@ -111,11 +111,13 @@ class ClientTransaction implements SqlTransaction {
   }
 
   async execute(sql: string, parameters: readonly SqlValue[] = []): Promise<number> {
+    requireValues(parameters);
     const reply = await this.#run({ type: "execute", sql, parameters });
     return reply.type === "changed" ? reply.count : 0;
   }
 
   async query(sql: string, parameters: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {
+    requireValues(parameters);
     const reply = await this.#run({ type: "query", sql, parameters });
     return reply.type === "rows" ? reply.rows : [];
   }

@@ -63,6 +63,16 @@ export function errorOf(failure: SqlFailure): Error {
   return Object.assign(new Error(message), { code: "ERR_SQLITE_ERROR", errcode, errstr });
 }
 
+/** Throws what `node:sqlite` throws for most of what is no value: on the way to the database it would become one. */
+export function requireValues(parameters: readonly unknown[]): void {
+  for (const [at, value] of parameters.entries()) {
+    if (value === null || ["string", "number", "bigint"].includes(typeof value) || value instanceof Uint8Array)
+      continue;
+    const message = `Provided value cannot be bound to SQLite parameter ${at + 1}.`;
+    throw Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
+  }
+}
+
 function encodeValue(value: SqlValue): EncodedValue {
   if (typeof value === "bigint") return ["integer", String(value)];
   if (value instanceof Uint8Array) return ["bytes", Buffer.from(value).toString("base64")];

@@ -1,6 +1,7 @@
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { assert, TenonError } from "../../contracts/errors.ts";
 import type { SqlRow, SqlValue } from "../../contracts/sql.ts";
+import { requireValues } from "./sql-messages.ts";
 import { type SqlMoment, SqlMoments } from "./sql-moment.ts";
 
 const STATEMENTS_KEPT_MAX = 200;
@@ -107,6 +108,11 @@ export class SqlStorage {
   #opened(): Statements {
     const database = new DatabaseSync(":memory:");
     this.#moments.install(database);
+    // VACUUM INTO attaches its file as well. Node before 24.10 has no such hook.
+    database.setAuthorizer?.((action) => {
+      if (action === constants.SQLITE_ATTACH) throw otherDatabase();
+      return constants.SQLITE_OK;
+    });
     return new Statements(database);
   }
 
@@ -128,11 +134,13 @@ export class Statements {
 
   /** The number of rows changed. */
   change({ sql, parameters }: SqlStatement): number {
+    requireValues(parameters);
     return Number(this.#prepare(sql).run(...parameters).changes);
   }
 
   /** Integers are numbers where those are exact. */
   all({ sql, parameters }: SqlStatement): readonly SqlRow[] {
+    requireValues(parameters);
     const rows = this.#prepare(sql).all(...parameters) as readonly Record<string, SqlValue>[];
     return rows.map((row) => Object.fromEntries(Object.entries(row).map(([column, value]) => [column, plain(value)])));
   }
@@ -159,5 +167,12 @@ function refuseTransactionControl(sql: string): void {
   throw new TenonError(
     "conflict",
     "A statement would have begun or ended a transaction. Leave BEGIN, COMMIT and ROLLBACK to transaction().",
+  );
+}
+
+function otherDatabase(): TenonError {
+  return new TenonError(
+    "unsupported",
+    "ATTACH and VACUUM would open a file outside of the simulation. Keep everything in the simulated database, or make another one.",
   );
 }
