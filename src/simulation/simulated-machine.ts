@@ -185,7 +185,7 @@ export class SimulatedMachine implements ProcessHandle {
 
   /** A promise of its rejected, and nobody handles it. */
   unhandled(world: World, reason: unknown): void {
-    if (world === this.#context.world) this.#broke(this.#process, "left a rejection unhandled", reason);
+    if (world === this.#context.world) this.#broke(this.#process, "left an error unhandled", reason);
   }
 
   /** What ends a real process. */
