@@ -72,6 +72,10 @@ export async function runCampaign(
   process.once("exit", close);
   try {
     await Promise.all(workers.map(work));
+  } catch (error) {
+    // What the others were at is not told as a failure.
+    overdue = true;
+    throw error;
   } finally {
     clearTimeout(timer);
     close();

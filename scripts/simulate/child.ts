@@ -10,7 +10,13 @@ const scenarios = new Map<string, ScenarioDefinition>();
 setInterval(() => say({ type: "alive" }), 500);
 
 process.on("message", async (job: SeedJob) => {
-  const scenario = await scenarioCalled(job.scenario);
+  let scenario: ScenarioDefinition;
+  try {
+    scenario = await scenarioCalled(job.scenario);
+  } catch (error) {
+    say({ type: "not loaded", error: String(error) });
+    return;
+  }
   say({ type: "alive" });
   say({ type: "done", outcome: await runSeed(scenario, job) });
 });

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { parseCommand, UsageError, usage } from "./options.ts";
 import { scenariosIn } from "./scenarios.ts";
+import { ScenarioError } from "./seed-job.ts";
 import { ownHost, type SeedHost } from "./seed-worker.ts";
 import { ENDED_BY_SIGNAL, simulateSeeds } from "./simulate-seeds.ts";
 
@@ -21,8 +22,9 @@ async function main(commandLine: readonly string[]): Promise<number> {
     console.log(`${usage}\n\nScenarios: ${surroundings.scenarios.join(", ")}`);
     return 0;
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    console.error(`simulate: ${error.message} (see --help)`);
+    if (error instanceof ScenarioError) console.error(error.message);
+    else if (error instanceof UsageError) console.error(`simulate: ${error.message} (see --help)`);
+    else throw error;
     return 2;
   }
 }

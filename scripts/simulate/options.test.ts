@@ -77,8 +77,8 @@ test("all and several scenarios are run, each once", () => {
 test("leaving faults out and tracing are about one seed", () => {
   const command = parsed("--scenario", "leases", "--from", "9", "--without", "9,3,5-7,3");
   assert.deepEqual([command.seedsMax, command.without], [1, [3, 5, 6, 7, 9]]);
-  assert.deepEqual(parsed("--scenario", "leases", "--trace", "--json").trace, "-");
-  assert.deepEqual(parsed("--scenario", "leases", "--json", "--trace").trace, "-");
+  assert.deepEqual(parsed("--scenario", "leases", "--trace", "--bail").trace, "-");
+  assert.deepEqual(parsed("--scenario", "leases", "--bail", "--trace").trace, "-");
   assert.deepEqual(parsed("--scenario", "leases", "--trace", "out.txt", "--seeds", "1").trace, "out.txt");
 });
 
@@ -108,6 +108,9 @@ test("every mistake is refused in one line that names it", () => {
     [[...one, "--without", "3", "--seeds", "2"], /--without is for one seed/],
     [["--scenario", "all", "--trace"], /--trace is for one seed/],
     [[...one, "--trace="], /--trace/],
+    [[...one, "--trace", "--json"], /--trace and --json/],
+    [[...one, "--from", "9007199254740991", "--seeds", "2"], /--from 9007199254740991 leaves no room/],
+    [[...one, "--from", "9007199254740991", "--time", "1"], /--from 9007199254740991 leaves no room/],
     [[...one, "--twice-every", "-1"], /--twice-every/],
     [[...one, "--seed-timeout", "0"], /--seed-timeout/],
     [[...one, "--fast"], /--fast/],

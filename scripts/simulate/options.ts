@@ -48,7 +48,10 @@ export const usage = `Usage: npm run simulate -- --scenario NAME|all [--seeds N]
   --json             one JSON document on standard output
   --help             this text
 
-Exit code 0: every seed passed. 1: some failed. 2: the arguments are wrong.`;
+Exit code 0: every seed passed. 1: some failed. 2: the arguments are wrong, or a scenario cannot be loaded.`;
+
+/** More than any time allows. */
+const SEEDS_IN_TIME_MAX = 2 ** 40;
 
 /** A mistake in the command line; its message is one line for the person who typed it. */
 export class UsageError extends Error {
@@ -70,10 +73,14 @@ export function parseCommand(commandLine: readonly string[], surroundings: Surro
     );
   }
   if (values.trace === "") throw new UsageError("--trace needs the name of a file, or nothing after it");
+  if (values.trace === "-" && values.json) {
+    throw new UsageError("--trace and --json both write to standard output: name a file after --trace");
+  }
+  const seedsChosen = single ? 1 : (seedsMax ?? (timeMs === undefined ? 100 : undefined));
   return {
     scenarios,
-    seedsMax: single ? 1 : (seedsMax ?? (timeMs === undefined ? 100 : undefined)),
-    from: firstSeed(values.from),
+    seedsMax: seedsChosen,
+    from: firstSeed(values.from, seedsChosen ?? SEEDS_IN_TIME_MAX),
     jobs: wholeNumber("--jobs", values.jobs, 1, 256) ?? Math.max(1, Math.min(2, surroundings.cores)),
     timeMs,
     faults: faultWord(values.faults),
@@ -131,11 +138,16 @@ function chosen(asked: readonly string[], known: readonly string[]): readonly st
   return asked.includes("all") ? known : [...new Set(asked)];
 }
 
-function firstSeed(text: string | undefined): number | "random" {
+function firstSeed(text: string | undefined, seeds: number): number | "random" {
   if (text === "random") return "random";
   const seed = Number(text ?? 1);
   if (text === "" || !Number.isSafeInteger(seed)) {
     throw new UsageError(`--from must be a whole number or "random", not "${text}"`);
+  }
+  if (seed > Number.MAX_SAFE_INTEGER - (seeds - 1)) {
+    throw new UsageError(
+      `--from ${text ?? 1} leaves no room for the seeds: the last one may be ${Number.MAX_SAFE_INTEGER}`,
+    );
   }
   return seed;
 }

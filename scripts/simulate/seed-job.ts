@@ -43,7 +43,15 @@ export interface SeedOutcome {
 }
 
 /** What a child process says to its parent. */
-export type ChildMessage = { readonly type: "alive" } | { readonly type: "done"; readonly outcome: SeedOutcome };
+export type ChildMessage =
+  | { readonly type: "alive" }
+  | { readonly type: "done"; readonly outcome: SeedOutcome }
+  | { readonly type: "not loaded"; readonly error: string };
+
+/** There is no scenario to run in its file: nothing that a seed decides. */
+export class ScenarioError extends Error {
+  override readonly name = "ScenarioError";
+}
 
 /** The same thing went wrong: numbers, what is quoted, and what stands behind the first sentence may differ. */
 export function isSameFailure(one: SeedFailure, other: SeedFailure | undefined): boolean {

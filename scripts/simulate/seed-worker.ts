@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { ChildMessage, SeedFailure, SeedJob, SeedOutcome } from "./seed-job.ts";
+import { type ChildMessage, ScenarioError, type SeedFailure, type SeedJob, type SeedOutcome } from "./seed-job.ts";
 
 /** Where child processes find what they run. */
 export interface SeedHost {
@@ -44,20 +44,28 @@ export class SeedWorker {
     return this.#child?.pid;
   }
 
+  /** Rejects with a `ScenarioError` when the scenario cannot be loaded. */
   async run(job: SeedJob): Promise<SeedOutcome> {
     const isNew = this.#child?.connected !== true;
     const child = this.#living();
     this.#output = "";
-    return new Promise((resolve) => {
-      const end = (outcome: SeedOutcome) => {
+    return new Promise((resolve, reject) => {
+      const unhear = () => {
         clearTimeout(silence);
         child.off("message", hear).off("close", died);
+      };
+      const end = (outcome: SeedOutcome) => {
+        unhear();
         resolve(outcome);
       };
       const hear = (message: ChildMessage) => {
         clearTimeout(silence);
         silence = setTimeout(fellSilent, this.#silenceMs);
         if (message.type === "done") end(message.outcome);
+        if (message.type === "not loaded") {
+          unhear();
+          reject(new ScenarioError(`scenario ${job.scenario}: ${message.error}`));
+        }
       };
       const died = (code: number | null, signal: NodeJS.Signals | null) => {
         this.#child = undefined;

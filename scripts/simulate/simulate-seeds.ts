@@ -1,11 +1,12 @@
 import { randomInt } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Campaign, runCampaign } from "./campaign.ts";
 import { type Investigation, replayCommand, reportOf } from "./failure-report.ts";
+import { textOf } from "./fault-numbers.ts";
 import { investigate } from "./investigation.ts";
-import type { SimulateCommand } from "./options.ts";
+import { type SimulateCommand, UsageError } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { isSameFailure, type SeedOutcome } from "./seed-job.ts";
 import type { SeedHost } from "./seed-worker.ts";
@@ -25,6 +26,7 @@ const SHRINKING_RUNS_MAX = 200;
 
 /** Carries a command out, and answers the exit code. */
 export async function simulateSeeds(command: SimulateCommand, host: SeedHost): Promise<number> {
+  if (command.trace !== undefined && command.trace !== "-") checkWritable(command.trace);
   const from = command.from === "random" ? randomInt(2 ** 31) : command.from;
   if (command.from === "random" && !command.json) console.log(`seeds from ${from}`);
   const directory = command.trace === undefined ? undefined : mkdtempSync(join(tmpdir(), "tenon-simulate-"));
@@ -34,9 +36,10 @@ export async function simulateSeeds(command: SimulateCommand, host: SeedHost): P
     const campaign = { ...command, from, traceFile, echo: command.seedsMax === 1 };
     const tally = await runAll(command, campaign, host, end);
     if (traceFile !== undefined) writeTimeline(command.trace as string, traceFile, tally.last);
+    nameUnplanned(command.without, tally.last);
     const investigations = await lookInto(tally.failures, command, host, end);
-    if (command.json) console.log(JSON.stringify(documentOf(from, tally, investigations), undefined, 2));
-    else console.log(`${tally}\n${summaryOf(tally)}`);
+    if (command.json) console.log(JSON.stringify(documentOf(from, tally, investigations, end.aborted), undefined, 2));
+    else console.log(`${tally}\n${summaryOf(tally, end.aborted)}`);
     if (end.aborted) return ENDED_BY_SIGNAL;
     return tally.failures.length === 0 ? 0 : 1;
   } finally {
@@ -58,10 +61,31 @@ async function runAll(command: SimulateCommand, campaign: Campaign, host: SeedHo
   return tally;
 }
 
-function summaryOf({ passed, failures, leftOver }: Tally): string {
+/** Throws before a long run whose timeline could not be kept. */
+function checkWritable(file: string): void {
+  try {
+    closeSync(openSync(file, "a"));
+  } catch (error) {
+    throw new UsageError(`--trace cannot write ${file}: ${(error as NodeJS.ErrnoException).code}`, { cause: error });
+  }
+}
+
+/** Numbers that leave nothing out are mistyped, or of another seed. */
+function nameUnplanned(without: readonly number[], outcome: SeedOutcome | undefined): void {
+  // A run without a hash did not come to its end; what it planned is not known.
+  if (outcome === undefined || outcome.hash === "") return;
+  const { planned } = outcome;
+  const unplanned = without.filter((number) => number >= planned);
+  if (unplanned.length === 0) return;
+  const plan = planned === 0 ? "no faults" : `${planned} faults, from 0 to ${planned - 1}`;
+  console.error(`simulate: --without ${textOf(unplanned)} leaves nothing out: the seed plans ${plan}`);
+}
+
+function summaryOf({ passed, failures, leftOver }: Tally, interrupted: boolean): string {
   const named = leftOver.map(({ scenario, seed }) => `seed ${seed} of ${scenario}`).join(", ");
-  const unfinished = leftOver.length === 0 ? "" : `, ${leftOver.length} unfinished when the time was over: ${named}`;
-  return `${passed} passed, ${failures.length} failed${unfinished}`;
+  const when = interrupted ? "" : " when the time was over";
+  const unfinished = leftOver.length === 0 ? "" : `, ${leftOver.length} unfinished${when}: ${named}`;
+  return `${passed} passed, ${failures.length} failed${interrupted ? ", interrupted" : ""}${unfinished}`;
 }
 
 /** Looks into the first failure of each rule of each scenario; the others are named with their commands. */
@@ -101,11 +125,12 @@ function writeTimeline(target: string, traceFile: string, outcome: SeedOutcome |
   else writeFileSync(target, text);
 }
 
-function documentOf(from: number, tally: Tally, investigations: readonly Investigation[]) {
+function documentOf(from: number, tally: Tally, investigations: readonly Investigation[], interrupted: boolean) {
   return {
     from,
     passed: tally.passed,
     failed: tally.failures.length,
+    interrupted,
     unfinished: tally.leftOver.map(({ scenario, seed }) => ({ scenario, seed })),
     elapsedMs: tally.elapsedMs,
     virtualMs: tally.virtualMs,

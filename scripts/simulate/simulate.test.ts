@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
 const scenarios = new URL("fixtures/scenarios/", import.meta.url).href;
@@ -18,9 +18,9 @@ interface Ended {
 }
 
 /** Runs the program, as `npm run simulate` does, over the scenarios that stand in fixtures/. */
-function simulated(commandLine: string): Promise<Ended> {
+function simulated(commandLine: string, from = scenarios): Promise<Ended> {
   const child = spawn(process.execPath, ["--conditions=source", main, ...commandLine.split(" ")], {
-    env: { ...process.env, TENON_SCENARIOS: scenarios },
+    env: { ...process.env, TENON_SCENARIOS: from },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let out = "";
@@ -149,7 +149,7 @@ test("ended by a signal, it ends its children and tells what is known", async ()
   child.kill("SIGTERM");
   const code = await new Promise((resolve) => child.on("close", resolve));
   assert.equal(code, 130);
-  assert.match(out, /0 passed, 0 failed, 1 unfinished when the time was over: seed 2 of loops\n$/);
+  assert.match(out, /0 passed, 0 failed, interrupted, 1 unfinished: seed 2 of loops\n$/);
   while (isAlive(id)) await new Promise((resolve) => setImmediate(resolve));
 });
 
@@ -166,6 +166,34 @@ test("wrong arguments are refused in one line, with exit code 2", async () => {
   const { code, out, error } = await simulated("--scenario calmer");
   assert.deepEqual([code, out], [2, ""]);
   assert.match(error, /^simulate: there is no scenario "calmer"; choose among: calm, .*\n$/);
+});
+
+test("a timeline that cannot be written is refused before the run", async () => {
+  const { code, out, error } = await simulated("--scenario calm --trace /nonexistent/x");
+  assert.deepEqual([code, out], [2, ""]);
+  assert.match(error, /^simulate: --trace cannot write \/nonexistent\/x: ENOENT .*\n$/);
+});
+
+test("faults that were not planned are named where they are to be left out", async () => {
+  const { code, error } = await simulated("--scenario calm --faults lite --without 3,99998-99999");
+  assert.equal(code, 0);
+  assert.match(error, /^simulate: --without 3,99998,99999 leaves nothing out: the seed plans no faults\n$/m);
+});
+
+test("a scenario that cannot be loaded is named with the reason, and no seed is blamed", async () => {
+  const texts = { empty: "export {};", lost: 'import "./nowhere.ts";', dying: "process.exit(3);" };
+  for (const [name, text] of Object.entries(texts)) writeFileSync(join(directory, `${name}.ts`), text);
+  const own = `${pathToFileURL(directory).href}/`;
+  const empty = await simulated("--scenario empty --seeds 4", own);
+  assert.deepEqual([empty.code, empty.out], [2, ""]);
+  assert.match(empty.error, /^scenario empty: Error: empty\.ts exports no `scenario`\n$/);
+  const lost = await simulated("--scenario lost --seeds 4", own);
+  assert.deepEqual([lost.code, lost.out], [2, ""]);
+  assert.match(lost.error, /^scenario lost: Error.*: Cannot find module .*nowhere\.ts.*\n$/);
+  const dying = await simulated("--scenario dying --seeds 1", own);
+  assert.equal(dying.code, 1);
+  assert.match(dying.out, /seed 1 of dying failed: the process that ran the seed ended .* with exit code 3/);
+  assert.doesNotMatch(dying.out + dying.error, /ENOENT/);
 });
 
 test("help lists the scenarios", async () => {

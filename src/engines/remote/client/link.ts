@@ -145,6 +145,7 @@ export class Link {
         isOver = true;
         this.#waiting.delete(pending);
         this.#timed.delete(pending);
+        this.#disarmDeadline();
         pending.cancel?.();
         reject(signal?.reason);
       };
@@ -189,6 +190,7 @@ export class Link {
   #settle(pending: Pending, settlement: Parameters<Pending["settle"]>[0]): void {
     this.#timed.delete(pending);
     pending.settle(settlement);
+    this.#disarmDeadline();
     if (this.#timed.size === 0) this.#drained?.();
   }
 
@@ -278,13 +280,17 @@ export class Link {
     if (this.#state === "ready") this.#state = "connecting";
     for (const listener of this.#listeners) listener.lost();
     if (error instanceof TenonError && !isPassing(error)) this.#opened.reject(error);
+    this.#disarmDeadline();
     if (this.#state === "closing") return;
     this.#world.log.log("warn", "there is no connection to the remote engine", { error: String(error) });
     if (wasReady && this.#world.clock.monotonic() - this.#readySince >= steadyMs) this.#attempts = 0;
     const delayMs = this.#attempts === 0 ? 0 : Math.min(backoffMs.longest, backoffMs.first * 2 ** this.#attempts);
     this.#attempts++;
     this.#retry?.();
-    this.#retry = this.#world.timers.schedule(delayMs * (0.5 + this.#world.random.float() / 2), () => this.#open());
+    // Calls hold the process by their deadline; members wait for as long as an outage takes.
+    this.#retry = this.#world.timers.schedule(delayMs * (0.5 + this.#world.random.float() / 2), () => this.#open(), {
+      keepsAlive: this.#listeners.size > 0,
+    });
   }
 
   #armDeadline(): void {
@@ -292,11 +298,20 @@ export class Link {
     const [oldest] = this.#timed;
     if (oldest === undefined) return;
     const delayMs = oldest.since + this.#settings.requestTimeoutMs - this.#world.clock.monotonic();
-    this.#deadline = this.#world.timers.schedule(Math.max(1, delayMs), () => {
+    const expire = () => {
       this.#deadline = undefined;
       this.#expire();
       this.#armDeadline();
-    });
+    };
+    // During an outage nothing else holds the process of those who wait.
+    this.#deadline = this.#world.timers.schedule(Math.max(1, delayMs), expire, { keepsAlive: true });
+  }
+
+  /** When nobody waits, an outage holds no process. A connection that stands holds it anyway, and the deadline need not be armed for each call. */
+  #disarmDeadline(): void {
+    if (this.#timed.size > 0 || this.ready) return;
+    this.#deadline?.();
+    this.#deadline = undefined;
   }
 
   #expire(): void {
@@ -345,7 +360,7 @@ export class Link {
 
   #drain(): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#world.timers.schedule(drainMs, resolve);
+      const cancel = this.#world.timers.schedule(drainMs, resolve, { keepsAlive: true });
       this.#drained = () => {
         cancel();
         resolve();

@@ -306,7 +306,7 @@ export class Member implements Membership, LaneHost, LinkListener {
         error: error.message,
       });
       const delayMs = Math.min(retryMs.longest, retryMs.first * 2 ** this.#failures++);
-      this.#retry = this.#world.timers.schedule(delayMs, () => void this.#joinAgain());
+      this.#retry = this.#world.timers.schedule(delayMs, () => void this.#joinAgain(), { keepsAlive: true });
     }
   }
 

@@ -68,7 +68,8 @@ export class RemoteLeases implements LeaseEngine {
   #boundedWait(waitMs: number, isOver: AbortController): Cancel | undefined {
     if (waitMs === Number.POSITIVE_INFINITY) return undefined;
     const limitMs = waitMs + this.#link.requestTimeoutMs;
-    return this.#world.timers.schedule(limitMs, () => isOver.abort(this.#link.overdue(operations.acquire, limitMs)));
+    const end = () => isOver.abort(this.#link.overdue(operations.acquire, limitMs));
+    return this.#world.timers.schedule(limitMs, end, { keepsAlive: true });
   }
 
   /** Asks again after each outage, under the same holder, until the time is over. */

@@ -107,7 +107,7 @@ export class ListeningServer implements EngineServer {
   async #within(ms: number, work: Promise<unknown>): Promise<void> {
     let cancel: Cancel | undefined;
     const overdue = new Promise<void>((resolve) => {
-      cancel = this.#world.timers.schedule(ms, resolve);
+      cancel = this.#world.timers.schedule(ms, resolve, { keepsAlive: true });
     });
     await Promise.race([work, overdue]);
     cancel?.();
