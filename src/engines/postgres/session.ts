@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import type { World } from "../../world/world.ts";
 import type { PostgresClient } from "./clients.ts";
 import type { PostgresQuery, PostgresResult } from "./pool.ts";
@@ -11,6 +12,15 @@ export type Row = Readonly<Record<string, unknown>>;
 export interface Statement {
   readonly name: string;
   readonly text: string;
+}
+
+/** PostgreSQL cuts longer names, and two statements would have one name. */
+const nameBytesMax = 63;
+
+export function shortName(name: string, text: string): string {
+  if (name.length <= nameBytesMax) return name;
+  const mark = `_${crc32(name).toString(36)}${crc32(text).toString(36)}`;
+  return name.slice(0, nameBytesMax - mark.length) + mark;
 }
 
 /** How long taking leave may take. */
@@ -52,7 +62,7 @@ export class Session {
   }
 
   async run({ name, text }: Statement, values: readonly Parameter[] = []): Promise<PostgresResult> {
-    return this.#query({ name, text, values: values.map(asParameter), types: valueTypes });
+    return this.#query({ name: shortName(name, text), text, values: values.map(asParameter), types: valueTypes });
   }
 
   /** Without values; several statements may be in the text. */
