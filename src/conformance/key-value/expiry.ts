@@ -110,14 +110,14 @@ export const expiryCases: readonly KeyValueCase[] = [
     rule: "Only for a key that this change creates; an existing key keeps its own.",
     async run({ engine }) {
       const before = engine.world.clock.now();
-      await committed(engine, add("window", 1, { ttlMs: 200 }));
+      await committed(engine, add("window", 1, { ttlMs: 2_000 }));
       const { expiresAt } = (await entry(engine, "window"))!;
       await committed(engine, add("window", 1, { ttlMs: 3_600_000 }));
       equal((await entry(engine, "window"))!.expiresAt, expiresAt);
       await committed(engine, add("forever", 1));
       await committed(engine, add("forever", 1, { ttlMs: 1 }));
       equal((await entry(engine, "forever"))!.expiresAt, undefined);
-      await expires(engine, "window", before + 200, false);
+      await expires(engine, "window", before + 2_000, false);
       deepEqual((await committed(engine, add("window", 1))).counters, [1], "an expired counter starts at 0");
     },
   },

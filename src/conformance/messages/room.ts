@@ -96,15 +96,15 @@ export const roomCases: readonly MessageCase[] = [
     name: "delayed messages count, while they wait and when they have come",
     rule: `${rule} And the delayed ones.`,
     needs: needsAll(needsCountLimit, needsDelay),
-    takesMs: 2_500,
+    takesMs: 5_000,
     async run({ engine }) {
       const { world, messages } = engine;
       await limited(engine, 3);
-      const dueAt = world.clock.now() + 300;
+      const dueAt = world.clock.now() + 2_000;
       await append(engine, "orders", "m0", { body: bytesOf("later"), dueAt });
       await append(engine, "orders", "m1");
       await full(engine, "two and a delayed one", "n0");
-      await world.timers.sleep(300 + messages.capabilities.delayLatenessMs);
+      await world.timers.sleep(2_000 + messages.capabilities.delayLatenessMs);
       await full(engine, "three", "n0");
       const { lane } = await soleLane(engine, "orders");
       const stored = await fetched(world, lane, 3);
