@@ -60,7 +60,7 @@ test("a failure names the rule, the faults that it needs, and the command that r
   assert.match(out, /last events[\s\S]*fault \d+ stops two for/);
   assert.match(
     out,
-    / faults planned, \d+ struck, 2 needed:\n +\d+ .* (crash|kill)s one for .*\n +\d+ .* stops two for/,
+    / faults planned, \d+ struck, 2 needed:\n +\d+ .* (crashe|kill)s one for .*\n +\d+ .* stops two for/,
   );
   const replay = /replay {3}npm run simulate -- (.*)\n/.exec(out)?.[1];
   assert.ok(replay !== undefined, out);
