@@ -74,6 +74,7 @@ export class ChangeFeed {
     this.#watches.add(watch);
     try {
       await this.#listen(signal);
+      if (this.#server === undefined) await this.#identify(prefix);
       yield* watch.events(ended, signal);
     } finally {
       this.#watches.delete(watch);
@@ -99,6 +100,20 @@ export class ChangeFeed {
       throw error;
     } finally {
       signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Before the first state is read: what another server has lost would not be missed otherwise. Where it fails, the first look does it. */
+  async #identify(prefix: string): Promise<void> {
+    const { world, changes } = this.#settings;
+    const askedAt = world.clock.monotonic();
+    try {
+      const { server } = await changes({ since: Number.MAX_SAFE_INTEGER, prefixes: [prefix], identify: true });
+      if (server === undefined || this.#server !== undefined) return;
+      this.#server = server;
+      this.#identifiedAt = askedAt;
+    } catch (error) {
+      if (!isPassing(error)) throw error;
     }
   }
 
