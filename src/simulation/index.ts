@@ -73,9 +73,9 @@ export {
 } from "./checkers/rate-history.ts";
 export { checkRates, type RateRules } from "./checkers/rate-rules.ts";
 export { checkWatchAtRest, checkWatchedValues, readWatch, WatchRecord } from "./checkers/watch-record.ts";
+export type { CrashOutcome, OperationKind, PlannedFault } from "./disk/fault-plan.ts";
 export type { DiskLatency } from "./disk/simulated-disk.ts";
 export type { FaultOptions, SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
-export type { CrashOutcome, OperationKind, PlannedFault } from "./faults/fault-plan.ts";
 export {
   type FaultChoice,
   type FaultKind,

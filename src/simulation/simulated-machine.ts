@@ -1,9 +1,9 @@
 import type { Logger, Network, World } from "../world/world.ts";
 import { checkNumber, checkWord } from "./checked-options.ts";
+import { type CrashOutcome, FaultPlan } from "./disk/fault-plan.ts";
 import { type DiskLatency, SimulatedDisk } from "./disk/simulated-disk.ts";
 import { DiskControl, type SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
 import { SimulatedStorage } from "./disk/simulated-storage.ts";
-import { type CrashOutcome, FaultPlan } from "./faults/fault-plan.ts";
 import type { SeededGenerator } from "./seeded-generator.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
 import { MachineClock, SimulatedRandom, SimulatedTimers } from "./simulated-time.ts";

@@ -62,8 +62,8 @@ export class SeededSystem implements SimulatedSystem {
   readonly #options: SimulateOptions;
   readonly #timeLine: TimeLine;
   readonly #network: SimulatedNetwork;
+  /** How far the machines are from each other, where the scenario does not say. */
   readonly #drawnSettings: NetworkSettings;
-  #ended = false;
   readonly #machineSeeds: SeededGenerator;
   readonly #revivals: SeededGenerator;
   readonly #machines: SimulatedMachine[] = [];
@@ -73,10 +73,12 @@ export class SeededSystem implements SimulatedSystem {
   readonly #conditions = new Set<Condition>();
   readonly #invariants: Invariant[] = [];
   readonly #healed = Promise.withResolvers<void>();
-  readonly #latest: TraceLine[] = [];
-  /** The latest incarnation of each process is not all: code of dead ones may still run. */
+  /** Of every incarnation: code of dead ones may still run. */
   readonly #worlds = new WeakSet<World>();
+  /** The last events, in a ring. */
+  readonly #latest: TraceLine[] = [];
   #latestAt = 0;
+  #ended = false;
   #phase: SimulatedSystem["phase"] = "safety";
   /** When the healed run has to be at rest. No event, so that nothing left to happen is a deadlock. */
   #restBy = Number.POSITIVE_INFINITY;

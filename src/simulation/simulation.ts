@@ -1,10 +1,10 @@
 import type { Logger, World } from "../world/world.ts";
 import { NetworkError } from "../world/world.ts";
+import { type CrashOutcome, FaultPlan } from "./disk/fault-plan.ts";
 import { type DiskLatency, SimulatedDisk } from "./disk/simulated-disk.ts";
 import { DiskControl, type SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
 import { SimulatedStorage } from "./disk/simulated-storage.ts";
 import { quiet } from "./event-loop.ts";
-import { type CrashOutcome, FaultPlan } from "./faults/fault-plan.ts";
 import { SeededGenerator } from "./seeded-generator.ts";
 import { SimulatedProcess } from "./simulated-process.ts";
 import { MachineClock, SimulatedRandom, SimulatedTimers } from "./simulated-time.ts";

@@ -1,7 +1,7 @@
 import type { Logger, World } from "../world/world.ts";
+import type { CrashOutcome } from "./disk/fault-plan.ts";
 import type { DiskLatency } from "./disk/simulated-disk.ts";
 import type { SimulatedDiskControl } from "./disk/simulated-disk-control.ts";
-import type { CrashOutcome } from "./faults/fault-plan.ts";
 import type { FaultChoice, StruckFault } from "./faults/fault-settings.ts";
 import type { SimulatedNetworkControl } from "./network/network-control.ts";
 
@@ -121,7 +121,7 @@ export interface ProcessOptions {
   readonly faults?:
     | { readonly crash?: boolean; readonly pause?: boolean; readonly clock?: boolean; readonly disk?: boolean }
     | undefined;
-  /** What becomes of a crashed process by itself: it starts again after a time that the seed draws (when left out), or stays dead until `restart()`. */
+  /** What becomes of a process that a fault killed, or that died by itself: it starts again after a time that the seed draws (when left out), or stays dead until `restart()`. What the scenario crashed waits for `restart()`, or for everything to heal. */
   readonly restart?: "supervised" | "by hand" | undefined;
   /** What it means when main throws, or anything else that ends a real process (a callback that throws, a rejection that nobody handles): the run fails (when left out), or the process has died and is restarted as after a crash. */
   readonly whenMainFails?: "fail" | "restart" | undefined;

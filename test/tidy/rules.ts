@@ -10,6 +10,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   world: ["contracts"],
   codec: ["contracts"],
   engine: ["contracts", "world", "engines/lanes", "engines/shared"],
+  lanes: ["contracts", "world", "engines/shared"],
+  shared: ["contracts", "world"],
   block: ["contracts", "world", "codec"],
   simulation: ["contracts", "world"],
   conformance: ["contracts", "world", "codec", "block"],
@@ -204,7 +206,8 @@ function mayReach(path: string, target: string): boolean {
 function partOf(path: string): { readonly name: string; readonly kind: string } {
   const [, folder = "", inner] = path.split("/");
   if (inner === undefined) return { name: folder, kind: folder === "index.ts" ? "index" : "a stray file" };
-  if (folder === "engines") return { name: `engines/${inner}`, kind: "engine" };
+  if (folder === "engines")
+    return { name: `engines/${inner}`, kind: /^(?:lanes|shared)$/.test(inner) ? inner : "engine" };
   return { name: folder, kind: foundations.includes(folder) ? folder : "block" };
 }
 

@@ -5,6 +5,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { MessageHeaders, NewMessage } from "../../contracts/messages.ts";
 import { memoryDisk } from "../../world/memory-disk.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
+import { packedBytes, packHeaders, packMessage } from "../lanes/message-format.ts";
 import { Core } from "./core.ts";
 import { Reader, Writer } from "./cursor.ts";
 import { loadFooter } from "./footer.ts";
@@ -14,15 +15,12 @@ import { KeyValueStore } from "./key-values/key-value-store.ts";
 import { replayGrant, replayLaneCommit, replayLaneSnapshot, replaySeek } from "./messages/lanes.ts";
 import { SegmentDirectory } from "./messages/message-index.ts";
 import {
-  encodeHeaders,
-  messageBytes,
   type RunHeader,
   readMessage,
   readMessageId,
   readRunHeader,
   runHeaderBytes,
   skipMessage,
-  writeMessage,
   writeRunHeader,
 } from "./messages/message-run.ts";
 import { MessageStore } from "./messages/message-store.ts";
@@ -77,13 +75,13 @@ const runHeader: fc.Arbitrary<RunHeader> = fc.record(
 test("messages are read as they were written, and skipped over whole", () => {
   fc.assert(
     fc.property(runHeader, fc.array(message, { maxLength: 5 }), whole, (header, messages, offset) => {
-      const headers = messages.map((each) => each.headers && encodeHeaders(each.headers));
-      const sizes = messages.map((each, i) => messageBytes(each, headers[i]?.length ?? -1));
+      const headers = messages.map((each) => each.headers && packHeaders(each.headers));
+      const sizes = messages.map((each, i) => packedBytes(each, headers[i]?.length ?? -1));
       const buffer = Buffer.alloc(runHeaderBytes(header) + sizes.reduce((sum, size) => sum + size, 0));
       const writer = new Writer(buffer);
       writeRunHeader(writer, header);
       messages.forEach((each, i) => {
-        writer.at = writeMessage(buffer, writer.at, each, headers[i]);
+        writer.at = packMessage(buffer, writer.at, each, headers[i]);
       });
       assert.equal(writer.at, buffer.length, "the size was foretold wrongly");
       const [reading, skipping, identifying] = [new Reader(buffer), new Reader(buffer), new Reader(buffer)];

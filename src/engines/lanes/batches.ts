@@ -1,6 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
-import { packedBytes, packHeaders, packMessage, utf8Length } from "./message-format.ts";
+import { utf8Length } from "../shared/utf8.ts";
+import { packedBytes, packHeaders, packMessage } from "./message-format.ts";
 
 /** A run is at most this large, unless it is one message: what a lane reads, it reads in whole runs. */
 const chunkBytes = 64 * 1024;

@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter } from "./binary.ts";
+import { ByteReader, ByteWriter } from "../shared/binary.ts";
 import type { LaneTurn } from "./lane-state.ts";
 import type { Refused, Report } from "./lane-store.ts";
 

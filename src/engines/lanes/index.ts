@@ -22,6 +22,8 @@
  *
  * Messages are packed in runs (message-format.ts, batches.ts): a run is what a store appends and reads as a whole.
  */
+
+export { ByteReader, ByteWriter } from "../shared/binary.ts";
 export {
   type BatchRefusal,
   type CheckedBatch,
@@ -31,7 +33,6 @@ export {
   packOne,
   refusedBatch,
 } from "./batches.ts";
-export { ByteReader, ByteWriter } from "./binary.ts";
 export {
   ephemeralTaken,
   groupNotFound,

@@ -1,5 +1,5 @@
 import type { Held } from "../../contracts/messages.ts";
-import { ByteReader, ByteWriter } from "./binary.ts";
+import { ByteReader, ByteWriter } from "../shared/binary.ts";
 import type { Ranges } from "./ranges.ts";
 import { SettledWindow } from "./settled-window.ts";
 

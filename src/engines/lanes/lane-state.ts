@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter } from "./binary.ts";
+import { ByteReader, ByteWriter } from "../shared/binary.ts";
 import { LaneProgress } from "./lane-progress.ts";
 
 const format = 1;

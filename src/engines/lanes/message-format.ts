@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { MessageHeaders, NewMessage, Stored } from "../../contracts/messages.ts";
+import { utf8Length, writeUtf8 } from "../shared/utf8.ts";
 import { toPosition } from "./positions.ts";
 
 /**
@@ -7,18 +8,11 @@ import { toPosition } from "./positions.ts";
  *
  *     flags u8 · [key length u16] · [id length u8] · [headers length u32] · body length u32 · key · id · headers · body
  *
- * Headers are JSON text.
+ * Headers are JSON text. Journals and servers hold messages in this form: another one is another version of all of them.
  */
-const flag = { key: 1, id: 2, headers: 4 } as const;
+export const messageFlag = { key: 1, id: 2, headers: 4 } as const;
 /** What stands before a message's content, by its flags. */
 const lengthsBytes = [5, 7, 6, 8, 9, 11, 10, 12];
-
-/** How many bytes the string takes in UTF-8. Short ASCII strings, the usual keys, are counted without a native call. */
-export function utf8Length(text: string): number {
-  if (text.length > 64) return Buffer.byteLength(text);
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return Buffer.byteLength(text);
-  return text.length;
-}
 
 export function packHeaders(headers: MessageHeaders): Buffer {
   return Buffer.from(JSON.stringify(headers));
@@ -41,36 +35,29 @@ export function packMessage(buffer: Buffer, start: number, message: NewMessage, 
   let keyLength = 0;
   let idLength = 0;
   if (key !== undefined) {
-    flags |= flag.key;
+    flags |= messageFlag.key;
     keyLength = utf8Length(key);
     at = buffer.writeUInt16LE(keyLength, at);
   }
   if (id !== undefined) {
-    flags |= flag.id;
+    flags |= messageFlag.id;
     idLength = utf8Length(id);
     at = buffer.writeUInt8(idLength, at);
   }
   if (headers !== undefined) {
-    flags |= flag.headers;
+    flags |= messageFlag.headers;
     at = buffer.writeUInt32LE(headers.length, at);
   }
   at = buffer.writeUInt32LE(body.length, at);
   buffer[start] = flags;
-  if (key !== undefined) at = writeText(buffer, at, key, keyLength);
-  if (id !== undefined) at = writeText(buffer, at, id, idLength);
+  if (key !== undefined) at = writeUtf8(buffer, at, key, keyLength);
+  if (id !== undefined) at = writeUtf8(buffer, at, id, idLength);
   if (headers !== undefined) {
     buffer.set(headers, at);
     at += headers.length;
   }
   buffer.set(body, at);
   return at + body.length;
-}
-
-function writeText(buffer: Buffer, at: number, text: string, length: number): number {
-  if (length === text.length && length <= 32) {
-    for (let i = 0; i < length; i++) buffer[at + i] = text.charCodeAt(i);
-  } else buffer.write(text, at, length, "utf8");
-  return at + length;
 }
 
 /** A message where it lies in its run. What is not asked for at once is made when it is: then most of it does not outlive its handler. */
@@ -137,15 +124,15 @@ export class Run {
     const flags = this.#flags();
     let at = this.#at + 1;
     let length = 0;
-    if (flags & flag.key) {
+    if (flags & messageFlag.key) {
       length += bytes.readUInt16LE(at);
       at += 2;
     }
-    if (flags & flag.id) {
+    if (flags & messageFlag.id) {
       length += bytes.readUInt8(at);
       at += 1;
     }
-    if (flags & flag.headers) {
+    if (flags & messageFlag.headers) {
       length += bytes.readUInt32LE(at);
       at += 4;
     }
@@ -160,15 +147,15 @@ export class Run {
     let keyLength = 0;
     let idLength = 0;
     let headersLength = 0;
-    if (flags & flag.key) {
+    if (flags & messageFlag.key) {
       keyLength = bytes.readUInt16LE(at);
       at += 2;
     }
-    if (flags & flag.id) {
+    if (flags & messageFlag.id) {
       idLength = bytes.readUInt8(at);
       at += 1;
     }
-    if (flags & flag.headers) {
+    if (flags & messageFlag.headers) {
       headersLength = bytes.readUInt32LE(at);
       at += 4;
     }
@@ -179,9 +166,9 @@ export class Run {
     const bodyAt = headersAt + headersLength;
     const end = bodyAt + bodyLength;
     this.#goTo(end);
-    const key = flags & flag.key ? readKey(bytes, at, idAt) : undefined;
-    const id = flags & flag.id ? bytes.toString("utf8", idAt, headersAt) : undefined;
-    const headers = flags & flag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), position) : undefined;
+    const key = flags & messageFlag.key ? readKey(bytes, at, idAt) : undefined;
+    const id = flags & messageFlag.id ? bytes.toString("utf8", idAt, headersAt) : undefined;
+    const headers = flags & messageFlag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), position) : undefined;
     return new StoredMessage(this, position, key, id, headers, bodyAt, end);
   }
 

@@ -1,6 +1,6 @@
 import type { ProducerMark } from "../../contracts/messages.ts";
+import { ByteReader, ByteWriter } from "../shared/binary.ts";
 import type { BatchRefusal } from "./batches.ts";
-import { ByteReader, ByteWriter } from "./binary.ts";
 
 /** The positions that a batch got; -1 for a message that has none yet, or none here. */
 export type Positions = number | readonly number[];

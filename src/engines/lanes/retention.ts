@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter } from "./binary.ts";
+import { ByteReader, ByteWriter } from "../shared/binary.ts";
 
 interface Mark {
   readonly opened: number;

@@ -1,5 +1,5 @@
 import type { DiskFailure } from "../../world/world.ts";
-import type { CrashOutcome, FaultPlan, OperationKind, PlannedFault } from "../faults/fault-plan.ts";
+import type { CrashOutcome, FaultPlan, OperationKind, PlannedFault } from "./fault-plan.ts";
 import type { SimulatedStorage } from "./simulated-storage.ts";
 
 export interface FaultOptions {

@@ -2,9 +2,9 @@ import { crc32 } from "node:zlib";
 import { checkRewrite, checkTruncation, closedFile, diskError } from "../../world/disk-error.ts";
 import { resolvePath } from "../../world/file-tree.ts";
 import type { Disk, DiskError, DiskFailure, DiskFile, DiskLock } from "../../world/world.ts";
-import type { CrashOutcome, FaultPlan, OperationKind } from "../faults/fault-plan.ts";
 import type { SeededGenerator } from "../seeded-generator.ts";
 import type { SimulatedProcess } from "../simulated-process.ts";
+import type { CrashOutcome, FaultPlan, OperationKind } from "./fault-plan.ts";
 import type { SimulatedInode } from "./simulated-inode.ts";
 import type { SimulatedStorage } from "./simulated-storage.ts";
 

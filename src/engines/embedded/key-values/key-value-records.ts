@@ -1,5 +1,6 @@
 import type { KeyValueEntry } from "../../../contracts/key-value.ts";
-import { type Reader, stringBytes, utf8Length, type Writer, writeUtf8 } from "../cursor.ts";
+import { utf8Length, writeUtf8 } from "../../shared/utf8.ts";
+import { type Reader, stringBytes, type Writer } from "../cursor.ts";
 import type { Position } from "../journal/journal.ts";
 
 /**

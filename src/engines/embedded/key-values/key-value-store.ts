@@ -10,8 +10,8 @@ import type {
   WatchEvent,
 } from "../../../contracts/key-value.ts";
 import type { Clock } from "../../../world/world.ts";
+import { utf8Length } from "../../shared/utf8.ts";
 import type { Core } from "../core.ts";
-import { utf8Length } from "../cursor.ts";
 import { recordKind } from "../records.ts";
 import { EntryStore } from "./entry-store.ts";
 import { type Effect, footerBytesMax, inlineBytesMax, type StoredEntry } from "./key-value-records.ts";

@@ -1,4 +1,5 @@
-import { Reader, utf8Length, Writer, writeUtf8 } from "../cursor.ts";
+import { utf8Length, writeUtf8 } from "../../shared/utf8.ts";
+import { Reader, Writer } from "../cursor.ts";
 
 /** What is stored of one holder of a name; one entry each, so that renewing costs the same however many there are. */
 export interface StoredHolder {

@@ -1,8 +1,8 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../../contracts/messages.ts";
-import { utf8Length } from "../cursor.ts";
+import { packedBytes, packHeaders } from "../../lanes/message-format.ts";
+import { utf8Length } from "../../shared/utf8.ts";
 import { offsetIn } from "./id-window.ts";
-import { encodeHeaders, messageBytes } from "./message-run.ts";
 import type { MessageStore } from "./message-store.ts";
 import type { Queue } from "./queues.ts";
 import { Room } from "./room.ts";
@@ -43,11 +43,11 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
     let headersBytes = -1;
     if (message.headers !== undefined) {
       headers ??= new Array(messages.length);
-      headers[i] = encodeHeaders(message.headers);
+      headers[i] = packHeaders(message.headers);
       headersBytes = headers[i]!.length;
     }
     if (message.id !== undefined || message.dueAt !== undefined) special = true;
-    const size = messageBytes(message, headersBytes);
+    const size = packedBytes(message, headersBytes);
     // Only a message of that size can break a limit.
     if (size > capabilities.keyBytesMax) checkMessage(batch.topic, message, capabilities);
     if (message.id !== undefined) checkId(batch.topic, message.id);

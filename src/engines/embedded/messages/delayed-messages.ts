@@ -1,12 +1,13 @@
 import type { NewMessage } from "../../../contracts/messages.ts";
 import type { Cancel } from "../../../world/world.ts";
+import { packedBytes, packMessage } from "../../lanes/message-format.ts";
 import type { Core } from "../core.ts";
 import { Reader, Writer } from "../cursor.ts";
 import { type Journal, type Position, segmentOf } from "../journal/journal.ts";
 import { recordKind, snapshotChunkCount } from "../records.ts";
 import type { Topic } from "./catalogue.ts";
 import { type Delay, Delays } from "./delays.ts";
-import { messageBytes, readMessageId, writeMessage } from "./message-run.ts";
+import { readMessageId } from "./message-run.ts";
 import type { Queue } from "./queues.ts";
 
 /** `queue u32 · due at f64 · moved from f64 (-1: new) · message` */
@@ -56,11 +57,11 @@ export class DelayedMessages {
 
   write(queue: Queue, message: NewMessage, headers: Buffer | undefined): void {
     const journal = this.#core.journal;
-    const bytes = messageBytes(message, headers?.length ?? -1);
+    const bytes = packedBytes(message, headers?.length ?? -1);
     const start = journal.append(recordKind.delayed, headerBytes + bytes);
     const dueAt = message.dueAt!;
     const writer = new Writer(journal.buffer, start).u32(queue.id).f64(dueAt).f64(-1);
-    writeMessage(journal.buffer, writer.at, message, headers);
+    packMessage(journal.buffer, writer.at, message, headers);
     countWaiting(queue.topic, 1);
     this.#add({ dueAt, position: journal.position, queue: queue.id, bytes: headerBytes + bytes });
     this.#arm();

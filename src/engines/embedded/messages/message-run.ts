@@ -1,5 +1,7 @@
-import type { MessageHeaders, NewMessage, ProducerMark, Stored } from "../../../contracts/messages.ts";
-import { type Reader, utf8Length, type Writer, writeUtf8 } from "../cursor.ts";
+import type { MessageHeaders, ProducerMark, Stored } from "../../../contracts/messages.ts";
+import { messageFlag } from "../../lanes/message-format.ts";
+import { utf8Length } from "../../shared/utf8.ts";
+import type { Reader, Writer } from "../cursor.ts";
 
 /**
  * A *run*: messages of one queue with consecutive offsets, stored as one record.
@@ -9,7 +11,7 @@ import { type Reader, utf8Length, type Writer, writeUtf8 } from "../cursor.ts";
  *     [source f64]                                   the delayed record that became due
  *     count × message
  *
- *     message: flags u8 · [key length u16] · [id length u8] · [headers length u32] · body length u32 · key · id · headers · body
+ *     message: packed as lanes/message-format.ts says
  */
 export interface RunHeader {
   queue: number;
@@ -31,7 +33,6 @@ export interface RunProducer extends ProducerMark {
 }
 
 const runFlag = { moved: 1, producer: 2, source: 4 } as const;
-const messageFlag = { key: 1, id: 2, headers: 4 } as const;
 const headerBytes = 4 + 4 + 8 + 8 + 1;
 
 export function runHeaderBytes(header: RunHeader): number {
@@ -80,58 +81,12 @@ function readProducer(reader: Reader): RunProducer {
   return { id, epoch, sequence, count, offsets };
 }
 
-/** Headers travel as JSON text; they are rare and small. */
-export function encodeHeaders(headers: MessageHeaders): Buffer {
-  return Buffer.from(JSON.stringify(headers));
-}
-
 function decodeHeaders(bytes: Buffer): MessageHeaders {
   try {
     return JSON.parse(bytes.toString("utf8")) as MessageHeaders;
   } catch (cause) {
     throw new RangeError("a message's headers are not what was written", { cause });
   }
-}
-
-/** What a message takes in a run, when its headers take `headersBytes` (-1: it has none). */
-export function messageBytes(message: NewMessage, headersBytes: number): number {
-  let bytes = 5 + message.body.length;
-  if (message.key !== undefined) bytes += 2 + utf8Length(message.key);
-  if (message.id !== undefined) bytes += 1 + utf8Length(message.id);
-  if (headersBytes >= 0) bytes += 4 + headersBytes;
-  return bytes;
-}
-
-export function writeMessage(buffer: Buffer, start: number, message: NewMessage, headers: Buffer | undefined): number {
-  const { key, id, body } = message;
-  let at = start + 1;
-  let flags = 0;
-  let keyLength = 0;
-  let idLength = 0;
-  if (key !== undefined) {
-    flags |= messageFlag.key;
-    keyLength = utf8Length(key);
-    at = buffer.writeUInt16LE(keyLength, at);
-  }
-  if (id !== undefined) {
-    flags |= messageFlag.id;
-    idLength = utf8Length(id);
-    at = buffer.writeUInt8(idLength, at);
-  }
-  if (headers !== undefined) {
-    flags |= messageFlag.headers;
-    at = buffer.writeUInt32LE(headers.length, at);
-  }
-  at = buffer.writeUInt32LE(body.length, at);
-  buffer[start] = flags;
-  if (key !== undefined) at = writeUtf8(buffer, at, key, keyLength);
-  if (id !== undefined) at = writeUtf8(buffer, at, id, idLength);
-  if (headers !== undefined) {
-    buffer.set(headers, at);
-    at += headers.length;
-  }
-  buffer.set(body, at);
-  return at + body.length;
 }
 
 /** Goes past one message without making anything of it. */

@@ -1,5 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch } from "../../../contracts/messages.ts";
+import { packedBytes, packMessage } from "../../lanes/message-format.ts";
 import type { Core } from "../core.ts";
 import { Reader, Writer } from "../cursor.ts";
 import { offsetOf, segmentOf } from "../journal/journal.ts";
@@ -9,15 +10,7 @@ import { Catalogue, type Group, type Topic, type TopicSettings } from "./catalog
 import { DelayedMessages } from "./delayed-messages.ts";
 import { IdWindow, placeOf } from "./id-window.ts";
 import { MessageIndex, recordPosition } from "./message-index.ts";
-import {
-  messageBytes,
-  type RunHeader,
-  readMessageId,
-  readRunHeader,
-  runHeaderBytes,
-  writeMessage,
-  writeRunHeader,
-} from "./message-run.ts";
+import { type RunHeader, readMessageId, readRunHeader, runHeaderBytes, writeRunHeader } from "./message-run.ts";
 import { Producers } from "./producers.ts";
 import { type Queue, Queues } from "./queues.ts";
 import { appendEviction, appendGroup, appendRemoval, appendSettings, appendTopic } from "./topic-records.ts";
@@ -154,7 +147,7 @@ export class MessageStore {
     let bytes = content.bytes;
     if (bytes < 0) {
       bytes = 0;
-      for (let i = 0; i < messages.length; i++) bytes += messageBytes(messages[i]!, headers?.[i]?.length ?? -1);
+      for (let i = 0; i < messages.length; i++) bytes += packedBytes(messages[i]!, headers?.[i]?.length ?? -1);
     }
     const header: RunHeader = {
       queue: queue.id,
@@ -171,7 +164,7 @@ export class MessageStore {
     const writer = new Writer(buffer, start);
     writeRunHeader(writer, header);
     let at = writer.at;
-    for (let i = 0; i < messages.length; i++) at = writeMessage(buffer, at, messages[i]!, headers?.[i]);
+    for (let i = 0; i < messages.length; i++) at = packMessage(buffer, at, messages[i]!, headers?.[i]);
     this.#applyRun(queue, header, journal.position, bytes, journal.batch);
   }
 

@@ -1,7 +1,8 @@
 import type { ConcurrencyRule } from "../../../contracts/rates.ts";
-import { allowed, type Decided, decodeNumbers, encodeNumbers, refused } from "../../shared/rates/outcomes.ts";
+import { allowed, decodeNumbers, encodeNumbers, refused } from "../../shared/rates/outcomes.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import type { Effect } from "../key-values/key-value-records.ts";
+import type { Decided } from "./decided.ts";
 
 interface Permit {
   readonly endsAt: number;

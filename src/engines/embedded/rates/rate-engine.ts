@@ -7,11 +7,12 @@ import type {
   RateRule,
 } from "../../../contracts/rates.ts";
 import { decideLeakyBucket, decideTokenBucket } from "../../shared/rates/buckets.ts";
-import { type Decided, decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
+import { decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
 import { decideFixedWindow, decideSlidingWindow } from "../../shared/rates/windows.ts";
 import type { Core } from "../core.ts";
 import type { EntryStore } from "../key-values/entry-store.ts";
 import type { Effect } from "../key-values/key-value-records.ts";
+import type { Decided } from "./decided.ts";
 import { Permits } from "./permits.ts";
 import { decideSlidingLog, forgetSlidingLog, headKey } from "./sliding-log.ts";
 

@@ -2,7 +2,7 @@ import type { CommitResult, KeyValueChange, KeyValueEntry } from "../../../contr
 import { decideCommit, type KeyEffect } from "../../shared/key-values/decide.ts";
 import { nameBytes } from "../../shared/key-values/names.ts";
 import type { PostgresConnection, Transaction } from "../connection.ts";
-import { entryOf } from "./postgres-key-values.ts";
+import { entryOf } from "./entries.ts";
 import type { KeyValueStatements } from "./statements.ts";
 
 export interface CommitQueueParts {

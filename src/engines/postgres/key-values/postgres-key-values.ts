@@ -16,9 +16,9 @@ import type { Page } from "../../shared/key-values/watch.ts";
 import type { PostgresConnection } from "../connection.ts";
 import type { Listener } from "../listener.ts";
 import { asRead } from "../server-failures.ts";
-import type { Row } from "../session.ts";
 import type { Tables } from "../tables.ts";
 import { CommitQueue } from "./commit-queue.ts";
+import { entryOf } from "./entries.ts";
 import { type KeyValueStatements, keyValueStatements } from "./statements.ts";
 
 export interface KeyValueSettings {
@@ -164,13 +164,4 @@ export class PostgresKeyValues implements KeyValueEngine {
     this.#closed ??= reason;
     this.#feed.close(reason);
   }
-}
-
-export function entryOf(key: string, { value, version, expires_at: expiresAt }: Row): KeyValueEntry {
-  return {
-    key,
-    value: value as Uint8Array,
-    version: BigInt(version as number),
-    expiresAt: (expiresAt as number | null) ?? undefined,
-  };
 }

@@ -43,8 +43,3 @@ export function asRead(error: TenonError): TenonError {
     cause: error.cause,
   });
 }
-
-/** An outage ends some time; who can wait tries again. */
-export function isPassing(error: unknown): boolean {
-  return error instanceof TenonError && (error.code === "unavailable" || error.code === "overloaded");
-}

@@ -1,6 +1,6 @@
 import type { World } from "../../../world/world.ts";
+import { isPassing } from "../../shared/passing.ts";
 import { type Operation, operations, type WatchKey } from "../wire/operations.ts";
-import { isPassing } from "./failures.ts";
 import type { Link } from "./link.ts";
 import { pause } from "./pause.ts";
 

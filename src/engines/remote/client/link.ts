@@ -1,7 +1,8 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Address, Cancel, Connection, World } from "../../../world/world.ts";
+import { isPassing } from "../../shared/passing.ts";
 import type { Capabilities, Operation, Welcome } from "../wire/operations.ts";
-import { asRead, closed, isPassing, named, overdue, unreachable } from "./failures.ts";
+import { asRead, closed, named, overdue, unreachable } from "./failures.ts";
 import { pause } from "./pause.ts";
 import { type Moment, Session } from "./session.ts";
 

@@ -3,9 +3,9 @@ import type { JoinOptions, Lane, Membership } from "../../../contracts/messages.
 import type { Cancel, World } from "../../../world/world.ts";
 import { LaneQueue } from "../../lanes/lane-queue.ts";
 import { MemberSession } from "../../lanes/member-session.ts";
+import { isPassing } from "../../shared/passing.ts";
 import type { GrantKey, MemberAnswer, MemberRequest, Notice } from "../wire/member-codecs.ts";
 import { operations } from "../wire/operations.ts";
-import { isPassing } from "./failures.ts";
 import type { Link, LinkListener } from "./link.ts";
 import { MemberRequests } from "./member-requests.ts";
 import { type LaneHost, RemoteLane } from "./remote-lane.ts";

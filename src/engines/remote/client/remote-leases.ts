@@ -8,9 +8,9 @@ import type {
   LeaseRequest,
 } from "../../../contracts/leases.ts";
 import type { Cancel, World } from "../../../world/world.ts";
+import { isPassing } from "../../shared/passing.ts";
 import { operations } from "../wire/operations.ts";
 import type { Grant } from "../wire/state-codecs.ts";
-import { isPassing } from "./failures.ts";
 import type { Feeds } from "./feeds.ts";
 import type { Link } from "./link.ts";
 import { pause } from "./pause.ts";

@@ -1,6 +1,6 @@
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { LeaseHolder } from "../../../contracts/leases.ts";
-import { ByteReader, ByteWriter } from "../../lanes/binary.ts";
+import { ByteReader, ByteWriter } from "../binary.ts";
 
 interface Holder {
   readonly holder: string;

@@ -1,5 +1,5 @@
 import type { ConcurrencyRule, RateDecision } from "../../../contracts/rates.ts";
-import { ByteReader, ByteWriter } from "../../lanes/binary.ts";
+import { ByteReader, ByteWriter } from "../binary.ts";
 import { allowed, refused } from "./outcomes.ts";
 
 const format = 1;
