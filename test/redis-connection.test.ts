@@ -260,6 +260,16 @@ for (const flavour of flavours) {
       );
     });
 
+    test("a server that others give the same scripts refuses none of the first calls", async (t) => {
+      const connection = await open(t, flavour, await start(t, flavour));
+      const first = connection.run(push, ["list"], ["1"]);
+      void connection.command("list", ["SCRIPT", "LOAD", push.source]);
+      const second = connection.run(push, ["list"], ["2"]);
+      await Promise.all([first, second]);
+      const list = (await connection.command("list", ["LRANGE", "list", 0, -1])) as Buffer[];
+      assert.deepEqual(list.map(String), ["1", "2"]);
+    });
+
     test("a script is not sent again behind a later call for its key that somebody else's loading let through", async (t) => {
       const connection = await open(t, flavour, await start(t, flavour));
       await connection.run(push, ["list"], ["0"]);

@@ -3,6 +3,7 @@ import type { Argument } from "./connection.ts";
 import { UnknownScript } from "./failures.ts";
 import type { Link } from "./link.ts";
 import type { Script } from "./script.ts";
+import { slotOf, slots } from "./slots.ts";
 
 interface Run {
   readonly script: Script;
@@ -14,8 +15,9 @@ interface Run {
 }
 
 /**
- * Runs scripts by their hash. A server that was restarted, or took over from another, or was told SCRIPT FLUSH, knows none. Sending a refused one again at
- * once would let a later call for the same key overtake it; so when one is refused, new ones wait until all that are under way are answered,
+ * Runs scripts by their hash. A server that was restarted, or took over from another, knows none; so each script goes in full once per session, on a cluster
+ * once per slot, since only the client knows which node has which. What is refused all the same, after SCRIPT FLUSH or when a slot has moved,
+ * must not be sent again at once, or a later call for the same key would overtake it; new ones wait until all that are under way are answered,
  * and then the refused ones go first, in full.
  */
 export class ScriptRunner {
@@ -26,8 +28,8 @@ export class ScriptRunner {
   #held: Run[] = [];
   /** While runs are refused: the number of the last run that was carried out, by first key. */
   readonly #overtook = new Map<string, number>();
-  /** The scripts that this session's server was given. */
-  readonly #known = new Set<string>();
+  /** The scripts that this session's server was given; on a cluster, for which slots. */
+  readonly #known = new Map<string, Uint8Array>();
 
   constructor(link: Link) {
     this.#link = link;
@@ -60,12 +62,13 @@ export class ScriptRunner {
     this.#link.tell(
       script.name,
       (session) => {
-        // On a cluster each node has to be given it, and which one answers is the client's business.
-        const full = inFull || (!session.isCluster && !this.#known.has(script.sha));
+        const slot = session.isCluster ? slotOf(keys[0]!) : 0;
+        const given = this.#known.get(script.sha);
+        const full = inFull || given === undefined || given[slot] === 0;
         const name = full ? "EVAL" : "EVALSHA";
         const text = full ? script.source : script.sha;
         const reply = session.send(keys[0], [name, text, keys.length, ...keys, ...args]);
-        if (full && reply !== undefined) this.#known.add(script.sha);
+        if (full && reply !== undefined) this.#give(script, slot, session.isCluster);
         return reply;
       },
       (reply) => {
@@ -79,6 +82,15 @@ export class ScriptRunner {
         this.#answered();
       },
     );
+  }
+
+  #give(script: Script, slot: number, isCluster: boolean): void {
+    let given = this.#known.get(script.sha);
+    if (given === undefined) {
+      given = new Uint8Array(isCluster ? slots : 1);
+      this.#known.set(script.sha, given);
+    }
+    given[slot] = 1;
   }
 
   #refuse(run: Run): void {
