@@ -17,6 +17,7 @@ const unlucky: Readonly<Record<string, readonly number[]>> = {
   "embedded-crashes": [264],
   "flash-sale": [58],
   "key-value": [26],
+  leases: [938],
   limiters: [112, 100_067],
   messaging: [98, 3064],
   "messaging-embedded": [100_026],

@@ -1,4 +1,5 @@
 import { Violation } from "../system.ts";
+import type { ClockReadings } from "./clock-record.ts";
 import { ms } from "./instants.ts";
 import type { LeaseInput, LeaseOperation } from "./lease-history.ts";
 
@@ -89,8 +90,18 @@ export function tellGrant({ holder, client, token }: Grant): string {
   return `${holder} (of ${client}, token ${token})`;
 }
 
-/** From when the holder counts its time to live. The call's own instant when that is later: a clock that was set may say anything. */
-export function sinceOf({ calledAt, output }: Confirmation): number {
+/**
+ * From when the holder counts its time to live, at the earliest and at the latest: within the call. Its clock's readings tell how long ago that was, unless the clock was set or stood still meanwhile.
+ */
+export function sinceOf({ calledAt, returnedAt, output }: Confirmation, clock: ClockReadings, driftMax: number): Since {
   const sinceAt = output?.type === "granted" || output?.type === "renewed" ? output.sinceAt : undefined;
-  return Math.max(calledAt, sinceAt ?? calledAt);
+  if (sinceAt === undefined) return { earliest: calledAt, latest: calledAt };
+  if (!clock.steady(calledAt, returnedAt!, driftMax)) return { earliest: calledAt, latest: returnedAt! };
+  const counted = Math.max(calledAt, sinceAt);
+  return { earliest: counted, latest: counted };
+}
+
+interface Since {
+  readonly earliest: number;
+  readonly latest: number;
 }

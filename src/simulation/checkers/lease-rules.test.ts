@@ -37,8 +37,15 @@ class Story {
     );
   }
 
-  renew(from: number, to: number | undefined, holder: string, token: bigint, type: "renewed" | "lost" = "renewed") {
-    return this.#record(from, to, holder, { type: "renew", name: "till", holder, token, ttlMs }, { type });
+  /** `sinceAt`: from when the holder counts, by its own clock. */
+  renew(from: number, to: number | undefined, holder: string, token: bigint, { sinceAt }: { sinceAt?: number } = {}) {
+    const input = { type: "renew", name: "till", holder, token, ttlMs } as const;
+    return this.#record(from, to, holder, input, { type: "renewed", sinceAt });
+  }
+
+  lose(from: number, to: number | undefined, holder: string, token: bigint) {
+    const input = { type: "renew", name: "till", holder, token, ttlMs } as const;
+    return this.#record(from, to, holder, input, { type: "lost" });
   }
 
   release(from: number, to: number | undefined, holder: string) {
@@ -218,7 +225,7 @@ test("a renewal revives nothing that was released, passed on or over", async () 
       story.ask(0, 1, "a", 5n);
       story.renew(900, undefined, "a", 5n);
       story.renew(1_500, 1_510, "a", 5n);
-      story.renew(1_600, 1_700, "a", 5n, "lost");
+      story.lose(1_600, 1_700, "a", 5n);
     },
     { clock: steppedAt(1_550) },
   );
@@ -227,12 +234,12 @@ test("a renewal revives nothing that was released, passed on or over", async () 
 test("a lease lasts for its time to live", async () => {
   await wrong(/a .* was told at 510 ms that it had lost till, which was to be its own until 985/, (story) => {
     story.ask(0, 1, "a", 5n);
-    story.renew(500, 510, "a", 5n, "lost");
+    story.lose(500, 510, "a", 5n);
   });
   await right((story) => {
     story.ask(0, 1, "a", 5n);
     story.release(499, undefined, "a");
-    story.renew(500, 510, "a", 5n, "lost");
+    story.lose(500, 510, "a", 5n);
   });
 });
 
@@ -271,6 +278,19 @@ test("a holder whose clock runs stops in time", async () => {
   story.now = 950;
   stop.abort();
   checkLeases(history, { ...rules, nowMs: 1_500 });
+});
+
+test("a holder whose clock stood still while it asked does not know from when it holds", async () => {
+  const story = new Story();
+  story.ask(0, 1, "a", 5n);
+  story.renew(100, 1_000, "a", 5n, { sinceAt: 950 });
+  story.lose(1_300, 1_310, "a", 5n);
+  const history = await story.told(2_000);
+  const early = /a .* was told at 1310 ms that it had lost till, which was to be its own until 1935/;
+  assert.throws(() => checkLeases(history, { ...rules, nowMs: 2_000 }), broken(early));
+  const stopped = new ClockRecord();
+  for (let at = 0; at < 2_000; at++) stopped.read(at, at, at < 200 || at > 900);
+  checkLeases(history, { ...rules, nowMs: 2_000, clientClock: () => stopped });
 });
 
 test("who died takes itself for nothing, and nobody holds what was never granted", async () => {

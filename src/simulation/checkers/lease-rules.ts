@@ -133,12 +133,13 @@ function latestEnd(
 function heldUntil(
   grant: Grant,
   before: number,
-  { clock = rightClock, driftMax = 0.01 }: LeaseRules,
+  { clock = rightClock, clientClock, driftMax = 0.01 }: LeaseRules,
 ): number | undefined {
   let untilMs = Number.NEGATIVE_INFINITY;
   for (const confirmation of grant.confirmations) {
     if (confirmation.returned! > before) continue;
-    const since = sinceOf(confirmation);
+    const holderClock = clientClock?.(confirmation.client) ?? rightClock;
+    const since = sinceOf(confirmation, holderClock, driftMax).earliest;
     const endsAt = since + confirmation.input.ttlMs / (1 + driftMax) - slackMs;
     if (endsAt > untilMs && clock.steady(since, endsAt, driftMax)) untilMs = endsAt;
   }
@@ -180,10 +181,11 @@ function checkSignal(hold: Hold, grant: Grant, { clientClock, driftMax = 0.01, n
   let latestMs = 0;
   let since = hold.fromMs;
   for (const confirmation of grant.confirmations) {
-    const endsAt = sinceOf(confirmation) + confirmation.input.ttlMs / (1 - driftMax) + slackMs;
+    const { latest } = sinceOf(confirmation, clock, driftMax);
+    const endsAt = latest + confirmation.input.ttlMs / (1 - driftMax) + slackMs;
     if (endsAt <= latestMs) continue;
     latestMs = endsAt;
-    since = sinceOf(confirmation);
+    since = latest;
   }
   const untilMs = hold.untilMs ?? nowMs;
   if (untilMs <= latestMs || !clock.steady(since, latestMs, driftMax)) return;
