@@ -15,7 +15,7 @@ assert.ok(scenarios.length > 0);
 /** Seeds that found something once: docs/simulation-findings.md. */
 const unlucky: Readonly<Record<string, readonly number[]>> = {
   "embedded-crashes": [264],
-  "flash-sale": [58],
+  "flash-sale": [58, 743],
   "key-value": [26],
   leases: [938],
   limiters: [112, 100_067],
