@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RedisServer } from "../../scripts/engines/redis-server.ts";
 import type { ProcessPlan } from "./deployment.ts";
 import type { Load } from "./load.ts";
 import type { SaleProcesses } from "./sale-processes.ts";
+import type { OwnServer } from "./sale-servers.ts";
 
 /** Something that was killed with SIGKILL in mid-sale and started again. */
 export interface Crash {
@@ -19,26 +19,32 @@ export interface PlannedCrash {
   run(): Promise<void>;
 }
 
-/** Long enough for buyers and services to find it gone. */
-const redisDownMs = 250;
+/** A server that may be killed, and how people call it. */
+export interface Killable {
+  readonly name: string;
+  readonly server: Pick<OwnServer, "stop" | "start">;
+}
 
-/** The last process of each kind, and Redis between them where it is the run's own. */
+/** Long enough for buyers and services to find it gone. */
+const serverDownMs = 250;
+
+/** The last process of each kind, and between them the servers that are the run's own. */
 export function plannedCrashes(
   plan: readonly ProcessPlan[],
   processes: Pick<SaleProcesses, "crash">,
-  ownRedis: RedisServer | undefined,
+  servers: readonly Killable[],
 ): readonly PlannedCrash[] {
   const victims = [...new Map(plan.map(({ name, roles }) => [roles[0]!.type, name])).values()].reverse();
   const kills = victims.map((name) => ({ name, run: () => processes.crash(name) }));
-  if (ownRedis !== undefined)
-    kills.splice(Math.ceil(kills.length / 2), 0, { name: "Redis", run: () => bounce(ownRedis) });
+  const bounces = servers.map(({ name, server }) => ({ name, run: () => bounce(server) }));
+  kills.splice(Math.ceil(kills.length / 2), 0, ...bounces);
   // At 40 % when there is only one.
   return kills.map((kill, index) => ({ ...kill, fraction: (0.8 * (index + 1)) / (kills.length + 1) }));
 }
 
-async function bounce(server: RedisServer): Promise<void> {
+async function bounce(server: Killable["server"]): Promise<void> {
   await server.stop("SIGKILL");
-  await sleep(redisDownMs);
+  await sleep(serverDownMs);
   await server.start();
 }
 

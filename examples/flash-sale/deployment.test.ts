@@ -24,16 +24,20 @@ test("one process runs the same kinds of services, from the back of the shop to 
   );
 });
 
-test("one of each kind is killed, Redis between them when it is the run's own, all well before the end", async () => {
+test("one of each kind is killed, servers of the run's own between them, all well before the end", async () => {
   const killed: string[] = [];
   const processes = {
     crash: async (name: string) => {
       killed.push(name);
     },
   };
-  const planned = plannedCrashes(planOf("queue", true), processes, undefined);
+  const server = {
+    stop: async () => void killed.push("stop"),
+    start: async () => void killed.push("start"),
+  };
+  const planned = plannedCrashes(planOf("queue", true), processes, [{ name: "Redis", server }]);
   for (const { run } of planned) await run();
-  assert.deepEqual(killed, ["gateway-1", "stock-1", "orders"]);
+  assert.deepEqual(killed, ["gateway-1", "stock-1", "stop", "start", "orders"]);
   const fractions = planned.map(({ fraction }) => fraction);
   assert.deepEqual(
     fractions,
@@ -41,7 +45,7 @@ test("one of each kind is killed, Redis between them when it is the run's own, a
   );
   assert.ok(fractions[0]! > 0 && fractions.at(-1)! < 0.7);
   assert.deepEqual(
-    plannedCrashes(planOf("queue", false), processes, undefined).map(({ name, fraction }) => [name, fraction]),
+    plannedCrashes(planOf("queue", false), processes, []).map(({ name, fraction }) => [name, fraction]),
     [["the sale", 0.4]],
   );
 });

@@ -40,15 +40,16 @@ async function main(args: readonly string[]): Promise<number> {
 async function sell(commandLine: CommandLine, directory: string, signal: AbortSignal): Promise<number> {
   // With --json standard output holds nothing but the object.
   const progress = commandLine.json ? process.stderr : process.stdout;
-  if (commandLine.engine === "embedded") {
+  const { engine } = commandLine;
+  if (engine === "embedded") {
     return report(await run({ ...commandLine, stores: embeddedStores(directory), progress, signal }), commandLine);
   }
   const { openServers } = await import("./servers.ts");
-  const opened = await openServers({ ...commandLine, directory });
+  const opened = await openServers({ ...commandLine, engine, directory });
   let outcome: Outcome;
   try {
-    const { stores, ownRedis } = opened;
-    outcome = await run({ ...commandLine, stores, ownRedis, progress, signal });
+    const { stores, own } = opened;
+    outcome = await run({ ...commandLine, stores, own, progress, signal });
   } finally {
     await opened.close({ keep: commandLine.directory !== undefined });
   }

@@ -10,8 +10,8 @@ test("without options it is fifty thousand requests from ten thousand buyers for
     seed: 1,
     flow: "queue",
     engine: "embedded",
-    redis: undefined,
-    postgres: undefined,
+    keyValue: undefined,
+    urls: {},
     processes: false,
     crash: false,
     json: false,
@@ -29,9 +29,9 @@ test("stock and buyers follow the number of requests unless they are given", () 
 
 test("on Redis the services may be processes, and servers may be named", () => {
   const found = parseCommandLine(["--engine", "redis", "--processes"]);
-  assert.deepEqual([found.engine, found.processes, found.redis, found.postgres], ["redis", true, undefined, undefined]);
+  assert.deepEqual([found.engine, found.processes, found.urls], ["redis", true, {}]);
   const named = parseCommandLine(["--engine=redis", "--redis", "redis://h:1", "--postgres", "postgresql://u:p@h/d"]);
-  assert.deepEqual([named.processes, named.redis, named.postgres], [false, "redis://h:1", "postgresql://u:p@h/d"]);
+  assert.deepEqual([named.processes, named.urls], [false, { redis: "redis://h:1", postgres: "postgresql://u:p@h/d" }]);
 });
 
 test("a wrong URL is not repeated in the message, as it may hold a password", () => {
@@ -48,10 +48,12 @@ const wrong: readonly (readonly [args: readonly string[], message: RegExp])[] = 
   [["--seed", "1.5"], /--seed/],
   [["--buyers="], /--buyers/],
   [["--flow", "river"], /--flow takes queue or bucket, not 'river'/],
-  [["--engine", "kafka"], /--engine takes embedded or redis, not 'kafka'/],
-  [["--processes"], /--processes needs --engine redis/],
+  [["--engine", "pigeons"], /--engine takes embedded or redis or .*, not 'pigeons'/],
+  [["--processes"], /--processes needs a server, as --engine redis/],
+  [["--key-value", "redis"], /--key-value needs a server, as --engine redis/],
+  [["--engine", "postgres", "--redis", "redis://localhost"], /--redis needs --engine redis/],
   [["--redis", "redis://localhost"], /--redis needs --engine redis/],
-  [["--postgres", "postgres://localhost/shop"], /--postgres needs --engine redis/],
+  [["--postgres", "postgres://localhost/shop"], /--postgres needs --engine postgres/],
   [["--engine", "redis", "--redis", "localhost"], /--redis takes a URL that begins with redis:\/\//],
   [["--engine", "redis", "--postgres", "mysql://localhost"], /--postgres takes a URL that begins with postgres:\/\//],
   [["--data", ""], /--data/],

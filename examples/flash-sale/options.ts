@@ -1,11 +1,13 @@
 import { parseArgs } from "node:util";
 import type { SaleOptions } from "./model.ts";
+import { keyValueTypes, type ServerType, saleServers, serverTypes } from "./sale-servers.ts";
 
 export interface CommandLine extends SaleOptions {
-  readonly engine: "embedded" | "redis";
-  /** URLs of servers; looked for when left out. */
-  readonly redis: string | undefined;
-  readonly postgres: string | undefined;
+  readonly engine: "embedded" | ServerType;
+  /** The server for key-values; the engine's own when left out. */
+  readonly keyValue: ServerType | undefined;
+  /** Of servers; those that are left out are looked for. */
+  readonly urls: Readonly<Partial<Record<ServerType, string>>>;
   /** Whether each service runs in a process of its own. */
   readonly processes: boolean;
   /** Whether processes of the sale are killed in mid-sale. */
@@ -23,7 +25,7 @@ export class UsageError extends Error {
 
 export const usage = `Usage: npm start -- [options]
 
-A flash sale over real HTTP, and an audit at the end: on the embedded engine with orders in SQLite, or on Redis with orders in PostgreSQL.
+A flash sale over real HTTP, and an audit at the end: on the embedded engine with orders in SQLite, or on a server with orders in PostgreSQL.
 
   --requests N   purchase requests to send                     (50000)
   --stock N      units on sale, spread over 20 items            (one for 25 requests)
@@ -31,10 +33,11 @@ A flash sale over real HTTP, and an audit at the end: on the embedded engine wit
   --seed N       decides who wants what, and who pays           (1)
   --flow F       queue: requests wait in a topic                (queue)
                  bucket: a token bucket before a direct call
-  --engine E     embedded, or redis                            (embedded)
-  --processes    with redis: 2 gateways, 2 stock services and the order service as processes
-  --redis URL    the server                                    (where npm run engines starts one)
-  --postgres URL with redis: orders in this database           (the same; without one in SQLite)
+  --engine E     embedded, or a server: ${serverTypes.join(", ")}    (embedded)
+  --key-value S  with a server: stock and requests on ${keyValueTypes.join(" or ")}   (the engine's; redis where it has none)
+  --processes    with a server: 2 gateways, 2 stock services and the order service as processes
+  --redis URL, --postgres URL, …: where a server is       (where npm run engines starts one);
+                 orders are in PostgreSQL if there is one, else in SQLite
   --crash        kill with SIGKILL in mid-sale and start again: the sale's process, or one of each kind;
                  without --redis also Redis, which is a server of the run's own then
   --data DIR     keep the data in DIR, which must be new or empty, and on the servers
@@ -50,8 +53,11 @@ const flags = {
   seed: { type: "string" },
   flow: { type: "string" },
   engine: { type: "string" },
-  redis: { type: "string" },
-  postgres: { type: "string" },
+  "key-value": { type: "string" },
+  ...(Object.fromEntries(serverTypes.map((type) => [type, { type: "string" }])) as Record<
+    ServerType,
+    { readonly type: "string" }
+  >),
   data: { type: "string" },
   processes: { type: "boolean" },
   crash: { type: "boolean" },
@@ -63,12 +69,11 @@ const flags = {
 export function parseCommandLine(args: readonly string[]): CommandLine {
   const values = parse(args);
   const requests = integer("requests", values.requests, 1, 10_000_000) ?? 50_000;
-  const engine = oneOf("engine", ["embedded", "redis"], values.engine ?? "embedded");
+  const engine = oneOf("engine", ["embedded", ...serverTypes], values.engine ?? "embedded");
   const { processes = false } = values;
-  if (engine === "embedded") {
-    if (processes) throw new UsageError("--processes needs --engine redis; the embedded engine belongs to one process");
-    const server = values.redis === undefined ? values.postgres && "postgres" : "redis";
-    if (server) throw new UsageError(`--${server} needs --engine redis`);
+  const keyValue = keyValueOf(engine, values["key-value"]);
+  if (engine === "embedded" && processes) {
+    throw new UsageError("--processes needs a server, as --engine redis; the embedded engine belongs to one process");
   }
   return {
     requests,
@@ -77,14 +82,38 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     seed: integer("seed", values.seed, 0, 4_294_967_295) ?? 1,
     flow: oneOf("flow", ["queue", "bucket"], values.flow ?? "queue"),
     engine,
-    redis: serverUrl("redis", ["redis:", "rediss:"], values.redis),
-    postgres: serverUrl("postgres", ["postgres:", "postgresql:"], values.postgres),
+    keyValue,
+    urls: urlsOf(engine, keyValue, values),
     processes,
     crash: values.crash ?? false,
     json: values.json ?? false,
     help: values.help ?? false,
     directory: directory(values.data),
   };
+}
+
+/** What is asked for, or what it takes when nothing is. */
+export function keyValueOf(engine: "embedded" | ServerType, text: string | undefined): ServerType | undefined {
+  if (text === undefined) return engine === "embedded" || saleServers[engine].keyValue ? undefined : "redis";
+  if (engine === "embedded") throw new UsageError("--key-value needs a server, as --engine redis");
+  return oneOf("key-value", keyValueTypes, text);
+}
+
+/** Orders may be in PostgreSQL whatever the engine's server is. */
+function urlsOf(
+  engine: "embedded" | ServerType,
+  keyValue: ServerType | undefined,
+  values: Readonly<Partial<Record<ServerType, string>>>,
+): CommandLine["urls"] {
+  const urls: Partial<Record<ServerType, string>> = {};
+  for (const type of serverTypes) {
+    const url = serverUrl(type, saleServers[type].protocols, values[type]);
+    if (url === undefined) continue;
+    const isUsed = type === engine || type === keyValue || (type === "postgres" && engine !== "embedded");
+    if (!isUsed) throw new UsageError(`--${type} needs --engine ${type}`);
+    urls[type] = url;
+  }
+  return urls;
 }
 
 function parse(args: readonly string[]) {

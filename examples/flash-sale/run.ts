@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RedisServer } from "../../scripts/engines/redis-server.ts";
 import { audit } from "./audit.ts";
-import { crashInMidSale, plannedCrashes } from "./crashes.ts";
+import { crashInMidSale, type Killable, plannedCrashes } from "./crashes.ts";
 import { demand } from "./demand.ts";
 import { planOf } from "./deployment.ts";
 import { readDurableState } from "./durable-state.ts";
@@ -14,8 +13,8 @@ import type { SaleStores } from "./stores.ts";
 
 export interface RunOptions extends SaleOptions {
   readonly stores: SaleStores;
-  /** Killed as well when there is a crash. */
-  readonly ownRedis?: RedisServer | undefined;
+  /** Servers that are killed as well when there is a crash. */
+  readonly own?: readonly Killable[] | undefined;
   /** Each service in a process of its own. */
   readonly processes: boolean;
   readonly crash: boolean;
@@ -27,7 +26,7 @@ const settleTimeoutMs = 60_000;
 
 /** One sale from the opening to the audit. The sale's processes have ended when this settles, however it settles. */
 export async function run(options: RunOptions): Promise<Outcome> {
-  const { stores, ownRedis } = options;
+  const { stores, own = [] } = options;
   // Whatever fails first ends all the rest.
   const failed = new AbortController();
   const signal = AbortSignal.any([options.signal, failed.signal]);
@@ -37,7 +36,7 @@ export async function run(options: RunOptions): Promise<Outcome> {
     const purchases = demand(options);
     const load = new Load({ urls: processes.urls, purchases, signal });
     const progress = new Progress(options.progress, load, purchases.length);
-    const planned = options.crash ? plannedCrashes(plan, processes, ownRedis) : [];
+    const planned = options.crash ? plannedCrashes(plan, processes, own) : [];
     const note = (text: string) => progress.note(text);
     const [result, crashes] = await Promise.all([
       load.run(),

@@ -1,19 +1,21 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TenonError } from "tenon/contracts";
 import { engineAddress } from "../../scripts/engines/addresses.ts";
-import { type RedisServer, redisServerMissing, startRedis } from "../../scripts/engines/redis-server.ts";
+import type { Killable } from "./crashes.ts";
 import { UsageError } from "./options.ts";
 import type { OrdersDatabase } from "./orders-database.ts";
 import { createSchema, dropSchema } from "./postgres-orders.ts";
-import { openRedis, removeKeys } from "./redis-store.ts";
+import { type OwnServer, type ServerDriver, type ServerStore, type ServerType, saleServers } from "./sale-servers.ts";
 import { type SaleStores, sqliteOrders } from "./stores.ts";
 
 export interface ServerOptions {
-  /** URLs that were asked for; without them servers are looked for where `npm run engines` starts them. */
-  readonly redis: string | undefined;
-  readonly postgres: string | undefined;
+  readonly engine: ServerType;
+  /** The engine's own server when left out. */
+  readonly keyValue: ServerType | undefined;
+  /** URLs that were asked for; other servers are looked for where `npm run engines` starts them. */
+  readonly urls: Readonly<Partial<Record<ServerType, string>>>;
   readonly crash: boolean;
   /** Of the run; what is in files is there. */
   readonly directory: string;
@@ -22,8 +24,8 @@ export interface ServerOptions {
 /** The stores of one run, and what the run owns of their servers. */
 export interface ServerStores {
   readonly stores: SaleStores;
-  /** A server that is this run's alone, so that it may be killed. */
-  readonly ownRedis: RedisServer | undefined;
+  /** Servers that are this run's alone, so that they may be killed. */
+  readonly own: readonly Killable[];
   /** Stops what is the run's own. Without `keep` the servers of others hold nothing of the sale afterwards. */
   close(options: { readonly keep: boolean }): Promise<void>;
 }
@@ -31,54 +33,69 @@ export interface ServerStores {
 /** How long a server may take to answer before it counts as not there. */
 const connectTimeoutMs = 2_000;
 
-/** Finds Redis and PostgreSQL, or starts what is to be killed. Throws `UsageError` when a server that is needed is not there. */
+/** Finds the servers, or starts what is to be killed. Throws `UsageError` when a server that is needed is not there. */
 export async function openServers(options: ServerOptions): Promise<ServerStores> {
-  const { directory } = options;
-  const name = `flash-sale-${randomBytes(6).toString("hex")}`;
-  const ownRedis = options.crash && options.redis === undefined ? await startOwnRedis(directory) : undefined;
+  const prefix = `flash_sale_${randomBytes(6).toString("hex")}`;
+  const { engine, keyValue = engine, directory } = options;
+  const servers = new Map<ServerType, FoundServer>();
   try {
-    const url = ownRedis?.url ?? options.redis ?? engineAddress("redis").url;
-    await findRedis(url, name);
-    const orders = await findOrders(options.postgres, name.replaceAll("-", "_"), directory);
-    const stores: SaleStores = { engine: { type: "redis", url, prefix: name }, orders };
+    for (const type of new Set([engine, keyValue])) servers.set(type, await FoundServer.find(type, prefix, options));
+    const orders = await findOrders(options.urls.postgres, `${prefix}_orders`, directory);
+    const [messages, keeping] = [servers.get(engine)!.store, servers.get(keyValue)!.store];
     // Says where a kept sale is. Without the URLs, which may hold passwords.
-    const kept = { redis: { prefix: name, own: ownRedis !== undefined }, orders: { ...orders, url: undefined } };
+    const kept = { messages: engine, keyValue, prefix, orders: { ...orders, url: undefined } };
     writeFileSync(join(directory, "stores.json"), `${JSON.stringify(kept, undefined, 2)}\n`);
     return {
-      stores,
-      ownRedis,
+      stores: { engine: { type: "servers", messages, keyValue: keeping }, orders },
+      own: [...servers.values()].flatMap((server) => server.killable),
       async close({ keep }) {
-        if (!keep && ownRedis === undefined) await removeKeys(url, name);
         if (!keep && orders.type === "postgres") await dropSchema(orders.url, orders.schema);
-        await ownRedis?.dispose();
+        for (const server of servers.values()) await server.close(keep);
       },
     };
   } catch (error) {
-    await ownRedis?.dispose();
+    for (const server of servers.values()) await server.close(false);
     throw error;
   }
 }
 
-async function startOwnRedis(parent: string): Promise<RedisServer> {
-  if (redisServerMissing !== false) {
-    throw new UsageError(
-      `${redisServerMissing}, and --crash kills a server of its own: install it, or name one that is left alone with --redis`,
-    );
-  }
-  const directory = join(parent, "redis");
-  mkdirSync(directory);
-  return startRedis({ directory, appendfsync: "always" });
-}
+/** One that somebody else runs, or one of the run's own. */
+class FoundServer {
+  readonly store: ServerStore;
+  readonly #driver: ServerDriver;
+  readonly #own: OwnServer | undefined;
 
-/** Opens an engine once, which also looks at the server's settings. */
-async function findRedis(url: string, prefix: string): Promise<void> {
-  try {
-    const engine = await openRedis({ url, prefix, connectTimeoutMs });
-    await engine.close();
-  } catch (error) {
-    if (!(error instanceof TenonError)) throw error;
-    if (error.code !== "unavailable") throw new UsageError(`Redis at ${hostOf(url)}: ${error.message}`);
-    throw new UsageError(`no Redis answers at ${hostOf(url)}; start one with: npm run engines -- up redis postgres`);
+  private constructor(store: ServerStore, driver: ServerDriver, own: OwnServer | undefined) {
+    this.store = store;
+    this.#driver = driver;
+    this.#own = own;
+  }
+
+  static async find(type: ServerType, prefix: string, { urls, crash, directory }: ServerOptions): Promise<FoundServer> {
+    const { engine, title, load } = saleServers[type];
+    const driver = await load();
+    const asked = urls[type];
+    const own = crash && asked === undefined ? await driver.startOwn?.(directory) : undefined;
+    const url = own?.url ?? asked ?? engineAddress(engine).url;
+    const found = new FoundServer({ type, url, prefix }, driver, own);
+    try {
+      await driver.prepare(found.store, connectTimeoutMs);
+      return found;
+    } catch (error) {
+      await own?.dispose();
+      const isThere = error instanceof TenonError && error.code !== "unavailable";
+      if (isThere) throw new UsageError(`${title} at ${hostOf(url)}: ${error.message}`);
+      throw new UsageError(`no ${title} answers at ${hostOf(url)}; start one with: npm run engines -- up ${engine}`);
+    }
+  }
+
+  get killable(): readonly Killable[] {
+    return this.#own === undefined ? [] : [{ name: saleServers[this.store.type].title, server: this.#own }];
+  }
+
+  async close(keep: boolean): Promise<void> {
+    if (this.#own !== undefined) await this.#own.dispose();
+    else if (!keep) await this.#driver.remove(this.store);
   }
 }
 
@@ -91,9 +108,7 @@ async function findOrders(asked: string | undefined, schema: string, directory: 
   } catch (error) {
     if (asked === undefined) return sqliteOrders(directory);
     const reason = (error as Error).message || "no answer";
-    throw new UsageError(
-      `PostgreSQL at ${hostOf(url)}: ${reason}; start one with: npm run engines -- up redis postgres`,
-    );
+    throw new UsageError(`PostgreSQL at ${hostOf(url)}: ${reason}; start one with: npm run engines -- up postgres`);
   }
 }
 
