@@ -2,6 +2,7 @@ import type { KeyValueChange, KeyValueEntry } from "../../contracts/key-value.ts
 import { Violation } from "../system.ts";
 import { type ClockReadings, rightClock } from "./clock-record.ts";
 import { ms } from "./instants.ts";
+import { groupsOf } from "./key-value-groups.ts";
 import type { KeyValueOperation } from "./key-value-history.ts";
 import { keyValueModel } from "./key-value-model.ts";
 import { shownBy, witnessed } from "./key-value-witnesses.ts";
@@ -28,7 +29,8 @@ export function checkKeyValues(operations: readonly KeyValueOperation[], rules: 
   const { clock = rightClock, expiryLatenessMs } = rules;
   checkVersions(operations);
   checkTimesToLive(operations, { clock, expiryLatenessMs });
-  requireLinearizable(keyValueModel(clock, expiryLatenessMs), witnessed(operations), rules);
+  const model = keyValueModel(clock, expiryLatenessMs);
+  for (const group of groupsOf(operations)) requireLinearizable(model, witnessed(group), rules);
 }
 
 /** Versions come from one counter: each commit that changed something has a greater one than all commits that had returned before it was called. */

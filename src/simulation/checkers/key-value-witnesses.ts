@@ -6,6 +6,7 @@ import { type KeyValueOperation, textOfValue } from "./key-value-history.ts";
  *
  * - one whose value somebody was shown has happened, in that version, before whoever was shown it returned;
  * - one that puts a key of its own, without a time to live, has not happened before whoever found that key absent was called;
+ * - one that puts a key of its own, without a time to live, has happened for nobody when all that returned after such a finding found it absent, too;
  * - one that only puts values without a time to live, which nobody was shown, may as well not have happened: whoever would have met it would have been shown it.
  *
  * It spares the search for an order most of its choices. Values must be told apart for that: one that is written twice under its key says nothing.
@@ -17,7 +18,10 @@ export function witnessed(operations: readonly KeyValueOperation[]): readonly Ke
     const { input, returned } = operation;
     if (returned !== undefined || input.type !== "commit") known.push(operation);
     else if (evidence.sightingOf(input.changes) !== undefined) known.push(evidence.asSeen(operation, input.changes));
-    else if (!evidence.isWithoutTrace(input.changes)) known.push(evidence.asMissed(operation, input.changes));
+    else if (!evidence.isWithoutTrace(input.changes)) {
+      const missed = evidence.asMissed(operation, input.changes);
+      if (missed !== undefined) known.push(missed);
+    }
   }
   return known;
 }
@@ -35,13 +39,15 @@ class Evidence {
   readonly #counters = new Set<string>();
   /** By key: how many commits write or delete it. */
   readonly #changers = new Map<string, number>();
-  readonly #scans: KeyValueOperation[] = [];
-  /** By key: the last of those that found it absent. */
-  readonly #absences = new Map<string, number>();
+  /** What returned, the last one first. */
+  readonly #returned: readonly KeyValueOperation[];
   /** Versions that somebody compared with, and that nobody was shown: so somebody knows more than the history does. */
   readonly #unseenVersions: boolean;
 
   constructor(operations: readonly KeyValueOperation[]) {
+    this.#returned = operations
+      .filter(({ returned }) => returned !== undefined)
+      .sort((one, other) => other.returned! - one.returned!);
     const versions = new Set<bigint>();
     const compared = new Set<bigint>();
     for (const operation of operations) {
@@ -51,12 +57,6 @@ class Evidence {
       }
       const { input, output } = operation;
       if (output?.type === "result" && output.result.committed) versions.add(output.result.version);
-      if (input.type === "scan" && output !== undefined) this.#scans.push(operation);
-      if (input.type === "get" && output?.type === "entries") {
-        for (const [index, key] of input.keys.entries()) {
-          if (output.entries[index] === undefined) this.#miss(key, operation.called);
-        }
-      }
       if (input.type !== "commit") continue;
       for (const change of input.changes) {
         if (change.type !== "check") this.#changers.set(change.key, (this.#changers.get(change.key) ?? 0) + 1);
@@ -78,17 +78,14 @@ class Evidence {
       this.#sightings.set(name, { version: entry.version, by });
   }
 
-  #miss(key: string, called: number): void {
-    this.#absences.set(key, Math.max(called, this.#absences.get(key) ?? -1));
-  }
-
-  /** The operation, called no earlier than the last one that found a key absent which is its own. */
-  asMissed(operation: KeyValueOperation, changes: readonly KeyValueChange[]): KeyValueOperation {
+  /** The operation, called no earlier than the last one that found a key absent which is its own; nothing when it can have come before nobody. */
+  asMissed(operation: KeyValueOperation, changes: readonly KeyValueChange[]): KeyValueOperation | undefined {
     let { called } = operation;
     for (const change of changes) {
       if (change.type !== "put" || change.ttlMs !== undefined || this.#changers.get(change.key) !== 1) continue;
-      called = Math.max(called, this.#absences.get(change.key) ?? -1);
-      for (const scan of this.#scans) if (misses(scan, change.key)) called = Math.max(called, scan.called);
+      for (const looker of this.#returned) if (misses(looker, change.key)) called = Math.max(called, looker.called);
+      const after = this.#returned.filter(({ returned }) => returned! > called);
+      if (called > operation.called && after.every((looker) => misses(looker, change.key))) return undefined;
     }
     return called === operation.called ? operation : { ...operation, called };
   }
@@ -133,11 +130,13 @@ class Evidence {
   }
 }
 
-/** Whether a scan would have shown the key if it had been there. */
+/** Whether the operation found the key absent. */
 function misses({ input, output }: KeyValueOperation, key: string): boolean {
-  if (input.type !== "scan" || output?.type !== "entries") return false;
-  const { prefix, after, limit } = input;
+  if (output?.type !== "entries") return false;
   const { entries } = output;
+  if (input.type === "get") return input.keys.some((asked, index) => asked === key && entries[index] === undefined);
+  if (input.type !== "scan") return false;
+  const { prefix, after, limit } = input;
   const reaches = entries.length < limit || key <= entries.at(-1)!.key;
   const covers = key.startsWith(prefix) && (after === undefined || key > after) && reaches;
   return covers && !entries.some((entry) => entry?.key === key);
