@@ -12,10 +12,9 @@ import {
 } from "../../lanes/lane-store.ts";
 import { Run } from "../../lanes/message-format.ts";
 import { Abandoned, type Transaction } from "../connection.ts";
-import { asRead } from "../server-failures.ts";
-import type { Parameter, Row } from "../session.ts";
+import type { Parameter, Row } from "../sql.ts";
 import { LimitMet, TopicGone } from "./partition-writer.ts";
-import type { LaneParts } from "./postgres-lane-store.ts";
+import type { LaneParts } from "./relational-lane-store.ts";
 import type { Topic } from "./topics.ts";
 
 /** An owner may come so much further before it is written down again how far it came. */
@@ -37,7 +36,7 @@ class BatchTopicGone extends Abandoned {
  * A lane as the tables show it to the owner of one grant. The owner knows the progress, so that a commit is one statement: the new value, if fence and revision are still those that it knows; only evicting
  * changes it beside the owner.
  */
-export class PostgresLane implements OpenedLane {
+export class RelationalLane implements OpenedLane {
   readonly low: number;
   readonly suspectBelow: number;
   readonly held: readonly Held[];
@@ -55,10 +54,10 @@ export class PostgresLane implements OpenedLane {
   #cursor: number;
   #next = 0;
 
-  static async open(parts: LaneParts, place: Topic, grant: Grant): Promise<PostgresLane | undefined> {
+  static async open(parts: LaneParts, place: Topic, grant: Grant): Promise<RelationalLane | undefined> {
     const values = [place.id, grant.groupNumber, grant.partition, grant.fence];
-    const [row] = await parts.connection.read("opening a lane", parts.statements.open, values).catch(asRead);
-    return row && new PostgresLane(parts, place, grant, row);
+    const [row] = await parts.connection.read("opening a lane", parts.commands.open, values);
+    return row && new RelationalLane(parts, place, grant, row);
   }
 
   private constructor(parts: LaneParts, place: Topic, grant: Grant, row: Row) {
@@ -88,10 +87,10 @@ export class PostgresLane implements OpenedLane {
   // Fetching -----------------------------------------------------------------------------------------------------------
 
   async fetch({ cursor, limit, windowMax, bytesMax }: FetchRequest): Promise<Fetched | undefined> {
-    const { connection, statements, trimmer } = this.#parts;
+    const { connection, commands, trimmer } = this.#parts;
     for (;;) {
       const values = [...this.#grant, cursor, limit, windowMax, bytesMax];
-      const rows = await connection.read("fetching", statements.fetch, values).catch(asRead);
+      const rows = await connection.read("fetching", commands.fetch, values);
       const [first] = rows;
       if (first === undefined) return undefined;
       const dueMs = first.due_at === null ? -1 : Math.max(0, Math.ceil(Number(first.due_at) - Number(first.now)));
@@ -106,7 +105,7 @@ export class PostgresLane implements OpenedLane {
       if (end !== undefined) {
         if (!(await this.#reach(end))) return undefined;
       } else if (next <= Math.max(cursor, Number(first.low)) && first.waiting === 0) {
-        const waits = await connection.write("waiting", statements.wait, [this.#place.id, this.#partition, next]);
+        const waits = await connection.write("waiting", commands.wait, [this.#place.id, this.#partition, next]);
         // Something came meanwhile, or the partition is gone, which the next look tells.
         if (waits.length === 0) continue;
       }
@@ -117,9 +116,9 @@ export class PostgresLane implements OpenedLane {
   /** Whoever comes after an owner that vanished must know how far it got. `false` when the grant is superseded. */
   async #reach(end: number): Promise<boolean> {
     if (end <= this.#cursor) return true;
-    const { connection, statements } = this.#parts;
+    const { connection, commands } = this.#parts;
     const cursor = end + cursorStep;
-    const done = await connection.write("fetching", statements.setCursor, [...this.#grant, cursor]).catch(asRead);
+    const done = await connection.note("fetching", commands.setCursor, [...this.#grant, cursor]);
     this.#cursor = cursor;
     return done.length > 0;
   }
@@ -149,8 +148,8 @@ export class PostgresLane implements OpenedLane {
     if (settled.to.length > 0) last = settled.to.at(-1)! - 1;
     for (const position of held.keys()) last = Math.max(last, position);
     if (last < this.#next) return;
-    const { connection, statements } = this.#parts;
-    const [row] = await connection.read("committing", statements.next, [this.#place.id, this.#partition]).catch(asRead);
+    const { connection, commands } = this.#parts;
+    const [row] = await connection.read("committing", commands.next, [this.#place.id, this.#partition]);
     // A topic that is gone takes the lane with it, which the commit tells.
     if (row === undefined) return;
     this.#next = Number(row.next);
@@ -159,8 +158,8 @@ export class PostgresLane implements OpenedLane {
 
   /** `false` when the grant is superseded. */
   async #readAgain(): Promise<boolean> {
-    const { connection, statements } = this.#parts;
-    const [row] = await connection.read("reading a lane", statements.open, this.#grant).catch(asRead);
+    const { connection, commands } = this.#parts;
+    const [row] = await connection.read("reading a lane", commands.open, this.#grant);
     if (row === undefined) return false;
     this.#progress = { bytes: row.progress as Buffer, revision: Number(row.revision) };
     return true;
@@ -168,9 +167,9 @@ export class PostgresLane implements OpenedLane {
 
   /** `false` when the lane is not as it was. */
   async #write(values: readonly Parameter[], appends: readonly CheckedBatch[]): Promise<boolean> {
-    const { connection, statements } = this.#parts;
+    const { connection, commands } = this.#parts;
     if (appends.length === 0) {
-      return (await connection.write("a commit of a lane", statements.commit, values)).length > 0;
+      return (await connection.write("a commit of a lane", commands.commit, values)).length > 0;
     }
     for (let tries = 0; ; tries++) {
       const topics = await Promise.all(appends.map(({ batch }) => this.#parts.topics.find(batch.topic)));
@@ -194,7 +193,7 @@ export class PostgresLane implements OpenedLane {
     appends: readonly CheckedBatch[],
     topics: readonly Topic[],
   ): Promise<void> {
-    const done = await transaction.run(this.#parts.statements.commit, values);
+    const done = await transaction.run(this.#parts.commands.commit, values);
     if (done.length === 0) throw new Changed();
     // Partitions are locked in one order, so that nobody waits in a circle.
     const byPartition = Map.groupBy(appends.keys(), (index) => {

@@ -10,7 +10,7 @@ import type {
 } from "../../lanes/lane-store.ts";
 import type { Listener } from "../listener.ts";
 import type { AppendParts, Appends } from "./appends.ts";
-import { PostgresLane } from "./postgres-lane.ts";
+import { RelationalLane } from "./relational-lane.ts";
 import type { Topic } from "./topics.ts";
 
 /** What lanes need of the engine. */
@@ -20,8 +20,8 @@ export interface LaneParts extends AppendParts {
 }
 
 /** Groups and lanes of one topic. */
-export class PostgresLaneStore implements LaneStore {
-  readonly server = "PostgreSQL";
+export class RelationalLaneStore implements LaneStore {
+  readonly server: string;
   readonly topic: string;
   readonly #parts: LaneParts;
   readonly #place: Topic;
@@ -30,6 +30,7 @@ export class PostgresLaneStore implements LaneStore {
     this.#parts = parts;
     this.#place = place;
     this.topic = place.name;
+    this.server = parts.connection.server;
   }
 
   join(request: JoinRequest): Promise<Joined | Refused> {
@@ -45,7 +46,7 @@ export class PostgresLaneStore implements LaneStore {
   }
 
   open(grant: Grant): Promise<OpenedLane | undefined> {
-    return PostgresLane.open(this.#parts, this.#place, grant);
+    return RelationalLane.open(this.#parts, this.#place, grant);
   }
 
   release({ groupNumber, partition, fence }: Grant, orderly: boolean): Promise<void> {

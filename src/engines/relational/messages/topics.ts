@@ -3,11 +3,10 @@ import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import { GroupState } from "../../lanes/group-state.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
-import type { PostgresConnection } from "../connection.ts";
-import { asRead } from "../server-failures.ts";
-import type { Row } from "../session.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { Row } from "../sql.ts";
+import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
-import type { MessageStatements } from "./statements.ts";
 import type { Trimmer } from "./trimmer.ts";
 
 export const partitionsMax = 1_024;
@@ -24,8 +23,8 @@ export interface Topic {
 }
 
 export interface TopicParts {
-  readonly connection: PostgresConnection;
-  readonly statements: MessageStatements;
+  readonly connection: DatabaseConnection;
+  readonly commands: MessageCommands;
   readonly prefix: string;
   readonly groups: Groups;
   readonly trimmer: Trimmer;
@@ -44,8 +43,8 @@ export class Topics {
   async find(name: string): Promise<Topic> {
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const { connection, statements } = this.#parts;
-    const [row] = await connection.read("finding a topic", statements.find, [Buffer.from(name)]).catch(asRead);
+    const { connection, commands } = this.#parts;
+    const [row] = await connection.read("finding a topic", commands.find, [Buffer.from(name)]);
     if (row === undefined) throw topicNotFound(name);
     return this.#note(name, row);
   }
@@ -83,20 +82,16 @@ export class Topics {
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
     checkDeclaration(name, declaration, { partitionsMax });
     const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
-    const { connection, statements } = this.#parts;
+    const { connection, commands } = this.#parts;
     const row = await connection.transaction("declaring a topic", async (transaction) => {
       const bytes = Buffer.from(name);
-      await transaction.run(statements.makeTopic, [bytes, partitions]);
-      const [topic] = await transaction.run(statements.lockTopic, [bytes]);
+      await transaction.run(commands.makeTopic, [bytes, partitions]);
+      const [topic] = await transaction.run(commands.lockTopic, [bytes]);
       if (topic!.partitions !== partitions) throw otherPartitions(name, topic!.partitions as number, partitions);
       const id = Number(topic!.id);
-      await transaction.run(statements.makePartitions, [id, partitions]);
-      const settings = [
-        retentionMs === Number.POSITIVE_INFINITY ? "Infinity" : (retentionMs ?? null),
-        countMax ?? null,
-        whenFull ?? null,
-      ];
-      await transaction.run(statements.setTopic, [id, ...settings]);
+      await transaction.run(commands.makePartitions, [id, partitions]);
+      const settings = [retentionMs ?? null, countMax ?? null, whenFull ?? null];
+      await transaction.run(commands.setTopic, [id, ...settings]);
       await this.#parts.groups.removeEnded(transaction, id);
       for (const group of groups) {
         const found = await this.#parts.groups.make(transaction, { id, name, partitions }, group, "now");
@@ -108,15 +103,15 @@ export class Topics {
   }
 
   async remove(name: string): Promise<void> {
-    const { connection, statements } = this.#parts;
+    const { connection, commands } = this.#parts;
     this.#known.delete(name);
     const id = await connection.transaction("removing a topic", async (transaction) => {
-      const [row] = await transaction.run(statements.removeTopic, [Buffer.from(name)]);
+      const [row] = await transaction.run(commands.removeTopic, [Buffer.from(name)]);
       if (row === undefined) throw topicNotFound(name);
-      for (const part of [statements.removeGroups, statements.removeLanes, statements.removePartitions]) {
+      for (const part of [commands.removeGroups, commands.removeLanes, commands.removePartitions]) {
         await transaction.run(part, [Number(row.id)]);
       }
-      await transaction.run(statements.notify, [`${this.#parts.prefix}_t${row.id}`, "all"]);
+      await transaction.run(commands.notify, [`${this.#parts.prefix}_t${row.id}`, "all"]);
       return Number(row.id);
     });
     await this.#removeRest(id);
@@ -124,9 +119,9 @@ export class Topics {
 
   /** Its number is never given again, so what is left is out of reach; an error leaves it where it is. */
   async #removeRest(id: number): Promise<void> {
-    const { connection, statements } = this.#parts;
+    const { connection, commands } = this.#parts;
     try {
-      for (const statement of statements.removeRest) {
+      for (const statement of commands.removeRest) {
         while ((await connection.write("removing messages", statement, [id])).length > 0);
       }
     } catch {
@@ -140,8 +135,8 @@ export class Topics {
   }
 
   async names(): Promise<readonly string[]> {
-    const { connection, statements } = this.#parts;
-    const rows = await connection.read("listing the topics", statements.names).catch(asRead);
+    const { connection, commands } = this.#parts;
+    const rows = await connection.read("listing the topics", commands.names);
     return rows.map(({ name }) => (name as Buffer).toString()).sort();
   }
 
@@ -150,10 +145,10 @@ export class Topics {
   }
 
   async #describe(topic: Topic): Promise<TopicDescription | undefined> {
-    const { connection, statements, groups, trimmer } = this.#parts;
+    const { connection, commands, groups, trimmer } = this.#parts;
     await groups.endEphemeral(topic);
     await trimmer.tidy(topic);
-    const rows = await connection.read("describing a topic", statements.describe, [topic.id]).catch(asRead);
+    const rows = await connection.read("describing a topic", commands.describe, [topic.id]);
     const [first] = rows;
     if (first === undefined) return undefined;
     const now = first.now as number;
@@ -166,7 +161,7 @@ export class Topics {
       topic: topic.name,
       retentionMs: Number(first.retention_ms),
       countMax: first.count_max === null ? undefined : Number(first.count_max),
-      whenFull: first.when_full === "evict" ? "evict" : "refuse",
+      whenFull: String(first.when_full) === "evict" ? "evict" : "refuse",
       partitions: partitions.map((row) => ({ first: BigInt(row.first as number), next: BigInt(row.next as number) })),
       groups: [...byGroup].map(([group, lanes]) => ({
         group,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { shortName } from "./session.ts";
+import { shortName } from "./postgres-wire.ts";
 
 test("names of statements keep to what PostgreSQL keeps of them, and apart from each other", () => {
   assert.equal(shortName("tenon_kv_get", "SELECT 1"), "tenon_kv_get");

@@ -1,5 +1,5 @@
 import type { KeyValueEntry } from "../../../contracts/key-value.ts";
-import type { Row } from "../session.ts";
+import type { Row } from "../sql.ts";
 
 export function entryOf(key: string, { value, version, expires_at: expiresAt }: Row): KeyValueEntry {
   return {

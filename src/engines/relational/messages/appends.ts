@@ -1,10 +1,10 @@
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
 import { type CheckedBatch, checkBatch, refusedBatch } from "../../lanes/batches.ts";
 import type { Positions } from "../../lanes/producer-marks.ts";
-import type { PostgresConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
 import { type Appended, LimitMet, PartitionWriter, TopicGone } from "./partition-writer.ts";
-import type { MessageStatements } from "./statements.ts";
 import type { Topic, Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
 
@@ -12,8 +12,8 @@ import type { Trimmer } from "./trimmer.ts";
 const transactionBytesMax = 4 * 1024 * 1024;
 
 export interface AppendParts {
-  readonly connection: PostgresConnection;
-  readonly statements: MessageStatements;
+  readonly connection: DatabaseConnection;
+  readonly commands: MessageCommands;
   readonly topics: Topics;
   readonly groups: Groups;
   readonly trimmer: Trimmer;
@@ -83,14 +83,14 @@ export class Appends {
 
   /** Appends to one partition within a transaction. */
   async write(transaction: Transaction, topic: Topic, checked: readonly CheckedBatch[]): Promise<readonly Appended[]> {
-    const { statements, groups } = this.#parts;
+    const { commands, groups } = this.#parts;
     if (topic.limited) {
-      await transaction.run(statements.lockLimit, [topic.id]);
+      await transaction.run(commands.lockLimit, [topic.id]);
       await groups.removeEnded(transaction, topic.id);
     }
     const { partition } = checked[0]!.batch;
     const { id, channel, limited } = topic;
-    const writer = await PartitionWriter.lock(transaction, { statements, topic: id, partition, channel, limited });
+    const writer = await PartitionWriter.lock(transaction, { commands, topic: id, partition, channel, limited });
     const answers = await writer.append(checked);
     await writer.write();
     return answers;

@@ -2,9 +2,9 @@ import type { SeekTarget } from "../../../contracts/messages.ts";
 import { GroupState } from "../../lanes/group-state.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
 import type { Joined, JoinRequest, Refused, Report } from "../../lanes/lane-store.ts";
-import { Abandoned, type PostgresConnection, type Transaction } from "../connection.ts";
-import type { Row } from "../session.ts";
-import type { MessageStatements } from "./statements.ts";
+import { Abandoned, type DatabaseConnection, type Transaction } from "../connection.ts";
+import type { Row } from "../sql.ts";
+import type { MessageCommands } from "./commands.ts";
 import type { Topic } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
 
@@ -20,14 +20,14 @@ const takenCodes = { orderly: 1, vanished: 2 } as const;
 
 /** Groups of topics: each a value that is changed under its row's lock, together with its lanes. Locks are taken in the order group, lanes, partitions. */
 export class Groups {
-  readonly #connection: PostgresConnection;
-  readonly #statements: MessageStatements;
+  readonly #connection: DatabaseConnection;
+  readonly #commands: MessageCommands;
   readonly #prefix: string;
   readonly #trimmer: Trimmer;
 
-  constructor(connection: PostgresConnection, statements: MessageStatements, prefix: string, trimmer: Trimmer) {
+  constructor(connection: DatabaseConnection, commands: MessageCommands, prefix: string, trimmer: Trimmer) {
     this.#connection = connection;
-    this.#statements = statements;
+    this.#commands = commands;
     this.#prefix = prefix;
     this.#trimmer = trimmer;
   }
@@ -39,11 +39,11 @@ export class Groups {
     // What is due is older than a group that starts now, and what was settled is no start for one that begins with the earliest.
     if (mayMake) await this.#trimmer.tidy(topic);
     return this.#change<Joined | Refused>("joining a group", async (transaction) => {
-      if ((await transaction.run(this.#statements.keepTopic, [topic.id])).length === 0) return { refused: "gone" };
+      if ((await transaction.run(this.#commands.keepTopic, [topic.id])).length === 0) return { refused: "gone" };
       await this.removeEnded(transaction, topic.id);
       const found = mayMake
         ? await this.make(transaction, topic, group, from)
-        : await this.#find(transaction, this.#statements.groupNamed, [topic.id, Buffer.from(group)]);
+        : await this.#find(transaction, this.#commands.groupNamed, [topic.id, Buffer.from(group)]);
       if (found === undefined) return { refused: "group" };
       const now = await this.#now(transaction);
       const joining = { id: member, sessionMs, revokeMs, agreement, ephemeral };
@@ -57,9 +57,9 @@ export class Groups {
   renew(topic: Topic, group: number, member: string, sessionMs: number): Promise<Report | Refused> {
     return this.#change<Report | Refused>("renewing a membership", async (transaction) => {
       await this.removeEnded(transaction, topic.id);
-      const found = await this.#find(transaction, this.#statements.group, [topic.id, group]);
+      const found = await this.#find(transaction, this.#commands.group, [topic.id, group]);
       if (found === undefined) {
-        const [there] = await transaction.run(this.#statements.keepTopic, [topic.id]);
+        const [there] = await transaction.run(this.#commands.keepTopic, [topic.id]);
         return { refused: there === undefined ? "gone" : "group" };
       }
       const now = await this.#now(transaction);
@@ -72,7 +72,7 @@ export class Groups {
   async leave(topic: Topic, group: string, member: string, orderly: boolean): Promise<void> {
     const removed = await this.#connection.transaction("leaving a group", async (transaction) => {
       const values = [topic.id, Buffer.from(group)];
-      const found = await this.#find(transaction, this.#statements.groupNamed, values);
+      const found = await this.#find(transaction, this.#commands.groupNamed, values);
       if (found === undefined || !found.state.leave(member, orderly)) return false;
       if (found.state.isEphemeral) {
         await this.#remove(transaction, topic.id, found.id);
@@ -86,7 +86,7 @@ export class Groups {
 
   release(topic: Topic, group: number, partition: number, fence: number, orderly: boolean): Promise<void> {
     return this.#connection.transaction("releasing a lane", async (transaction) => {
-      const found = await this.#find(transaction, this.#statements.group, [topic.id, group]);
+      const found = await this.#find(transaction, this.#commands.group, [topic.id, group]);
       if (found === undefined) return;
       found.state.release(partition, fence, orderly);
       await this.#balance(transaction, topic.id, found, await this.#now(transaction));
@@ -97,17 +97,17 @@ export class Groups {
   async seek(topic: Topic, group: string, to: SeekTarget): Promise<"done" | "group" | undefined> {
     await this.#trimmer.tidy(topic);
     return this.#connection.transaction("moving a group", async (transaction) => {
-      if ((await transaction.run(this.#statements.keepTopic, [topic.id])).length === 0) return undefined;
-      const found = await this.#find(transaction, this.#statements.groupNamed, [topic.id, Buffer.from(group)]);
+      if ((await transaction.run(this.#commands.keepTopic, [topic.id])).length === 0) return undefined;
+      const found = await this.#find(transaction, this.#commands.groupNamed, [topic.id, Buffer.from(group)]);
       if (found === undefined) return "group";
-      const lanes = await transaction.run(this.#statements.lockGroupLanes, [topic.id, found.id]);
+      const lanes = await transaction.run(this.#commands.lockGroupLanes, [topic.id, found.id]);
       const starts = await this.#starts(transaction, topic, to);
       const moved = lanes.map((row) => {
         const progress = LaneProgress.decode(row.progress as Buffer);
         progress.moveTo(starts.get(row.partition as number));
         return { partition: row.partition as number, progress };
       });
-      await transaction.run(this.#statements.moveLanes, [
+      await transaction.run(this.#commands.moveLanes, [
         topic.id,
         moved.map(() => found.id),
         moved.map(({ partition }) => partition),
@@ -125,15 +125,15 @@ export class Groups {
   /** The group, locked; made when it is not there. The topic's row is locked. */
   async make(transaction: Transaction, topic: Place, name: string, from: SeekTarget): Promise<Found> {
     const values = [topic.id, Buffer.from(name)];
-    const found = await this.#find(transaction, this.#statements.groupNamed, values);
+    const found = await this.#find(transaction, this.#commands.groupNamed, values);
     if (found !== undefined) return found;
     const state = new GroupState(topic.partitions);
-    const [row] = await transaction.run(this.#statements.makeGroup, [...values, state.encode()]);
+    const [row] = await transaction.run(this.#commands.makeGroup, [...values, state.encode()]);
     // Somebody else was faster.
     if (row === undefined) return this.make(transaction, topic, name, from);
     const starts = await this.#starts(transaction, topic, from, "now");
     const partitions = [...starts.keys()];
-    await transaction.run(this.#statements.makeLanes, [
+    await transaction.run(this.#commands.makeLanes, [
       topic.id,
       Number(row.id),
       partitions,
@@ -150,7 +150,7 @@ export class Groups {
     target: SeekTarget,
     otherwise?: "now",
   ): Promise<ReadonlyMap<number, number>> {
-    const rows = await transaction.run(this.#statements.lockPartitions, [topic.id]);
+    const rows = await transaction.run(this.#commands.lockPartitions, [topic.id]);
     const starts = new Map<number, number>();
     for (const row of rows) {
       const partition = row.partition as number;
@@ -166,7 +166,7 @@ export class Groups {
     if (target === "now") return next;
     if (target === "earliest") return first;
     if ("at" in target) {
-      const [run] = await transaction.run(this.#statements.runAt, [topic, row.partition as number, target.at]);
+      const [run] = await transaction.run(this.#commands.runAt, [topic, row.partition as number, target.at]);
       return run === undefined ? next : Math.max(first, Number(run.position));
     }
     const position = target.positions.get(row.partition as number);
@@ -175,8 +175,8 @@ export class Groups {
 
   async removeNamed(topic: Topic, group: string): Promise<"done" | "group" | undefined> {
     const removed = await this.#connection.transaction("removing a group", async (transaction) => {
-      if ((await transaction.run(this.#statements.keepTopic, [topic.id])).length === 0) return undefined;
-      const found = await this.#find(transaction, this.#statements.groupNamed, [topic.id, Buffer.from(group)]);
+      if ((await transaction.run(this.#commands.keepTopic, [topic.id])).length === 0) return undefined;
+      const found = await this.#find(transaction, this.#commands.groupNamed, [topic.id, Buffer.from(group)]);
       if (found === undefined) return "group";
       await this.#remove(transaction, topic.id, found.id);
       return "done";
@@ -187,7 +187,7 @@ export class Groups {
 
   /** Ephemeral groups go with their members' sessions. */
   async removeEnded(transaction: Transaction, topic: number): Promise<number> {
-    const ended = await transaction.run(this.#statements.endedGroups, [topic]);
+    const ended = await transaction.run(this.#commands.endedGroups, [topic]);
     for (const { id } of ended) await this.#remove(transaction, topic, Number(id));
     return ended.length;
   }
@@ -198,8 +198,8 @@ export class Groups {
   }
 
   async #remove(transaction: Transaction, topic: number, group: number): Promise<void> {
-    await transaction.run(this.#statements.removeGroup, [topic, group]);
-    await transaction.run(this.#statements.notify, [`${this.#prefix}_t${topic}`, `g${group}`]);
+    await transaction.run(this.#commands.removeGroup, [topic, group]);
+    await transaction.run(this.#commands.notify, [`${this.#prefix}_t${topic}`, `g${group}`]);
   }
 
   // One change ---------------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ export class Groups {
 
   async #find(
     transaction: Transaction,
-    statement: MessageStatements["group"],
+    statement: MessageCommands["group"],
     values: readonly (number | Buffer)[],
   ): Promise<Found | undefined> {
     const [row] = await transaction.run(statement, values);
@@ -225,18 +225,18 @@ export class Groups {
 
   /** Under the group's lock. */
   async #now(transaction: Transaction): Promise<number> {
-    return (await transaction.run(this.#statements.now))[0]!.now as number;
+    return (await transaction.run(this.#commands.now))[0]!.now as number;
   }
 
   async #balance(transaction: Transaction, topic: number, { id, state }: Found, now: number): Promise<void> {
     const wanted = state.balance(now);
     if (wanted > 0) {
-      const fences = await transaction.run(this.#statements.fences, [wanted]);
+      const fences = await transaction.run(this.#commands.fences, [wanted]);
       state.grant(fences.map(({ fence }) => Number(fence)));
     }
     if (!state.changed) return;
     const turns = state.takeTurns();
-    await transaction.run(this.#statements.saveGroup, [
+    await transaction.run(this.#commands.saveGroup, [
       topic,
       id,
       state.encode(),

@@ -2,10 +2,10 @@ import type { BatchRefusal } from "../../lanes/batches.ts";
 import { evictionOf } from "../../lanes/eviction.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
 import type { Transaction } from "../connection.ts";
-import type { MessageStatements } from "./statements.ts";
+import type { MessageCommands } from "./commands.ts";
 
 export interface EvictionParts {
-  readonly statements: MessageStatements;
+  readonly commands: MessageCommands;
   readonly topic: number;
   /** What is being appended to, with what this transaction did to it already. */
   readonly partition: number;
@@ -23,8 +23,8 @@ export async function makeRoom(
   { countMax, evicts }: { readonly countMax: number; readonly evicts: boolean },
   fresh: number,
 ): Promise<BatchRefusal | undefined> {
-  const { statements, topic } = parts;
-  const rows = await transaction.run(statements.kept, [topic]);
+  const { commands, topic } = parts;
+  const rows = await transaction.run(commands.kept, [topic]);
   let delayed = 0;
   const kept = rows.map((row) => {
     const own = row.partition === parts.partition;
@@ -47,10 +47,10 @@ export async function makeRoom(
 
 async function settleForAll(
   transaction: Transaction,
-  { statements, topic }: EvictionParts,
+  { commands, topic }: EvictionParts,
   below: ReadonlyMap<number, number>,
 ): Promise<void> {
-  const lanes = await transaction.run(statements.lockLanes, [topic]);
+  const lanes = await transaction.run(commands.lockLanes, [topic]);
   const moved = lanes.flatMap((row) => {
     const to = below.get(row.partition as number) ?? 0;
     if (to <= Number(row.low)) return [];
@@ -59,7 +59,7 @@ async function settleForAll(
     return [{ row, progress }];
   });
   if (moved.length === 0) return;
-  await transaction.run(statements.moveLanes, [
+  await transaction.run(commands.moveLanes, [
     topic,
     moved.map(({ row }) => row.group_id as number),
     moved.map(({ row }) => row.partition as number),

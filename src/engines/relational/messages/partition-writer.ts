@@ -2,9 +2,9 @@ import type { CheckedBatch } from "../../lanes/batches.ts";
 import { type BatchRefusal, packChunks, packOne } from "../../lanes/batches.ts";
 import { type Positions, ProducerMarks } from "../../lanes/producer-marks.ts";
 import { Abandoned, type Transaction } from "../connection.ts";
-import type { Row } from "../session.ts";
+import type { Row } from "../sql.ts";
+import type { MessageCommands } from "./commands.ts";
 import { type EvictionParts, makeRoom } from "./room.ts";
-import type { MessageStatements } from "./statements.ts";
 
 /** A batch met a limited topic whose row was not locked first; the transaction begins anew with that. */
 export class LimitMet extends Abandoned {}
@@ -22,7 +22,7 @@ interface NewRun {
 export type Appended = { readonly positions: Positions } | BatchRefusal;
 
 interface WriterParts {
-  readonly statements: MessageStatements;
+  readonly commands: MessageCommands;
   readonly topic: number;
   readonly partition: number;
   readonly channel: string;
@@ -51,8 +51,8 @@ export class PartitionWriter {
   #changed = false;
 
   static async lock(transaction: Transaction, parts: WriterParts): Promise<PartitionWriter> {
-    const { statements, topic, partition } = parts;
-    const [row] = await transaction.run(statements.lockPartition, [topic, partition]);
+    const { commands, topic, partition } = parts;
+    const [row] = await transaction.run(commands.lockPartition, [topic, partition]);
     if (row === undefined) throw new TopicGone();
     if (row.count_max !== null && !parts.limited) throw new LimitMet();
     return new PartitionWriter(transaction, parts, row);
@@ -78,9 +78,9 @@ export class PartitionWriter {
   }
 
   async #readMarks(batches: readonly CheckedBatch[]): Promise<void> {
-    const { statements, topic, partition } = this.#parts;
+    const { commands, topic, partition } = this.#parts;
     const ids = batches.flatMap(({ batch }) => (batch.producer === undefined ? [] : [Buffer.from(batch.producer.id)]));
-    const rows = await this.#transaction.run(statements.marks, [topic, ids, partition]);
+    const rows = await this.#transaction.run(commands.marks, [topic, ids, partition]);
     this.#now = rows[0]!.now as number;
     for (const row of rows) {
       if (row.producer === null) continue;
@@ -147,8 +147,8 @@ export class PartitionWriter {
   async #knownIds({ batch }: CheckedBatch): Promise<Map<string, number>> {
     const ids = [...new Set(batch.messages.flatMap(({ id }) => id ?? []))];
     if (ids.length === 0) return new Map();
-    const { statements, topic, partition } = this.#parts;
-    const rows = await this.#transaction.run(statements.knownIds, [topic, ids.map((id) => Buffer.from(id)), this.#now]);
+    const { commands, topic, partition } = this.#parts;
+    const rows = await this.#transaction.run(commands.knownIds, [topic, ids.map((id) => Buffer.from(id)), this.#now]);
     return new Map(
       rows.map((row) => [(row.id as Buffer).toString(), row.partition === partition ? Number(row.position) : -1]),
     );
@@ -194,20 +194,20 @@ export class PartitionWriter {
 
   async #addIds(ids: readonly { readonly id: string; readonly position: number }[]): Promise<void> {
     if (ids.length === 0) return;
-    const { statements, topic, partition } = this.#parts;
+    const { commands, topic, partition } = this.#parts;
     const names = ids.map(({ id }) => Buffer.from(id));
     const positions = ids.map(({ position }) => position);
-    await this.#transaction.run(statements.addIds, [topic, partition, names, positions, this.#now]);
+    await this.#transaction.run(commands.addIds, [topic, partition, names, positions, this.#now]);
   }
 
   async #delay(
     later: readonly { readonly dueAt: number; readonly id: string | undefined; readonly packed: Buffer }[],
   ): Promise<void> {
     if (later.length === 0) return;
-    const { statements, topic, partition } = this.#parts;
-    this.#delayedNumber ??= Number((await this.#transaction.run(statements.nextDue, [topic, partition]))[0]!.number);
+    const { commands, topic, partition } = this.#parts;
+    this.#delayedNumber ??= Number((await this.#transaction.run(commands.nextDue, [topic, partition]))[0]!.number);
     const numbers = later.map(() => ++this.#delayedNumber!);
-    await this.#transaction.run(statements.addDelayed, [
+    await this.#transaction.run(commands.addDelayed, [
       topic,
       partition,
       later.map(({ dueAt }) => dueAt),
@@ -223,8 +223,8 @@ export class PartitionWriter {
   /** Appends what is due, in the order of due instants. Bounded; the next look goes on. */
   async releaseDue(now: number): Promise<void> {
     if (this.#dueAt === null || this.#dueAt > now) return;
-    const { statements, topic, partition } = this.#parts;
-    const rows = [...(await this.#transaction.run(statements.takeDue, [topic, partition, now]))];
+    const { commands, topic, partition } = this.#parts;
+    const rows = [...(await this.#transaction.run(commands.takeDue, [topic, partition, now]))];
     rows.sort((one, other) => Number(one.due_at) - Number(other.due_at) || Number(one.number) - Number(other.number));
     const ids: Buffer[] = [];
     const positions: number[] = [];
@@ -235,9 +235,9 @@ export class PartitionWriter {
       }
       this.#addRun(1, packed as Buffer, dueAt as number);
     }
-    if (ids.length > 0) await this.#transaction.run(statements.placeIds, [topic, partition, ids, positions]);
+    if (ids.length > 0) await this.#transaction.run(commands.placeIds, [topic, partition, ids, positions]);
     this.#delayed -= rows.length;
-    const [left] = await this.#transaction.run(statements.nextDue, [topic, partition]);
+    const [left] = await this.#transaction.run(commands.nextDue, [topic, partition]);
     this.#dueAt = left!.due_at as number | null;
     this.#changed = true;
   }
@@ -257,9 +257,9 @@ export class PartitionWriter {
         fresh += 1;
       }
     }
-    const { statements, topic, partition } = this.#parts;
-    const parts: EvictionParts = { statements, topic, partition, next: this.next, delayed: this.#delayed };
-    const limit = { countMax: Number(this.#row.count_max), evicts: this.#row.when_full === "evict" };
+    const { commands, topic, partition } = this.#parts;
+    const parts: EvictionParts = { commands, topic, partition, next: this.next, delayed: this.#delayed };
+    const limit = { countMax: Number(this.#row.count_max), evicts: String(this.#row.when_full) === "evict" };
     return makeRoom(this.#transaction, parts, limit, fresh);
   }
 
@@ -268,10 +268,10 @@ export class PartitionWriter {
   /** Writes down what was appended, and tells who waits for it. */
   async write(): Promise<void> {
     if (!this.#changed) return;
-    const { statements, topic, partition, channel } = this.#parts;
+    const { commands, topic, partition, channel } = this.#parts;
     const written = [...this.#written].map((id) => this.#produced.get(id)!);
     const epochs = written.filter(({ raised }) => raised);
-    await this.#transaction.run(statements.append, [
+    await this.#transaction.run(commands.append, [
       topic,
       partition,
       this.#runs.map(({ position }) => position),

@@ -13,16 +13,16 @@ import type { Answer } from "../../shared/leases/acquisition.ts";
 import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
 import { LeaseState } from "../../shared/leases/lease-state.ts";
 import { watchLease } from "../../shared/leases/lease-watch.ts";
-import type { PostgresConnection } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
 import type { Listener } from "../listener.ts";
-import { asRead } from "../server-failures.ts";
-import type { Statement } from "../session.ts";
-import { clock, type Tables } from "../tables.ts";
+import type { LeaseCommands } from "./commands.ts";
 import { base64, LeaseOperations, readTurnNotice } from "./lease-operations.ts";
 
 export interface LeaseSettings {
   readonly world: World;
-  readonly tables: Tables;
+  readonly commands: LeaseCommands;
+  /** What the names of channels begin with. */
+  readonly prefix: string;
   readonly survives: LeaseCapabilities["survives"];
 }
 
@@ -35,13 +35,12 @@ const sweepEveryMs = 10_000;
  * Leases in a table, a row for each name that somebody holds or waits for, by the server's clock. Who waits has a place in the row, is notified when its turn has come, and asks again now
  * and then, by which the server knows that it is still there.
  */
-export class PostgresLeases implements LeaseEngine {
+export class RelationalLeases implements LeaseEngine {
   readonly capabilities: LeaseCapabilities;
-  readonly #connection: PostgresConnection;
+  readonly #connection: DatabaseConnection;
   readonly #listener: Listener;
   readonly #world: World;
-  readonly #describing: Statement;
-  readonly #sweeping: Statement;
+  readonly #commands: LeaseCommands;
   /** Where this engine hears that somebody's turn has come. */
   readonly #channel: string;
   readonly #watchChannel: string;
@@ -51,23 +50,19 @@ export class PostgresLeases implements LeaseEngine {
   #listening: Promise<unknown> | undefined;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(connection: PostgresConnection, listener: Listener, { world, tables, survives }: LeaseSettings) {
-    const { prefix, leases } = tables;
+  constructor(
+    connection: DatabaseConnection,
+    listener: Listener,
+    { world, commands, prefix, survives }: LeaseSettings,
+  ) {
     this.#connection = connection;
+    this.#commands = commands;
     this.#listener = listener;
     this.#world = world;
     const unique = world.random.uuid().replaceAll("-", "").slice(0, 20);
     this.#channel = `${prefix}_l_${unique}`;
     this.#watchChannel = `${prefix}_lw`;
-    this.#describing = {
-      name: `${prefix}_lease_describe`,
-      text: `SELECT c.now, l.state FROM (SELECT ${clock} AS now) c LEFT JOIN ${leases} l ON l.name = $1`,
-    };
-    this.#sweeping = {
-      name: `${prefix}_lease_sweep`,
-      text: `DELETE FROM ${leases} WHERE name IN (SELECT name FROM ${leases} WHERE ends_at <= ${clock} LIMIT 1000 FOR UPDATE SKIP LOCKED)`,
-    };
-    this.#operations = new LeaseOperations(connection, tables, this.#watchChannel);
+    this.#operations = new LeaseOperations(connection, commands, this.#watchChannel);
     this.#acquisitions = new Acquisitions({
       world,
       asking: (name) => (request, waits) => this.#ask(name, request, waits),
@@ -158,7 +153,7 @@ export class PostgresLeases implements LeaseEngine {
     const since = this.#now();
     const { holder, ttlMs } = request;
     const channel = this.#channel;
-    const answer = await this.#operations.run(name, (state, now, token) =>
+    const answer = await this.#operations.grant(name, (state, now, token) =>
       state.acquire(request, { waits, channel, patienceMs, token }, now),
     );
     this.#sweepNowAndThen();
@@ -174,7 +169,7 @@ export class PostgresLeases implements LeaseEngine {
 
   async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
     const values = [Buffer.from(name)];
-    const [row] = await this.#connection.read("describing a lease", this.#describing, values).catch(asRead);
+    const [row] = await this.#connection.read("describing a lease", this.#commands.describe, values);
     const now = row!.now as number;
     const { holders, waiting } = LeaseState.decode((row!.state as Buffer | null) ?? Buffer.alloc(0)).describe(now);
     const nextEnd = Math.min(...holders.map(({ expiresAt }) => expiresAt));
@@ -196,7 +191,9 @@ export class PostgresLeases implements LeaseEngine {
     const now = this.#world.clock.monotonic();
     if (now - this.#sweptAt < sweepEveryMs) return;
     this.#sweptAt = now;
-    this.#connection.write("the end of leases", this.#sweeping).catch(() => undefined);
+    this.#connection
+      .transaction("the end of leases", (transaction) => transaction.run(this.#commands.sweep))
+      .catch(() => undefined);
   }
 
   #now(): LeaseInstant {

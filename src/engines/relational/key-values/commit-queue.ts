@@ -1,9 +1,9 @@
 import type { CommitResult, KeyValueChange, KeyValueEntry } from "../../../contracts/key-value.ts";
 import { decideCommit, type KeyEffect } from "../../shared/key-values/decide.ts";
 import { nameBytes } from "../../shared/key-values/names.ts";
-import type { PostgresConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { KeyValueCommands } from "./commands.ts";
 import { entryOf } from "./entries.ts";
-import type { KeyValueStatements } from "./statements.ts";
 
 export interface CommitQueueParts {
   readonly channel: string;
@@ -30,16 +30,16 @@ const sweepEveryMs = 1_000;
  * by itself, against what those before it left.
  */
 export class CommitQueue {
-  readonly #connection: PostgresConnection;
-  readonly #statements: KeyValueStatements;
+  readonly #connection: DatabaseConnection;
+  readonly #commands: KeyValueCommands;
   readonly #parts: CommitQueueParts;
   readonly #queue: Waiting[] = [];
   #draining = false;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(connection: PostgresConnection, statements: KeyValueStatements, parts: CommitQueueParts) {
+  constructor(connection: DatabaseConnection, commands: KeyValueCommands, parts: CommitQueueParts) {
     this.#connection = connection;
-    this.#statements = statements;
+    this.#commands = commands;
     this.#parts = parts;
   }
 
@@ -88,8 +88,8 @@ export class CommitQueue {
   async #write(transaction: Transaction, taken: readonly Waiting[]): Promise<readonly Outcome[]> {
     const names = new Map<string, Buffer>();
     for (const { changes } of taken) for (const { key } of changes) names.set(key, nameBytes(key));
-    const [locked] = await transaction.run(this.#statements.lock);
-    const rows = await transaction.run(this.#statements.met, [[...names.values()]]);
+    const [locked] = await transaction.run(this.#commands.lock);
+    const rows = await transaction.run(this.#commands.met, [[...names.values()]]);
     const now = rows[0]!.now as number;
     const met = new Map(
       rows.filter(({ key }) => key !== null).map((row) => [(row.key as Buffer).toString("latin1"), row]),
@@ -128,7 +128,7 @@ export class CommitQueue {
     });
     const all = [...written.values()];
     if (all.length > 0) {
-      await transaction.run(this.#statements.write, [
+      await transaction.run(this.#commands.write, [
         all.map(({ key }) => names.get(key)!),
         all.map(({ value }) => value ?? null),
         all.map((effect) => effect.version),

@@ -1,4 +1,4 @@
-import type { PostgresConnection, Transaction } from "./connection.ts";
+import type { DatabaseConnection, Transaction } from "./connection.ts";
 
 /** Something to be done under the lock of one key. */
 export interface Keyed<Operation> {
@@ -21,7 +21,7 @@ const transactionsMax = 4;
  * transaction.
  */
 export class KeyedBatches<Operation> {
-  readonly #connection: PostgresConnection;
+  readonly #connection: DatabaseConnection;
   readonly #what: string;
   readonly #operate: (transaction: Transaction, taken: readonly Keyed<Operation>[]) => Promise<readonly unknown[]>;
   readonly #queue = new Map<string, Waiting<Operation>[]>();
@@ -31,7 +31,7 @@ export class KeyedBatches<Operation> {
 
   /** `operate` locks the keys in one order, so that nobody waits in a circle, and answers for each operation. */
   constructor(
-    connection: PostgresConnection,
+    connection: DatabaseConnection,
     what: string,
     operate: (transaction: Transaction, taken: readonly Keyed<Operation>[]) => Promise<readonly unknown[]>,
   ) {

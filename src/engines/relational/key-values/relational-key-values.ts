@@ -13,41 +13,51 @@ import { ChangeFeed, type Changes, type ChangesRequest } from "../../shared/key-
 import { keyOf, nameBytes } from "../../shared/key-values/names.ts";
 import { validateCommit } from "../../shared/key-values/validation.ts";
 import type { Page } from "../../shared/key-values/watch.ts";
-import type { PostgresConnection } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
 import type { Listener } from "../listener.ts";
-import { asRead } from "../server-failures.ts";
-import type { Tables } from "../tables.ts";
+import type { KeyValueCommands } from "./commands.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { entryOf } from "./entries.ts";
-import { type KeyValueStatements, keyValueStatements } from "./statements.ts";
 
 export interface KeyValueSettings {
   readonly world: World;
-  readonly tables: Tables;
+  readonly commands: KeyValueCommands;
+  /** What the names of channels begin with. */
+  readonly prefix: string;
   readonly survives: KeyValueCapabilities["survives"];
 }
 
 /** A commit may hold this much in keys and values. */
 const commitBytesMax = 15 * 1024 * 1024;
 const pageSize = 1_000;
+
+/** Where it is told that something was committed. */
+export function keyValueChannel(prefix: string): string {
+  return `${prefix}_kv`;
+}
+
 /** Watches that were away for longer read the state anew. */
 const deletesKeptMs = 600_000;
 
 /** Key-values in a table. Commits take effect one after the other, under the lock of the row that holds the last version. */
-export class PostgresKeyValues implements KeyValueEngine {
+export class RelationalKeyValues implements KeyValueEngine {
   readonly capabilities: KeyValueCapabilities;
-  readonly #connection: PostgresConnection;
-  readonly #statements: KeyValueStatements;
+  readonly #connection: DatabaseConnection;
+  readonly #commands: KeyValueCommands;
   readonly #channel: string;
   readonly #commits: CommitQueue;
   readonly #feed: ChangeFeed;
   #closed: TenonError | undefined;
 
-  constructor(connection: PostgresConnection, listener: Listener, { world, tables, survives }: KeyValueSettings) {
+  constructor(
+    connection: DatabaseConnection,
+    listener: Listener,
+    { world, commands, prefix, survives }: KeyValueSettings,
+  ) {
     this.#connection = connection;
-    this.#statements = keyValueStatements(tables);
-    this.#channel = `${tables.prefix}_kv`;
-    this.#commits = new CommitQueue(connection, this.#statements, {
+    this.#commands = commands;
+    this.#channel = keyValueChannel(prefix);
+    this.#commits = new CommitQueue(connection, this.#commands, {
       channel: this.#channel,
       sweepDue: () => this.#sweep().catch(() => undefined),
       monotonic: () => world.clock.monotonic(),
@@ -73,7 +83,7 @@ export class PostgresKeyValues implements KeyValueEngine {
     this.#throwIfClosed();
     if (keys.length === 0) return [];
     const names = keys.map(nameBytes);
-    const rows = await this.#connection.read("get", this.#statements.get, [names]).catch(asRead);
+    const rows = await this.#connection.read("get", this.#commands.get, [names]);
     const found = new Map(rows.map((row) => [(row.key as Buffer).toString("latin1"), row]));
     return keys.map((key, index) => {
       const row = found.get(names[index]!.toString("latin1"));
@@ -113,7 +123,7 @@ export class PostgresKeyValues implements KeyValueEngine {
     const to = prefix === "" ? null : Buffer.concat([nameBytes(prefix), Buffer.from([0xff])]);
     const including = after === undefined || after < prefix;
     const values = [from, to, size, including];
-    const rows = await this.#connection.read("scan", this.#statements.page, values).catch(asRead);
+    const rows = await this.#connection.read("scan", this.#commands.page, values);
     const entries = rows.filter((row) => row.key !== null).map((row) => entryOf(keyOf(row.key as Buffer), row));
     const more = entries.length > 0 && Number(rows[0]!.count) > entries.length;
     return { version: Number(rows[0]!.at), entries, after: more ? entries.at(-1)!.key : undefined };
@@ -121,7 +131,7 @@ export class PostgresKeyValues implements KeyValueEngine {
 
   async #changes({ since, prefixes }: ChangesRequest): Promise<Changes> {
     const values = [since, prefixes.map(nameBytes)];
-    const ask = () => this.#connection.read("watch", this.#statements.changes, values).catch(asRead);
+    const ask = () => this.#connection.read("watch", this.#commands.changes, values);
     let rows = await ask();
     const [{ ends, now }] = rows as [{ ends: number | null; now: number }];
     if (ends !== null && ends <= now) {
@@ -130,7 +140,7 @@ export class PostgresKeyValues implements KeyValueEngine {
     }
     const first = rows[0]!;
     const found = rows.filter((row) => row.key !== null);
-    const more = found.length > 0 && (found.length >= this.#statements.rowsMax || Number(first.count) > found.length);
+    const more = found.length > 0 && (found.length >= this.#commands.rowsMax || Number(first.count) > found.length);
     const leftMs = first.ends === null ? -1 : Math.max(0, Math.ceil(Number(first.ends) - Number(first.now)));
     return {
       server: first.server as string,
@@ -148,11 +158,11 @@ export class PostgresKeyValues implements KeyValueEngine {
   /** Deletes what has ended, and forgets old deletes. Whoever is at it already does it for all. */
   async #sweep(): Promise<void> {
     await this.#connection.transaction("the end of keys", async (transaction) => {
-      const [row] = await transaction.run(this.#statements.trySweep);
+      const [row] = await transaction.run(this.#commands.trySweep);
       if (row === undefined) return;
       const now = row.now as number;
-      await transaction.run(this.#statements.end, [now, this.#channel]);
-      await transaction.run(this.#statements.forget, [now - deletesKeptMs]);
+      await transaction.run(this.#commands.end, [now, this.#channel]);
+      await transaction.run(this.#commands.forget, [now - deletesKeptMs]);
     });
   }
 

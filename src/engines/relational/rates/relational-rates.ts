@@ -13,14 +13,13 @@ import { decideLog } from "../../shared/rates/log.ts";
 import { decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
 import { PermitState } from "../../shared/rates/permit-state.ts";
 import { decideFixedWindow, decideSlidingWindow } from "../../shared/rates/windows.ts";
-import type { PostgresConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection, Transaction } from "../connection.ts";
 import { type Keyed, KeyedBatches } from "../keyed-batches.ts";
-import type { Statement } from "../session.ts";
-import { clock, type Tables } from "../tables.ts";
+import type { RateCommands } from "./commands.ts";
 
 export interface RateSettings {
   readonly world: World;
-  readonly tables: Tables;
+  readonly commands: RateCommands;
   readonly survives: RateCapabilities["survives"];
 }
 
@@ -48,19 +47,19 @@ type Operation = (bytes: Buffer, now: number) => { readonly answer: unknown; rea
 const sweepEveryMs = 10_000;
 
 /** Rates in a table, a row for each key, decided under the row's lock by the server's clock. */
-export class PostgresRates implements RateEngine {
+export class RelationalRates implements RateEngine {
   readonly capabilities: RateCapabilities;
-  readonly #connection: PostgresConnection;
+  readonly #connection: DatabaseConnection;
   readonly #world: World;
   readonly #batches: KeyedBatches<Operation>;
-  readonly #statements: ReturnType<typeof statementsOf>;
+  readonly #commands: RateCommands;
   #closed: TenonError | undefined;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(connection: PostgresConnection, { world, tables, survives }: RateSettings) {
+  constructor(connection: DatabaseConnection, { world, commands, survives }: RateSettings) {
     this.#connection = connection;
     this.#world = world;
-    this.#statements = statementsOf(tables);
+    this.#commands = commands;
     this.#batches = new KeyedBatches(connection, "a rate decision", (transaction, taken) =>
       this.#operate(transaction, taken),
     );
@@ -114,8 +113,8 @@ export class PostgresRates implements RateEngine {
 
   async #operate(transaction: Transaction, taken: readonly Keyed<Operation>[]): Promise<readonly unknown[]> {
     const names = new Map(taken.map(({ key }) => [key, Buffer.from(key)]));
-    const rows = await transaction.run(this.#statements.lock, [[...names.values()]]);
-    const now = (await transaction.run(this.#statements.now))[0]!.now as number;
+    const rows = await transaction.run(this.#commands.lock, [[...names.values()]]);
+    const now = (await transaction.run(this.#commands.now))[0]!.now as number;
     const states = new Map<string, State | null>();
     for (const row of rows) {
       const ended = (row.ends_at as number) <= now;
@@ -129,7 +128,7 @@ export class PostgresRates implements RateEngine {
     });
     const kept = [...states].filter(([, state]) => state !== null && state.bytes.length > 0);
     const gone = [...states].filter(([, state]) => state === null || state.bytes.length === 0);
-    await transaction.run(this.#statements.write, [
+    await transaction.run(this.#commands.write, [
       kept.map(([key]) => names.get(key)!),
       kept.map(([, state]) => state!.bytes),
       kept.map(([, state]) => state!.endsAt),
@@ -142,7 +141,9 @@ export class PostgresRates implements RateEngine {
     const now = this.#world.clock.monotonic();
     if (now - this.#sweptAt < sweepEveryMs) return;
     this.#sweptAt = now;
-    this.#connection.write("the end of rates", this.#statements.sweep).catch(() => undefined);
+    this.#connection
+      .transaction("the end of rates", (transaction) => transaction.run(this.#commands.sweep))
+      .catch(() => undefined);
   }
 
   #check(key: string): void {
@@ -170,29 +171,4 @@ function decideBy(rule: RateRule, state: readonly number[] | undefined, now: num
     case "tokenBucket":
       return decideTokenBucket(rule, state, now, count);
   }
-}
-
-function statementsOf({ prefix, rates }: Tables) {
-  const statement = (name: string, text: string): Statement => ({ name: `${prefix}_rate_${name}`, text });
-  return {
-    /** Makes rows where there are none, so that there is something to lock; one after the other in the order of the keys. */
-    lock: statement(
-      "lock",
-      `INSERT INTO ${rates} AS r (key, state, ends_at) SELECT n, ''::bytea, 0 FROM unnest($1::bytea[]) n ORDER BY n
-       ON CONFLICT (key) DO UPDATE SET ends_at = r.ends_at RETURNING key, state, ends_at`,
-    ),
-    /** Under the locks. */
-    now: statement("now", `SELECT ${clock} AS now`),
-    write: statement(
-      "write",
-      `WITH kept AS (
-         UPDATE ${rates} r SET state = u.state, ends_at = u.ends_at
-         FROM unnest($1::bytea[], $2::bytea[], $3::float8[]) AS u (key, state, ends_at) WHERE r.key = u.key
-       ) DELETE FROM ${rates} WHERE key = ANY($4::bytea[])`,
-    ),
-    sweep: statement(
-      "sweep",
-      `DELETE FROM ${rates} WHERE key IN (SELECT key FROM ${rates} WHERE ends_at <= ${clock} LIMIT 1000 FOR UPDATE SKIP LOCKED)`,
-    ),
-  };
 }

@@ -1,14 +1,14 @@
 import { type Outcome, TenonError } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
-import type { PostgresClient } from "./clients.ts";
-import { commandOf } from "./pool.ts";
-import { closed, failureOf, isCollision, isEnd, overdue, plain, unreachable } from "./server-failures.ts";
-import { Overdue, type Parameter, type Row, Session, type Statement } from "./session.ts";
+import { readOf } from "../shared/passing.ts";
+import type { Dialect } from "./dialect.ts";
+import { closed, overdue, plain, unreachable } from "./failures.ts";
+import { Overdue, Session } from "./session.ts";
+import type { Command, Parameter, Row } from "./sql.ts";
 
 export interface ConnectionSettings {
   readonly world: World;
-  /** Answers a new client each time; it belongs to the engine from then on. */
-  readonly connect: () => PostgresClient;
+  readonly dialect: Dialect;
   readonly connectionsMax: number;
   /** How long an operation waits for a connection, and then for each answer. */
   readonly commandTimeoutMs: number;
@@ -20,13 +20,14 @@ export type Making = Set<Session>;
 
 /** A transaction at work. */
 export interface Transaction {
-  run(statement: Statement, values?: readonly Parameter[]): Promise<readonly Row[]>;
-  /** Several statements in one text, without values. */
+  run(command: Command, values?: readonly Parameter[]): Promise<readonly Row[]>;
+  /** A text that the server takes as it is, without values. */
   simple(text: string): Promise<void>;
 }
 
 const backoffMs = { first: 50, longest: 2_000 };
 const collisionsMax = 10;
+const collisionPauseMs = 5;
 /** How long closing waits for what is under way. */
 const drainMs = 1_000;
 
@@ -39,9 +40,12 @@ interface Waiting {
  * A few sessions, made when they are needed. One that breaks is thrown away together with its transaction, and the next is made with growing pauses; operations wait for it
  * for as long as a command may take. Nothing is repeated but transactions that the server rolled back as they collided.
  */
-export class PostgresConnection {
+export class DatabaseConnection {
   readonly #settings: ConnectionSettings;
   readonly #world: World;
+  readonly #dialect: Dialect;
+  readonly #told: () => void;
+  readonly #asRead: (error: unknown) => never;
   readonly #idle: Session[] = [];
   readonly #busy = new Set<Session>();
   readonly #waiting = new Set<Waiting>();
@@ -53,9 +57,13 @@ export class PostgresConnection {
   #closing: Promise<void> | undefined;
   #drained: (() => void) | undefined;
 
-  constructor(settings: ConnectionSettings) {
+  /** `told`: there may be news. */
+  constructor(settings: ConnectionSettings, told: () => void) {
     this.#settings = settings;
+    this.#told = told;
     this.#world = settings.world;
+    this.#dialect = settings.dialect;
+    this.#asRead = readOf(settings.dialect.server);
   }
 
   /** The first session; rejects when there is none in time, at once when the credentials are refused. */
@@ -63,7 +71,7 @@ export class PostgresConnection {
     const { connectTimeoutMs } = this.#settings;
     const { promise: late, reject } = Promise.withResolvers<never>();
     const cancel = this.#world.timers.schedule(connectTimeoutMs, () =>
-      reject(unreachable("the first statement", connectTimeoutMs, this.#trouble)),
+      reject(unreachable(this.server, "the first statement", connectTimeoutMs, this.#trouble)),
     );
     try {
       await Promise.race([this.#first(), late]);
@@ -79,53 +87,70 @@ export class PostgresConnection {
         return;
       } catch (error) {
         this.#trouble = error;
-        const failure = failureOf(error, "the connection", "not-applied");
+        const failure = this.#dialect.failureOf(error, "the connection", "not-applied");
         if (failure.code !== "unavailable" && failure.code !== "overloaded") throw failure;
         await this.#world.timers.sleep(backoffMs.first);
       }
     }
   }
 
-  /** One statement by itself that changes nothing. */
-  async read(what: string, statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
-    return this.#alone(what, statement, values, "not-applied");
+  get server(): string {
+    return this.#dialect.server;
+  }
+
+  /** By itself what changes nothing. */
+  async read(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    return this.#repeated(() => this.#alone(what, command, values, "not-applied"));
   }
 
   /** One statement by itself; when its answer is lost, nobody knows. */
-  async write(what: string, statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
-    for (let collisions = 1; ; collisions++) {
-      try {
-        return await this.#alone(what, statement, values, "unknown");
-      } catch (error) {
-        if (!(error instanceof TenonError && isAgain(error)) || collisions >= collisionsMax) throw error;
-      }
-    }
+  async write(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    const rows = await this.#repeated(() => this.#alone(what, command, values, "unknown"));
+    if (this.#dialect.hasTold?.()) this.#told();
+    return rows;
+  }
+
+  /** One statement by itself that changes nothing that anybody sees: when its answer is lost, it is as if it had not happened. */
+  async note(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    return this.write(what, command, values).catch(this.#asRead);
   }
 
   /** Commits when `work` resolves, rolls back when it rejects. `work` runs again when the server rolled it back for a collision. */
   async transaction<T>(what: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    for (let collisions = 1; ; collisions++) {
+    const result = await this.#repeated(async () => {
       const session = await this.#take(what);
       try {
         return await this.#transact(session, what, work);
-      } catch (error) {
-        if (!isCollision(error)) throw error;
-        if (collisions >= collisionsMax) throw failureOf(error, what, "not-applied");
       } finally {
         this.#giveBack(session);
       }
+    });
+    if (this.#dialect.hasTold?.()) this.#told();
+    return result;
+  }
+
+  async #repeated<T>(attempt: () => Promise<T>): Promise<T> {
+    for (let collisions = 1; ; collisions++) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!(error instanceof Collision)) throw error;
+        if (collisions >= collisionsMax) throw error.failure;
+      }
+      // The first times at once; then those that collide again and again part.
+      if (collisions > 2) await this.#world.timers.sleep(this.#world.random.float() * collisions * collisionPauseMs);
     }
   }
 
   async #alone(
     what: string,
-    statement: Statement,
+    command: Command,
     values: readonly Parameter[],
     outcome: Outcome,
   ): Promise<readonly Row[]> {
     const session = await this.#take(what);
     try {
-      return (await session.run(statement, values)).rows as readonly Row[];
+      return await command(session, values);
     } catch (error) {
       throw this.#failed(session, error, what, outcome);
     } finally {
@@ -138,26 +163,23 @@ export class PostgresConnection {
     try {
       await session.simple("BEGIN");
       result = await work({
-        run: async (statement, values) => (await session.run(statement, values)).rows as readonly Row[],
-        simple: async (text) => {
-          await session.simple(text);
-        },
+        run: (command, values = []) => command(session, values),
+        simple: (text) => session.simple(text),
       });
     } catch (error) {
       if (isRefusal(error)) {
         await this.#rollBack(session);
         throw error;
       }
-      if (isEnd(error)) session.destroy();
+      if (this.#dialect.isEnd(error)) session.destroy();
       else await this.#rollBack(session);
-      throw isCollision(error) ? error : this.#failed(session, error, what, "not-applied");
+      throw this.#failed(session, error, what, "not-applied");
     }
     try {
-      const answered = await session.simple("COMMIT");
-      if (commandOf(answered) === "ROLLBACK") throw new Error("a statement had failed");
+      await session.commit();
       return result;
     } catch (error) {
-      throw isCollision(error) ? error : this.#failed(session, error, what, "unknown");
+      throw this.#failed(session, error, what, "unknown");
     }
   }
 
@@ -169,22 +191,29 @@ export class PostgresConnection {
     }
   }
 
-  #failed(session: Session, error: unknown, what: string, outcome: Outcome): TenonError {
-    if (this.#closing !== undefined && session.ended) return closed(what, outcome);
-    if (error instanceof Overdue) return overdue(what, error.timeoutMs, outcome);
-    if (isEnd(error)) {
+  #failed(session: Session, error: unknown, what: string, outcome: Outcome): TenonError | Collision {
+    const { server } = this.#dialect;
+    if (this.#closing !== undefined && session.ended) return closed(server, what, outcome);
+    if (error instanceof Overdue) return overdue(server, what, error.timeoutMs, outcome);
+    const failure = this.#dialect.failureOf(error, what, outcome);
+    if (this.#dialect.isCollision(error)) return new Collision(failure);
+    if (this.#dialect.isEnd(error)) {
       this.#trouble = error;
       session.destroy();
     }
-    return failureOf(error, what, outcome);
+    return failure;
   }
 
   // Sessions -----------------------------------------------------------------------------------------------------------
 
   #take(what: string): Promise<Session> {
-    if (this.#closing !== undefined) return Promise.reject(closed(what));
+    if (this.#closing !== undefined) return Promise.reject(closed(this.server, what));
     for (let session = this.#idle.pop(); session !== undefined; session = this.#idle.pop()) {
       if (session.ended) continue;
+      if (session.idleMs > this.#dialect.idleMsMax) {
+        session.destroy();
+        continue;
+      }
       this.#busy.add(session);
       return Promise.resolve(session);
     }
@@ -195,7 +224,7 @@ export class PostgresConnection {
     const { commandTimeoutMs } = this.#settings;
     return new Promise((resolve, reject) => {
       const cancel = this.#world.timers.schedule(commandTimeoutMs, () => {
-        if (this.#waiting.delete(waiting)) reject(unreachable(what, commandTimeoutMs, this.#trouble));
+        if (this.#waiting.delete(waiting)) reject(unreachable(this.server, what, commandTimeoutMs, this.#trouble));
       });
       const waiting: Waiting = {
         resolve: (session) => {
@@ -227,7 +256,7 @@ export class PostgresConnection {
 
   #notMade(error: unknown): void {
     this.#trouble = error;
-    this.#world.log.log("warn", "trouble with a connection to PostgreSQL", { error: plain(error)?.message ?? "" });
+    this.#world.log.log("warn", `trouble with a connection to ${this.server}`, { error: plain(error)?.message ?? "" });
     const delayMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.min(10, this.#failures));
     this.#failures += 1;
     this.#retrying = true;
@@ -276,7 +305,7 @@ export class PostgresConnection {
   async #close(): Promise<void> {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const each of waiting) each.reject(closed("an operation"));
+    for (const each of waiting) each.reject(closed(this.server, "an operation"));
     if (this.#busy.size > 0) await this.#drain();
     for (const session of [...this.#idle, ...this.#busy, ...this.#making]) session.destroy();
   }
@@ -292,23 +321,15 @@ export class PostgresConnection {
   }
 }
 
-/** Connects and sets what the engine rests on. A transaction of a process that stands still must not hold its locks for ever. */
+/** A new session. A client that is none is `invalid`. */
 export async function openSession(
-  { connect, world, commandTimeoutMs }: ConnectionSettings,
+  { dialect, world, commandTimeoutMs }: ConnectionSettings,
   making: Making,
 ): Promise<Session> {
-  const client = connect();
-  const wanted = ["connect", "query", "end", "on"] as const;
-  if (typeof client !== "object" || client === null || wanted.some((name) => typeof client[name] !== "function")) {
-    throw new TenonError("invalid", "connect must answer a new Client of the package pg, not yet connected");
-  }
-  const session = new Session(client, world, commandTimeoutMs);
+  const session = new Session(dialect.wire(), world, commandTimeoutMs);
   making.add(session);
   try {
-    await session.connect();
-    await session.simple(
-      `SET client_encoding = 'UTF8'; SET default_transaction_isolation = 'read committed'; SET lock_timeout = ${commandTimeoutMs}; SET idle_in_transaction_session_timeout = ${commandTimeoutMs}; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')`,
-    );
+    await session.open();
     return session;
   } catch (error) {
     session.destroy();
@@ -326,7 +347,11 @@ function isRefusal(error: unknown): boolean {
 /** Ends a transaction without an error of its own: it is rolled back, and who threw it knows what to do. */
 export class Abandoned extends Error {}
 
-function isAgain(error: TenonError): boolean {
-  const { sqlState } = error.fields;
-  return sqlState === "40001" || sqlState === "40P01";
+/** The server has rolled back, as what was asked for collided with others; what to say when it does so again and again. */
+class Collision extends Error {
+  readonly failure: TenonError;
+  constructor(failure: TenonError) {
+    super(failure.message);
+    this.failure = failure;
+  }
 }

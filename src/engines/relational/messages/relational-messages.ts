@@ -15,30 +15,33 @@ import type { World } from "../../../world/world.ts";
 import { groupNotFound } from "../../lanes/errors.ts";
 import { Member } from "../../lanes/member.ts";
 import { checkTarget } from "../../lanes/targets.ts";
-import type { PostgresConnection } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import { closed } from "../failures.ts";
 import type { Listener } from "../listener.ts";
-import { closed } from "../server-failures.ts";
-import type { Tables } from "../tables.ts";
 import { Appends } from "./appends.ts";
+import type { MessageCommands } from "./commands.ts";
 import { Groups } from "./groups.ts";
-import { type LaneParts, PostgresLaneStore } from "./postgres-lane-store.ts";
-import { messageStatements } from "./statements.ts";
+import { type LaneParts, RelationalLaneStore } from "./relational-lane-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 import { Trimmer } from "./trimmer.ts";
 
 export interface MessageSettings {
   readonly world: World;
-  readonly tables: Tables;
+  readonly commands: MessageCommands;
+  /** What the names of channels begin with. */
+  readonly prefix: string;
   readonly survives: MessageCapabilities["survives"];
 }
 
 /** How long closing may take to give lanes back when the server does not answer. */
 const closeMs = 2_000;
 
-/** The `messages` contract on PostgreSQL. */
-export class PostgresMessages implements MessageEngine {
+/** The `messages` contract in tables. */
+export class RelationalMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
   readonly #world: World;
+  /** What people call it. */
+  readonly #server: string;
   readonly #topics: Topics;
   readonly #groups: Groups;
   readonly #appends: Appends;
@@ -46,8 +49,13 @@ export class PostgresMessages implements MessageEngine {
   readonly #members = new Set<Member>();
   #closing: Promise<void> | undefined;
 
-  constructor(connection: PostgresConnection, listener: Listener, { world, tables, survives }: MessageSettings) {
+  constructor(
+    connection: DatabaseConnection,
+    listener: Listener,
+    { world, commands, prefix, survives }: MessageSettings,
+  ) {
     this.#world = world;
+    this.#server = connection.server;
     this.capabilities = {
       survives,
       deduplicate: "id",
@@ -67,11 +75,10 @@ export class PostgresMessages implements MessageEngine {
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;
-    const statements = messageStatements(tables);
-    const trimmer = new Trimmer(connection, statements, () => world.clock.monotonic());
-    const groups = new Groups(connection, statements, tables.prefix, trimmer);
-    const topics = new Topics({ connection, statements, prefix: tables.prefix, groups, trimmer });
-    const parts = { connection, statements, topics, groups, trimmer, capabilities };
+    const trimmer = new Trimmer(connection, commands, () => world.clock.monotonic());
+    const groups = new Groups(connection, commands, prefix, trimmer);
+    const topics = new Topics({ connection, commands, prefix, groups, trimmer });
+    const parts = { connection, commands, topics, groups, trimmer, capabilities };
     trimmer.endGroups = (topic) => groups.endEphemeral(topic);
     this.#topics = topics;
     this.#groups = groups;
@@ -105,7 +112,7 @@ export class PostgresMessages implements MessageEngine {
   }
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
-    if (this.#closing !== undefined) return Promise.reject(closed("appending"));
+    if (this.#closing !== undefined) return Promise.reject(closed(this.#server, "appending"));
     return this.#appends.append(batch);
   }
 
@@ -118,7 +125,7 @@ export class PostgresMessages implements MessageEngine {
     const joined = await this.#topics.during(name, async (topic) => {
       const member = new Member(
         { world: this.#world, capabilities: this.capabilities },
-        new PostgresLaneStore(this.#parts, topic),
+        new RelationalLaneStore(this.#parts, topic),
         { group, options, from, left: (left) => this.#members.delete(left) },
       );
       this.#members.add(member);
@@ -131,7 +138,7 @@ export class PostgresMessages implements MessageEngine {
         throw error;
       }
     });
-    if (this.#closing !== undefined) await joined.close(closed("joining a group"));
+    if (this.#closing !== undefined) await joined.close(closed(this.#server, "joining a group"));
     this.#throwIfClosed("joining a group");
     return joined;
   }
@@ -150,7 +157,7 @@ export class PostgresMessages implements MessageEngine {
   }
 
   async #close(): Promise<void> {
-    const reason = new TenonError("closed", "The PostgreSQL engine was closed.");
+    const reason = new TenonError("closed", `The ${this.#server} engine was closed.`);
     const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
     const done = new AbortController();
     const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
@@ -159,6 +166,6 @@ export class PostgresMessages implements MessageEngine {
   }
 
   #throwIfClosed(what: string): void {
-    if (this.#closing !== undefined) throw closed(what);
+    if (this.#closing !== undefined) throw closed(this.#server, what);
   }
 }

@@ -1,8 +1,7 @@
 import { Retention } from "../../lanes/retention.ts";
-import type { PostgresConnection } from "../connection.ts";
-import { asRead } from "../server-failures.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { MessageCommands } from "./commands.ts";
 import { PartitionWriter } from "./partition-writer.ts";
-import type { MessageStatements } from "./statements.ts";
 import type { Topic } from "./topics.ts";
 
 /** A partition that is being settled is looked at so often. */
@@ -12,17 +11,17 @@ const forgetEveryMs = 10_000;
 
 /** Gives back what every group has settled and the retention does not keep, and appends what is due where somebody looks. */
 export class Trimmer {
-  readonly #connection: PostgresConnection;
-  readonly #statements: MessageStatements;
+  readonly #connection: DatabaseConnection;
+  readonly #commands: MessageCommands;
   readonly #monotonic: () => number;
   /** Removes groups whose members' sessions have ended. */
   endGroups: (topic: Topic) => Promise<unknown> = async () => undefined;
   readonly #looked = new Map<string, number>();
   #forgotAt = Number.NEGATIVE_INFINITY;
 
-  constructor(connection: PostgresConnection, statements: MessageStatements, monotonic: () => number) {
+  constructor(connection: DatabaseConnection, commands: MessageCommands, monotonic: () => number) {
     this.#connection = connection;
-    this.#statements = statements;
+    this.#commands = commands;
     this.#monotonic = monotonic;
   }
 
@@ -37,34 +36,34 @@ export class Trimmer {
       .catch(() => undefined);
     if (now - this.#forgotAt < forgetEveryMs) return;
     this.#forgotAt = now;
-    for (const statement of [this.#statements.forgetIds, this.#statements.forgetProducers]) {
+    for (const statement of [this.#commands.forgetIds, this.#commands.forgetProducers]) {
       this.#connection.write("forgetting ids", statement, [topic.id]).catch(() => undefined);
     }
   }
 
   trim(topic: Topic, partition: number): Promise<void> {
-    const statements = this.#statements;
+    const commands = this.#commands;
     return this.#connection.transaction("trimming a partition", async (transaction) => {
       const values = [topic.id, partition];
-      const [row] = await transaction.run(statements.lockPartition, values);
+      const [row] = await transaction.run(commands.lockPartition, values);
       if (row === undefined) return;
-      const [settled] = await transaction.run(statements.settledBelow, values);
-      const [clock] = await transaction.run(statements.now);
+      const [settled] = await transaction.run(commands.settledBelow, values);
+      const [clock] = await transaction.run(commands.now);
       const below = settled!.low === null ? Number(row.next) : Number(settled!.low);
       const retentionMs = Number(row.retention_ms);
       const retention = Retention.decode(row.marks as Buffer);
       const passed =
         retentionMs > 0 ? Math.min(below, retention.note(below, retentionMs, clock!.now as number)) : below;
-      await transaction.run(statements.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
+      await transaction.run(commands.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
     });
   }
 
   /** Appends what is due in the partition. */
   releaseDue(topic: Topic, partition: number): Promise<void> {
     const { id, channel } = topic;
-    const statements = this.#statements;
+    const commands = this.#commands;
     return this.#connection.transaction("appending what is due", async (transaction) => {
-      const parts = { statements, topic: id, partition, channel, limited: true };
+      const parts = { commands, topic: id, partition, channel, limited: true };
       const writer = await PartitionWriter.lock(transaction, parts);
       await writer.append([]);
       await writer.write();
@@ -73,9 +72,7 @@ export class Trimmer {
 
   /** Brings every partition to what it should be now. */
   async tidy(topic: Topic): Promise<void> {
-    const rows = await this.#connection
-      .read("looking at partitions", this.#statements.describePartitions, [topic.id])
-      .catch(asRead);
+    const rows = await this.#connection.read("looking at partitions", this.#commands.describePartitions, [topic.id]);
     for (const row of rows) {
       const partition = row.partition as number;
       if (row.due_at !== null && (row.due_at as number) <= (row.now as number)) await this.releaseDue(topic, partition);
