@@ -6,7 +6,8 @@ import { type KeyValueChange, TenonError } from "tenon/contracts";
 import { text, topic } from "tenon/messaging";
 import { type PostgresEngineOptions, postgresEngine, postgresTables } from "tenon/postgres";
 import { engine as find } from "./engines.ts";
-import { dropTables, testPrefix } from "./postgres-host.ts";
+import { dropTables } from "./postgres-host.ts";
+import { testPrefix } from "./test-prefix.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);

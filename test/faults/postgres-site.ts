@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 import { postgresEngine } from "tenon/postgres";
-import { dropTables, testPrefix } from "../postgres-host.ts";
+import { dropTables } from "../postgres-host.ts";
+import { testPrefix } from "../test-prefix.ts";
 import type { RunSite } from "./run.ts";
 import type { StormServer } from "./storm.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";

@@ -105,9 +105,7 @@ export class DatabaseConnection {
 
   /** One statement by itself; when its answer is lost, nobody knows. */
   async write(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
-    const rows = await this.#repeated(() => this.#alone(what, command, values, "unknown"));
-    if (this.#dialect.hasTold?.()) this.#told();
-    return rows;
+    return this.#repeated(() => this.#alone(what, command, values, "unknown"));
   }
 
   /** One statement by itself that changes nothing that anybody sees: when its answer is lost, it is as if it had not happened. */
@@ -117,7 +115,7 @@ export class DatabaseConnection {
 
   /** Commits when `work` resolves, rolls back when it rejects. `work` runs again when the server rolled it back for a collision. */
   async transaction<T>(what: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    const result = await this.#repeated(async () => {
+    return this.#repeated(async () => {
       const session = await this.#take(what);
       try {
         return await this.#transact(session, what, work);
@@ -125,8 +123,6 @@ export class DatabaseConnection {
         this.#giveBack(session);
       }
     });
-    if (this.#dialect.hasTold?.()) this.#told();
-    return result;
   }
 
   async #repeated<T>(attempt: () => Promise<T>): Promise<T> {
@@ -150,7 +146,9 @@ export class DatabaseConnection {
   ): Promise<readonly Row[]> {
     const session = await this.#take(what);
     try {
-      return await command(session, values);
+      const rows = await command(session, values);
+      if (this.#dialect.hasTold?.(session)) this.#told();
+      return rows;
     } catch (error) {
       throw this.#failed(session, error, what, outcome);
     } finally {
@@ -177,6 +175,7 @@ export class DatabaseConnection {
     }
     try {
       await session.commit();
+      if (this.#dialect.hasTold?.(session)) this.#told();
       return result;
     } catch (error) {
       throw this.#failed(session, error, what, "unknown");

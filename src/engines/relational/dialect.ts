@@ -24,8 +24,8 @@ export interface Dialect {
   failureOf(error: unknown, what: string, outcome: Outcome): TenonError;
   /** Hears, on a session of its own, what is told on channels. */
   ear(session: Session, hear: HearNotice): Ear;
-  /** Whether what was committed since the last call has told something that this process itself may wait for, and will not hear of otherwise. */
-  hasTold?(): boolean;
+  /** Whether what the session has committed since the last call may be news for this process itself, which hears of it by looking only. */
+  hasTold?(session: Session): boolean;
   commands(tables: Tables): Commands;
 }
 
