@@ -23,10 +23,11 @@ export async function startMysql(url: string, prefix: string): Promise<MysqlProc
   const clients: Connection[] = [];
   let isDead = false;
   const connect = async (): Promise<Connection> => {
-    if (isDead) throw new Error("a process that has died connects no more");
-    const client = await createConnection(url);
-    clients.push(client);
-    return client;
+    const client = isDead ? undefined : await createConnection(url);
+    if (client !== undefined) clients.push(client);
+    if (!isDead && client !== undefined) return client;
+    if (client !== undefined) streamOf(client).destroy();
+    throw new Error("a process that has died connects no more");
   };
   const engine = await mysqlEngine({ connect, prefix, world, tables: "make", connectionsMax: 4 });
   return {

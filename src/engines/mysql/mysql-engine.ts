@@ -2,7 +2,9 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { DatabaseConnection } from "../relational/connection.ts";
 import { checkMs, type RelationalOptions, settingsOf } from "../relational/options.ts";
 import { openEngine, type RelationalEngine } from "../relational/relational-engine.ts";
+import type { Tables } from "../relational/tables.ts";
 import type { MysqlClient } from "./clients.ts";
+import { rowsOf } from "./commands.ts";
 import { MysqlDialect } from "./mysql-dialect.ts";
 import { readRequirements } from "./requirements.ts";
 import { tableStatements, tablesVersion } from "./tables.ts";
@@ -44,13 +46,19 @@ export async function mysqlEngine(options: MysqlEngineOptions): Promise<MysqlEng
     tablesVersion,
     tablesFunction: "mysqlTables",
     requirements: (connection: DatabaseConnection) => readRequirements(connection, connectionsMax, survives),
-    makeTables: (connection: DatabaseConnection) => makeTables(connection, tables.prefix),
+    makeTables: (connection: DatabaseConnection) => makeTables(connection, tables),
   };
   return openEngine(parts, settings);
 }
 
-/** Each statement ends its own transaction, and none changes what is there: engines may start together. */
-async function makeTables(connection: DatabaseConnection, prefix: string): Promise<void> {
+/** Each statement ends its own transaction, and none changes what is there: engines may start together. The version comes last, so where it is, all is. */
+async function makeTables(connection: DatabaseConnection, { prefix, meta }: Tables): Promise<void> {
+  const find = rowsOf(
+    "SELECT 1 AS there FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = $1",
+  );
+  const version = rowsOf(`SELECT value FROM ${meta} WHERE name = 'tables'`);
+  const there = await connection.read("looking for tables", find, [meta]);
+  if (there.length > 0 && (await connection.read("looking for tables", version)).length > 0) return;
   for (const statement of tableStatements(prefix)) {
     await connection.transaction("making tables", (transaction) => transaction.simple(statement));
   }

@@ -55,7 +55,7 @@ export class MysqlWire implements Wire {
     const idle = idleSecondsOf(this.#commandTimeoutMs);
     await this.simple(
       `SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, time_zone = '+00:00',
-       innodb_lock_wait_timeout = ${seconds}, wait_timeout = ${idle}, net_read_timeout = ${idle}, net_write_timeout = ${idle}`,
+       innodb_lock_wait_timeout = ${seconds}, lock_wait_timeout = ${seconds}, wait_timeout = ${idle}, net_read_timeout = ${idle}, net_write_timeout = ${idle}`,
     );
     await this.simple("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
     // MySQL has nothing of the kind; there wait_timeout does it, later.
