@@ -100,3 +100,27 @@ export async function dropTables(url: string, prefix: string): Promise<void> {
     await client.query(`DROP TABLE IF EXISTS ${names.join(", ")}`);
   });
 }
+
+/** With the same password and rights, so that its sessions can be told from others. */
+export async function makeUser(url: string, name: string): Promise<void> {
+  const { password, pathname } = new URL(url);
+  await direct(url, async (client) => {
+    await client.query("CREATE USER ?@'%' IDENTIFIED BY ?", [name, decodeURIComponent(password)]);
+    await client.query(`GRANT ALL PRIVILEGES ON ${pathname.slice(1)}.* TO ?@'%'`, [name]);
+  });
+}
+
+export async function dropUser(url: string, name: string): Promise<void> {
+  await direct(url, (client) => client.query("DROP USER ?@'%'", [name]));
+}
+
+export async function endSessions(url: string, user: string): Promise<void> {
+  await direct(url, async (client) => {
+    const text = "SELECT id FROM information_schema.processlist WHERE user = ?";
+    const [sessions] = await client.query<RowDataPacket[]>(text, [user]);
+    for (const { id } of sessions) {
+      // It may have ended by itself meanwhile.
+      await client.query(`KILL CONNECTION ${id}`).catch(() => undefined);
+    }
+  });
+}

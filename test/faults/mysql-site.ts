@@ -1,6 +1,6 @@
-import { createConnection, type RowDataPacket } from "mysql2/promise";
+import { createConnection } from "mysql2/promise";
 import { mysqlEngine } from "tenon/mysql";
-import { direct, dropTables } from "../mysql-host.ts";
+import { dropTables, dropUser, endSessions, makeUser } from "../mysql-host.ts";
 import { testPrefix } from "../test-prefix.ts";
 import type { RunSite } from "./run.ts";
 import { openSharedServer, throughPort } from "./shared-server.ts";
@@ -21,28 +21,13 @@ export function mysqlSite(url: string): RunSite {
 }
 
 async function startServer(url: string, prefix: string): Promise<StormServer> {
-  const { port, password, pathname } = new URL(url);
-  await direct(url, async (client) => {
-    await client.query("CREATE USER ?@'%' IDENTIFIED BY ?", [prefix, decodeURIComponent(password)]);
-    await client.query(`GRANT ALL PRIVILEGES ON ${pathname.slice(1)}.* TO ?@'%'`, [prefix]);
-  });
+  await makeUser(url, prefix);
   return openSharedServer({
-    port: Number(port || 3306),
+    port: Number(new URL(url).port || 3306),
     endSessions: () => endSessions(url, prefix),
     async clear() {
       await dropTables(url, prefix);
-      await direct(url, (client) => client.query("DROP USER ?@'%'", [prefix]));
+      await dropUser(url, prefix);
     },
-  });
-}
-
-async function endSessions(url: string, user: string): Promise<void> {
-  await direct(url, async (client) => {
-    const text = "SELECT id FROM information_schema.processlist WHERE user = ?";
-    const [sessions] = await client.query<RowDataPacket[]>(text, [user]);
-    for (const { id } of sessions) {
-      // It may have ended by itself meanwhile.
-      await client.query(`KILL CONNECTION ${id}`).catch(() => undefined);
-    }
   });
 }
