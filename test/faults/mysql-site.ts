@@ -1,5 +1,6 @@
 import { createConnection } from "mysql2/promise";
 import { mysqlEngine } from "tenon/mysql";
+import { startMariadb } from "../mariadb-server.ts";
 import { dropTables, dropUser, endSessions, makeUser } from "../mysql-host.ts";
 import { testPrefix } from "../test-prefix.ts";
 import type { RunSite } from "./run.ts";
@@ -15,6 +16,18 @@ export function mysqlSite(url: string): RunSite {
       const through = throughPort(url, port);
       through.username = prefix;
       const connect = () => createConnection(through.href);
+      return mysqlEngine({ ...settings, connect, prefix, tables: "make", connectionsMax: 4 });
+    },
+  };
+}
+
+/** A server of the run's own, which is killed and stopped as a process. */
+export function ownMysqlSite(): RunSite {
+  const prefix = testPrefix();
+  return {
+    startServer: startMariadb,
+    open(port, settings) {
+      const connect = () => createConnection(`mysql://tenon:tenon@127.0.0.1:${port}/tenon`);
       return mysqlEngine({ ...settings, connect, prefix, tables: "make", connectionsMax: 4 });
     },
   };
