@@ -64,6 +64,33 @@ export function insertion(text: string): (sql: Sql, rows: readonly (readonly Par
   };
 }
 
+/** How many values of a list go with one request, and about how many bytes. */
+const listMax = 2_000;
+
+/** A command that is one statement with rows and may be asked about more values than one request holds: those of the list in one place go in parts. */
+export function rowsInParts(text: string, place: number): Command {
+  const asked = rowsOf(text);
+  return async (sql, values) => {
+    const list = values[place - 1] as readonly Uint8Array[];
+    const found: Row[] = [];
+    for (let at = 0; at === 0 || at < list.length; ) {
+      const end = endOfPart(list, at);
+      found.push(...(await asked(sql, values.with(place - 1, list.slice(at, end)))));
+      at = Math.max(end, at + 1);
+    }
+    return found;
+  };
+}
+
+function endOfPart(list: readonly Uint8Array[], from: number): number {
+  let end = from;
+  for (let bytes = 0; end < list.length && end - from < listMax; end++) {
+    bytes += list[end]!.length;
+    if (end > from && bytes > requestBytes) break;
+  }
+  return end;
+}
+
 /**
  * Numbers that grow, out of a table that has nothing but them. Giving one takes no lock that outlives the statement, as counting in a row would; the rows are deleted some time. Answers the instant, and the
  * numbers.

@@ -52,10 +52,12 @@ export class MysqlWire implements Wire {
   /** Whatever the server's and the client's defaults are. A transaction of a process that stands still must not hold its locks for ever. */
   async #prepare(): Promise<void> {
     const seconds = Math.ceil(this.#commandTimeoutMs / 1_000);
+    // A little sooner than the answer is given up, so that it is certain that nothing has happened.
+    const lockSeconds = Math.max(1, Math.floor((this.#commandTimeoutMs - 500) / 1_000));
     const idle = idleSecondsOf(this.#commandTimeoutMs);
     await this.simple(
       `SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, time_zone = '+00:00',
-       innodb_lock_wait_timeout = ${seconds}, lock_wait_timeout = ${seconds}, wait_timeout = ${idle}, net_read_timeout = ${idle}, net_write_timeout = ${idle}`,
+       innodb_lock_wait_timeout = ${lockSeconds}, lock_wait_timeout = ${lockSeconds}, wait_timeout = ${idle}, net_read_timeout = ${idle}, net_write_timeout = ${idle}`,
     );
     await this.simple("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
     // MySQL has nothing of the kind; there wait_timeout does it, later.

@@ -1,7 +1,7 @@
 import type { KeyValueCommands } from "../../relational/key-values/commands.ts";
 import type { Command, Parameter, Row, Sql } from "../../relational/sql.ts";
 import type { Tables } from "../../relational/tables.ts";
-import { ask, insertion, rowsOf, zip } from "../commands.ts";
+import { ask, insertion, rowsInParts, rowsOf, zip } from "../commands.ts";
 import type { Notices } from "../notices.ts";
 import { ServerLife } from "../server-life.ts";
 import { clock } from "../tables.ts";
@@ -14,7 +14,10 @@ export function keyValueCommands({ meta, keyValues }: Tables, notices: Notices):
   const isPresent = `value IS NOT NULL AND (expires_at IS NULL OR expires_at > ${clock})`;
   const version = `SELECT value AS version, ${clock} AS now FROM ${meta} WHERE name = 'version' FOR UPDATE`;
   return {
-    get: rowsOf(`SELECT "key", value, version, expires_at FROM ${keyValues} WHERE "key" IN ($1) AND ${isPresent}`),
+    get: rowsInParts(
+      `SELECT "key", value, version, expires_at FROM ${keyValues} WHERE "key" IN ($1) AND ${isPresent}`,
+      1,
+    ),
     lock: rowsOf(version),
     met: rowsOf(
       `SELECT c.now, k."key", k.value, k.version, k.expires_at FROM (SELECT ${clock} AS now) c

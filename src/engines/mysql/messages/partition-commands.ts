@@ -1,7 +1,7 @@
 import type { MessageCommands } from "../../relational/messages/commands.ts";
 import type { Command, Parameter, Sql } from "../../relational/sql.ts";
 import type { Tables } from "../../relational/tables.ts";
-import { ask, change, insertion, rowsOf, sweeping, zip } from "../commands.ts";
+import { ask, change, insertion, rowsInParts, rowsOf, sweeping, zip } from "../commands.ts";
 import type { Notices } from "../notices.ts";
 import { clock } from "../tables.ts";
 
@@ -24,12 +24,14 @@ export function partitionCommands(t: Tables, notices: Notices) {
     ),
     lockPartitions: rowsOf(`SELECT * FROM ${t.partitions} WHERE topic = $1 ORDER BY "partition" FOR UPDATE`),
     now: rowsOf(`SELECT ${clock} AS now`),
-    marks: rowsOf(
+    marks: rowsInParts(
       `SELECT c.now, r.producer, r."partition", r.epoch, r.marks FROM (SELECT ${clock} AS now) c
        LEFT JOIN ${t.producers} r ON r.topic = $1 AND r.producer IN ($2) AND r."partition" IN (-1, $3)`,
+      2,
     ),
-    knownIds: rowsOf(
+    knownIds: rowsInParts(
       `SELECT id, "partition", "position" FROM ${t.ids} WHERE topic = $1 AND id IN ($2) AND at > $3 - ${idsMs}`,
+      2,
     ),
     append: appending(t, notices),
     addIds: addingIds(t),
