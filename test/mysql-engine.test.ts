@@ -1,17 +1,16 @@
 /** What engines in tables have in common, on MariaDB, and what is MySQL's own. */
 import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Connection, createConnection, createPool, type RowDataPacket } from "mysql2/promise";
 import { mysqlEngine, mysqlTables } from "tenon/mysql";
 import { engine as find } from "./engines.ts";
 import { direct, dropTables, dropUser, endSessions, makeUser, streamOf } from "./mysql-host.ts";
+import { keepAlive } from "./server-suites.ts";
 import { type LostStatement, opening, type TableServer, tableEngineCases } from "./table-engine-cases.ts";
 import { testPrefix } from "./test-prefix.ts";
 
-// The timers of an engine do not keep the process alive while a test waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
+keepAlive();
 
 const server = await find("mariadb");
 

@@ -1,16 +1,15 @@
 /** What engines in tables have in common, on PostgreSQL, and what is PostgreSQL's own. */
 import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { Client } from "pg";
 import { postgresEngine, postgresTables } from "tenon/postgres";
 import { engine as find } from "./engines.ts";
 import { dropTables } from "./postgres-host.ts";
+import { keepAlive } from "./server-suites.ts";
 import { type LostStatement, opening, type TableServer, tableEngineCases } from "./table-engine-cases.ts";
 import { testPrefix } from "./test-prefix.ts";
 
-// The timers of an engine do not keep the process alive while a test waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
+keepAlive();
 
 const server = await find("postgres");
 
