@@ -55,7 +55,7 @@ export class MariadbServer implements StormServer {
   async initialise(): Promise<void> {
     writeFileSync(join(this.#directory, "accounts.sql"), accounts);
     const parameters = ["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=8M"];
-    await promisify(execFile)("mariadb-install-db", [...this.#common(), ...parameters]);
+    await promisify(execFile)("mariadb-install-db", [...this.#common(), ...parameters], { timeout: readyMs });
   }
 
   #common(): readonly string[] {
