@@ -1,11 +1,11 @@
 /** The PostgreSQL engine for conformance cases: each subject under a prefix of its own, whose tables it drops at its end. */
-import { randomUUID } from "node:crypto";
 import { Client } from "pg";
 import type { ConformanceHost } from "tenon/conformance";
 import { type PostgresClient, type PostgresEngine, postgresEngine } from "tenon/postgres";
 import { systemWorld } from "tenon/world";
 import { GroupState } from "../src/engines/lanes/index.ts";
 import { mortalWorld } from "./mortal-world.ts";
+import { testPrefix } from "./test-prefix.ts";
 
 export interface PostgresProcess {
   readonly engine: PostgresEngine;
@@ -15,10 +15,6 @@ export interface PostgresProcess {
 
 export interface ProcessOptions {
   readonly commandTimeoutMs?: number | undefined;
-}
-
-export function testPrefix(): string {
-  return `tenon_test_${randomUUID().replaceAll("-", "").slice(0, 16)}`;
 }
 
 export async function startPostgres(

@@ -54,6 +54,8 @@ const bad: readonly (readonly [path: string, code: string])[] = [
   ["src/engines/sqlite/a.ts", 'import { DatabaseSync } from "node:sqlite";'],
   ["src/engines/redis/a.ts", 'import { Pool } from "pg";'],
   ["src/engines/lanes/a.ts", 'import { redis } from "../redis/index.ts";'],
+  ["src/engines/relational/a.ts", 'import { postgresTables } from "../postgres/index.ts";'],
+  ["src/engines/lanes/a.ts", 'import { Session } from "../relational/session.ts";'],
   ["src/engines/shared/a.ts", 'import { Member } from "../lanes/index.ts";'],
   ["src/messaging/topic.ts", 'import { Member } from "../engines/lanes/index.ts";'],
   ["src/contracts/log.ts", 'import type { World } from "../world/index.ts";'],

@@ -1,11 +1,9 @@
-import { after } from "node:test";
 import { engine } from "../engines.ts";
+import { keepAlive } from "../server-suites.ts";
 import { closing } from "./closing.ts";
 import { postgresSite } from "./postgres-site.ts";
 
-// The timers of an engine do not keep the process alive while a test waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
+keepAlive();
 
 const server = await engine("postgres");
 

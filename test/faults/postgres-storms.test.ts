@@ -1,31 +1,15 @@
-import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
 import { engine } from "../engines.ts";
 import { drawPlan } from "./plan.ts";
 import { postgresSite } from "./postgres-site.ts";
-import { runStorm } from "./run.ts";
+import { storms } from "./storms.ts";
 
-const slow = process.env.TENON_SLOW === "1";
-const given = process.env.TENON_SEED?.split(",").map(Number);
-const seeds = given ?? Array.from({ length: slow ? 50 : 3 }, (_, index) => index + 1);
+const { url, skip } = await engine("postgres");
 
-// The timers of an engine do not keep the process alive while a test waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
-
-const server = await engine("postgres");
-
-describe("in a storm on PostgreSQL", { skip: server.skip, concurrency: 2 }, () => {
-  for (const seed of seeds) {
-    test(`nothing acknowledged is lost, doubled or out of order (seed ${seed})`, async (t) => {
-      const plan = drawPlan({ seed, steps: 10, outageMsMax: 2_500 });
-      const { faults, summary, least } = await runStorm({ seed, site: postgresSite(server.url), plan });
-      t.diagnostic(`seed ${seed}: ${summary}`);
-      const steps = plan.map((step) => JSON.stringify(step)).join("\n");
-      const command = `TENON_SEED=${seed} npm test -- faults/postgres-storms`;
-      assert.deepEqual(faults, [], `replay with: ${command}\n${faults.join("\n")}\nplan:\n${steps}`);
-      // How much happens is the machine's business; that nothing did would be a run that tests nothing.
-      assert.ok(least >= 1, `too little happened to test anything: ${summary}`);
-    });
-  }
+storms({
+  name: "in a storm on PostgreSQL",
+  skip,
+  file: "faults/postgres-storms",
+  seeds: { ordinary: [1, 2, 3], slow: 50 },
+  site: () => postgresSite(url),
+  plan: (seed) => drawPlan({ seed, steps: 10, outageMsMax: 2_500 }),
 });

@@ -9,7 +9,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   contracts: [],
   world: ["contracts"],
   codec: ["contracts"],
-  engine: ["contracts", "world", "engines/lanes", "engines/shared"],
+  engine: ["contracts", "world", "engines/lanes", "engines/shared", "engines/relational"],
+  relational: ["contracts", "world", "engines/lanes", "engines/shared"],
   lanes: ["contracts", "world", "engines/shared"],
   shared: ["contracts", "world"],
   block: ["contracts", "world", "codec"],
@@ -207,7 +208,7 @@ function partOf(path: string): { readonly name: string; readonly kind: string } 
   const [, folder = "", inner] = path.split("/");
   if (inner === undefined) return { name: folder, kind: folder === "index.ts" ? "index" : "a stray file" };
   if (folder === "engines")
-    return { name: `engines/${inner}`, kind: /^(?:lanes|shared)$/.test(inner) ? inner : "engine" };
+    return { name: `engines/${inner}`, kind: /^(?:lanes|relational|shared)$/.test(inner) ? inner : "engine" };
   return { name: folder, kind: foundations.includes(folder) ? folder : "block" };
 }
 

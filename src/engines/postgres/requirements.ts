@@ -1,23 +1,13 @@
 import { TenonError } from "../../contracts/errors.ts";
-import type { PostgresConnection } from "./connection.ts";
-
-export type Survives = "nothing" | "process" | "machine" | "replicas";
-
-/** A setting of the server that the engine's promises rest on. */
-export interface Requirement {
-  /** As PostgreSQL names it. */
-  readonly setting: string;
-  readonly value: string;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
-}
-
-export interface ServerState {
-  readonly requirements: readonly Requirement[];
-  readonly survives: Survives;
-}
+import type { DatabaseConnection } from "../relational/connection.ts";
+import {
+  checkStated,
+  connectionsOf,
+  type Requirement,
+  type ServerState,
+  type Survives,
+} from "../relational/requirements.ts";
+import { command } from "../relational/sql.ts";
 
 const versionMin = 130_000;
 
@@ -38,12 +28,12 @@ type Settings = Readonly<Record<(typeof names)[number], string>>;
 
 /** Reads what the server is and how it keeps its data; refuses one on which the engine's promises cannot be kept. */
 export async function readRequirements(
-  connection: PostgresConnection,
+  connection: DatabaseConnection,
   connectionsMax: number,
   stated: Survives | undefined,
 ): Promise<ServerState> {
   const text = `SELECT ${names.map((name) => `current_setting('${name}') AS ${name}`).join(", ")}, pg_is_in_recovery() AS standby`;
-  const [row] = await connection.read("reading settings", { name: "tenon_settings", text });
+  const [row] = await connection.read("reading settings", command("tenon_settings", text));
   const settings = row as unknown as Settings & { readonly standby: number };
   if (settings.standby === 1) {
     throw new TenonError("unavailable", "The server is a standby and takes no changes. Connect to the primary.");
@@ -57,19 +47,19 @@ export async function readRequirements(
     standbysOf(settings),
     encodingOf(settings),
     isolationOf(settings),
-    connectionsOf(settings, connectionsMax),
+    connectionsOf(
+      settings.max_connections,
+      Number(settings.max_connections) - Number(settings.superuser_reserved_connections),
+      connectionsMax,
+    ),
   ];
-  if (stated !== undefined && levels.indexOf(stated) > levels.indexOf(survives)) {
-    throw new TenonError(
-      "invalid",
-      `survives is "${stated}", but what this server confirms survives ${survives === "process" ? "only its process' crash: set fsync on" : "a crash of the machine, not its loss: set synchronous_standby_names"}; or leave survives out.`,
-      { fields: { stated, survives } },
-    );
-  }
+  checkStated(
+    stated,
+    survives,
+    `what this server confirms survives ${survives === "process" ? "only its process' crash: set fsync on" : "a crash of the machine, not its loss: set synchronous_standby_names"}`,
+  );
   return { requirements, survives: stated ?? survives };
 }
-
-const levels: readonly Survives[] = ["nothing", "process", "machine", "replicas"];
 
 function survivalOf({
   fsync,
@@ -131,14 +121,4 @@ function isolationOf({ transaction_isolation: value }: Settings): Requirement {
     ? "A statement sees what was committed before it."
     : "The engine sets read committed in its own sessions.";
   return { setting: "transaction_isolation", value, ok, meaning };
-}
-
-function connectionsOf(settings: Settings, connectionsMax: number): Requirement {
-  const value = settings.max_connections;
-  const free = Number(value) - Number(settings.superuser_reserved_connections);
-  // One more listens.
-  const processes = Math.floor(free / (connectionsMax + 1));
-  const ok = processes >= 4;
-  const meaning = `With connectionsMax ${connectionsMax}, ${processes} processes have room${ok ? "." : "; raise max_connections, or lower connectionsMax."}`;
-  return { setting: "max_connections", value, ok, meaning };
 }

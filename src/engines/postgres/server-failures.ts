@@ -1,5 +1,5 @@
 import { type ErrorCode, type Outcome, TenonError } from "../../contracts/errors.ts";
-import { readOf } from "../shared/passing.ts";
+import { lost } from "../relational/failures.ts";
 import { sqlStateOf } from "./failures.ts";
 
 /** Whether the same transaction may succeed when it is repeated: the server has rolled it back. */
@@ -19,10 +19,10 @@ export function isEnd(error: unknown): boolean {
 export function failureOf(error: unknown, what: string, outcome: Outcome): TenonError {
   if (error instanceof TenonError) return error;
   const state = sqlStateOf(error);
-  if (state === undefined) return lost(what, error, outcome);
+  if (state === undefined) return lost("PostgreSQL", what, error, outcome);
   const refused = (code: ErrorCode, message: string) => answered(code, message, state);
   if (state === "57P04" || state === "3D000") return refused("not-found", `The database of ${what} is not there.`);
-  if (isEnd(error)) return lost(what, error, outcome);
+  if (isEnd(error)) return lost("PostgreSQL", what, error, outcome);
   if (isCollision(error))
     return refused("unavailable", `PostgreSQL rolled ${what} back: it collided with others. Try again.`);
   if (state === "55P03" || state === "57014") {
@@ -61,45 +61,3 @@ export function failureOf(error: unknown, what: string, outcome: Outcome): Tenon
 function answered(code: ErrorCode, message: string, sqlState: string): TenonError {
   return new TenonError(code, message, { fields: { sqlState } });
 }
-
-function lost(what: string, cause: unknown, outcome: Outcome): TenonError {
-  const then =
-    outcome === "unknown"
-      ? "It may have happened; look, or repeat it where that is safe."
-      : "It has not happened; try again.";
-  return new TenonError("unavailable", `The connection to PostgreSQL was lost before ${what} was answered. ${then}`, {
-    outcome,
-    cause: plain(cause),
-  });
-}
-
-export function overdue(what: string, timeoutMs: number, outcome: Outcome): TenonError {
-  const then =
-    outcome === "unknown"
-      ? "It may have happened; look, or repeat it where that is safe."
-      : "It has not happened; try again.";
-  return new TenonError("unavailable", `PostgreSQL did not answer ${what} within ${timeoutMs} ms. ${then}`, {
-    outcome,
-    fields: { timeoutMs },
-  });
-}
-
-export function unreachable(what: string, timeoutMs: number, cause: unknown): TenonError {
-  const message = `PostgreSQL could not be reached for ${timeoutMs} ms, or had no connection left, and ${what} was not sent. Try again later.`;
-  return new TenonError("unavailable", message, { fields: { timeoutMs }, cause: plain(cause) });
-}
-
-export function closed(what: string, outcome: Outcome = "not-applied"): TenonError {
-  const then = outcome === "unknown" ? "may have happened" : "was not carried out";
-  return new TenonError("closed", `The PostgreSQL engine was closed; ${what} ${then}.`, { outcome });
-}
-
-/** Errors of statements may quote values in their details; only name, code and message of connections' errors are kept. */
-export function plain(error: unknown): Error | undefined {
-  if (error === undefined) return undefined;
-  const kept = new Error(error instanceof Error ? error.message : String(error));
-  kept.name = error instanceof Error ? error.name : "Error";
-  return kept;
-}
-
-export const asRead = readOf("PostgreSQL");

@@ -1,14 +1,14 @@
-import type { Statement } from "../session.ts";
-import { clock, type Tables } from "../tables.ts";
-
-export type KeyValueStatements = ReturnType<typeof keyValueStatements>;
+import type { KeyValueCommands } from "../../relational/key-values/commands.ts";
+import { command } from "../../relational/sql.ts";
+import type { Tables } from "../../relational/tables.ts";
+import { clock } from "../tables.ts";
 
 /** After how many rows and bytes one answer ends. */
 const rowsMax = 1_000;
 const bytesMax = 4 * 1024 * 1024;
 
-export function keyValueStatements({ prefix, meta, keyValues }: Tables) {
-  const statement = (name: string, text: string): Statement => ({ name: `${prefix}_kv_${name}`, text });
+export function keyValueStatements({ prefix, meta, keyValues }: Tables): KeyValueCommands {
+  const statement = (name: string, text: string) => command(`${prefix}_kv_${name}`, text);
   const isPresent = `value IS NOT NULL AND (expires_at IS NULL OR expires_at > ${clock})`;
   return {
     get: statement(

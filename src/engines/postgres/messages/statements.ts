@@ -1,7 +1,7 @@
-import type { Statement } from "../session.ts";
-import { clock, type Tables } from "../tables.ts";
-
-export type MessageStatements = ReturnType<typeof messageStatements>;
+import type { MessageCommands } from "../../relational/messages/commands.ts";
+import { command } from "../../relational/sql.ts";
+import type { Tables } from "../../relational/tables.ts";
+import { clock } from "../tables.ts";
 
 /** How many runs one fetch brings at most. */
 const runsMax = 256;
@@ -10,8 +10,8 @@ const idsMs = 120_000;
 /** At most so many rows are deleted at once, so that nobody waits for long. */
 const deletedMax = 5_000;
 
-export function messageStatements(t: Tables) {
-  const statement = (name: string, text: string): Statement => ({ name: `${t.prefix}_m_${name}`, text });
+export function messageStatements(t: Tables): MessageCommands {
+  const statement = (name: string, text: string) => command(`${t.prefix}_m_${name}`, text);
   const lane = "topic = $1 AND group_id = $2 AND partition = $3";
   return {
     // Topics
@@ -153,7 +153,6 @@ export function messageStatements(t: Tables) {
     ),
     groupNamed: statement("group_named", `SELECT id, state FROM ${t.groups} WHERE topic = $1 AND name = $2 FOR UPDATE`),
     group: statement("group", `SELECT id, state FROM ${t.groups} WHERE topic = $1 AND id = $2 FOR UPDATE`),
-    groups: statement("groups", `SELECT id, name, state FROM ${t.groups} WHERE topic = $1`),
     makeGroup: statement(
       "make_group",
       `INSERT INTO ${t.groups} (topic, name, state) VALUES ($1, $2, $3) ON CONFLICT (topic, name) DO NOTHING RETURNING id`,
@@ -227,7 +226,6 @@ export function messageStatements(t: Tables) {
     ),
 
     // Describing
-    settings: statement("settings", `SELECT * FROM ${t.topics} WHERE id = $1`),
     describePartitions: statement(
       "describe_partitions",
       `SELECT p.*, (SELECT min(low) FROM ${t.lanes} l WHERE l.topic = $1 AND l.partition = p.partition) AS settled, ${clock} AS now

@@ -1,0 +1,210 @@
+import type { TenonError } from "../../../contracts/errors.ts";
+import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
+import type {
+  Lease,
+  LeaseCapabilities,
+  LeaseDescription,
+  LeaseEngine,
+  LeaseInstant,
+  LeaseRequest,
+} from "../../../contracts/leases.ts";
+import type { World } from "../../../world/world.ts";
+import type { Answer } from "../../shared/leases/acquisition.ts";
+import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
+import { LeaseState } from "../../shared/leases/lease-state.ts";
+import { watchLease } from "../../shared/leases/lease-watch.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { Listener } from "../listener.ts";
+import type { LeaseCommands } from "./commands.ts";
+import { base64, LeaseOperations, readTurnNotice } from "./lease-operations.ts";
+
+export interface LeaseSettings {
+  readonly world: World;
+  readonly commands: LeaseCommands;
+  /** What the names of channels begin with. */
+  readonly prefix: string;
+  readonly survives: LeaseCapabilities["survives"];
+}
+
+/** Who waits asks again once a second, and is believed to wait for three times as long. */
+const patienceMs = 3_000;
+/** Names that ended by themselves are taken out so often by whoever is at work. */
+const sweepEveryMs = 10_000;
+
+/**
+ * Leases in a table, a row for each name that somebody holds or waits for, by the server's clock. Who waits has a place in the row, is notified when its turn has come, and asks again now
+ * and then, by which the server knows that it is still there.
+ */
+export class RelationalLeases implements LeaseEngine {
+  readonly capabilities: LeaseCapabilities;
+  readonly #connection: DatabaseConnection;
+  readonly #listener: Listener;
+  readonly #world: World;
+  readonly #commands: LeaseCommands;
+  /** Where this engine hears that somebody's turn has come. */
+  readonly #channel: string;
+  readonly #watchChannel: string;
+  readonly #operations: LeaseOperations;
+  readonly #acquisitions: Acquisitions;
+  readonly #ended = new AbortController();
+  #listening: Promise<unknown> | undefined;
+  #sweptAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    connection: DatabaseConnection,
+    listener: Listener,
+    { world, commands, prefix, survives }: LeaseSettings,
+  ) {
+    this.#connection = connection;
+    this.#commands = commands;
+    this.#listener = listener;
+    this.#world = world;
+    const unique = world.random.uuid().replaceAll("-", "").slice(0, 20);
+    this.#channel = `${prefix}_l_${unique}`;
+    this.#watchChannel = `${prefix}_lw`;
+    this.#operations = new LeaseOperations(connection, commands, this.#watchChannel);
+    this.#acquisitions = new Acquisitions({
+      world,
+      asking: (name) => (request, waits) => this.#ask(name, request, waits),
+      leave: (name, holder, what) => this.#release(name, holder, what === "place"),
+    });
+    this.capabilities = {
+      survives,
+      fifo: true,
+      counted: true,
+      expiryLatenessMs: 1_000,
+      ttlMsMin: 1,
+      ttlMsMax: 2 ** 31 - 1,
+      nameBytesMax: 1_024,
+      dataBytesMax: 4_096,
+    };
+  }
+
+  async acquire(
+    name: string,
+    request: LeaseRequest,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Lease | undefined> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const asked = validRequest(request, this.capabilities);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    if (asked.waitMs > 0) {
+      this.#listening ??= this.#listen();
+      await this.#listening;
+      this.#throwIfClosed();
+      signal?.throwIfAborted();
+    }
+    return this.#acquisitions.acquire(name, asked, signal);
+  }
+
+  async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
+    this.#throwIfClosed();
+    const { name, holder, token } = lease;
+    this.#checkName(name);
+    validTtl(ttlMs, this.capabilities);
+    const since = this.#now();
+    const renewed = await this.#operations.run(name, (state, now) => state.renew(holder, Number(token), ttlMs, now));
+    if (renewed) return { name, holder, token, ttlMs, since };
+    throw notHeld(lease);
+  }
+
+  async release(name: string, holder: string): Promise<void> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    validText("holder", holder, 1, this.capabilities.nameBytesMax);
+    this.#acquisitions.give(name, holder);
+    await this.#release(name, holder, false);
+  }
+
+  async describe(name: string): Promise<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    return (await this.#describe(name)).description;
+  }
+
+  async *watch(
+    name: string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const own = base64(name);
+    const parts = {
+      world: this.#world,
+      describe: () => this.#describe(name),
+      listen: (changed: () => void) =>
+        this.#listener.listen(this.#watchChannel, (payload) => {
+          if (payload === undefined || payload === own) changed();
+        }),
+      ended: this.#ended.signal,
+    };
+    yield* watchLease(parts, options.signal);
+  }
+
+  close(reason: TenonError): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort(reason);
+    this.#acquisitions.fail(reason);
+  }
+
+  async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
+    const since = this.#now();
+    const { holder, ttlMs } = request;
+    const channel = this.#channel;
+    const answer = await this.#operations.grant(name, (state, now, token) =>
+      state.acquire(request, { waits, channel, patienceMs, token }, now),
+    );
+    this.#sweepNowAndThen();
+    if (answer.type === "differs") throw differs(name, answer.does, answer.weight, answer.capacity, request);
+    if (answer.type !== "granted") return answer;
+    const { token, isNew } = answer;
+    return { type: "granted", lease: { name, holder, token: BigInt(token), ttlMs, since }, isNew };
+  }
+
+  async #release(name: string, holder: string, placeOnly: boolean): Promise<void> {
+    await this.#operations.run(name, (state, now) => state.release(holder, placeOnly, now));
+  }
+
+  async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
+    const values = [Buffer.from(name)];
+    const [row] = await this.#connection.read("describing a lease", this.#commands.describe, values);
+    const now = row!.now as number;
+    const { holders, waiting } = LeaseState.decode((row!.state as Buffer | null) ?? Buffer.alloc(0)).describe(now);
+    const nextEnd = Math.min(...holders.map(({ expiresAt }) => expiresAt));
+    return { description: { name, holders, waiting }, nextEndMs: Math.max(1, nextEnd - now) };
+  }
+
+  /** Heard before the first place is asked for, so that no call of a turn is missed; what is missed later is asked for. */
+  #listen(): Promise<unknown> {
+    return this.#listener.listen(this.#channel, (payload) => {
+      if (payload === undefined) this.#acquisitions.wakeAll();
+      else {
+        const { name, holder } = readTurnNotice(payload);
+        this.#acquisitions.wake(name, holder);
+      }
+    });
+  }
+
+  #sweepNowAndThen(): void {
+    const now = this.#world.clock.monotonic();
+    if (now - this.#sweptAt < sweepEveryMs) return;
+    this.#sweptAt = now;
+    this.#connection
+      .transaction("the end of leases", (transaction) => transaction.run(this.#commands.sweep))
+      .catch(() => undefined);
+  }
+
+  #now(): LeaseInstant {
+    return { monotonic: this.#world.clock.monotonic(), wall: this.#world.clock.now() };
+  }
+
+  #checkName(name: string): void {
+    validText("the name of a lease", name, 1, this.capabilities.nameBytesMax);
+  }
+
+  #throwIfClosed(): void {
+    this.#ended.signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,83 @@
+import { Retention } from "../../lanes/retention.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { MessageCommands } from "./commands.ts";
+import { PartitionWriter } from "./partition-writer.ts";
+import type { Topic } from "./topics.ts";
+
+/** A partition that is being settled is looked at so often. */
+const everyMs = 500;
+/** Old ids and producers are forgotten so often. */
+const forgetEveryMs = 10_000;
+
+/** Gives back what every group has settled and the retention does not keep, and appends what is due where somebody looks. */
+export class Trimmer {
+  readonly #connection: DatabaseConnection;
+  readonly #commands: MessageCommands;
+  readonly #monotonic: () => number;
+  /** Removes groups whose members' sessions have ended. */
+  endGroups: (topic: Topic) => Promise<unknown> = async () => undefined;
+  readonly #looked = new Map<string, number>();
+  #forgotAt = Number.NEGATIVE_INFINITY;
+
+  constructor(connection: DatabaseConnection, commands: MessageCommands, monotonic: () => number) {
+    this.#connection = connection;
+    this.#commands = commands;
+    this.#monotonic = monotonic;
+  }
+
+  /** Something of the partition was settled, or appended without anybody to settle it: now and then it is trimmed. */
+  note(topic: Topic, partition: number): void {
+    const now = this.#monotonic();
+    const key = `${topic.id}/${partition}`;
+    if (now - (this.#looked.get(key) ?? Number.NEGATIVE_INFINITY) < everyMs) return;
+    this.#looked.set(key, now);
+    this.endGroups(topic)
+      .then(() => this.trim(topic, partition))
+      .catch(() => undefined);
+    if (now - this.#forgotAt < forgetEveryMs) return;
+    this.#forgotAt = now;
+    for (const statement of [this.#commands.forgetIds, this.#commands.forgetProducers]) {
+      this.#connection.write("forgetting ids", statement, [topic.id]).catch(() => undefined);
+    }
+  }
+
+  trim(topic: Topic, partition: number): Promise<void> {
+    const commands = this.#commands;
+    return this.#connection.transaction("trimming a partition", async (transaction) => {
+      const values = [topic.id, partition];
+      const [row] = await transaction.run(commands.lockPartition, values);
+      if (row === undefined) return;
+      const [settled] = await transaction.run(commands.settledBelow, values);
+      const [clock] = await transaction.run(commands.now);
+      const below = settled!.low === null ? Number(row.next) : Number(settled!.low);
+      const retentionMs = Number(row.retention_ms);
+      const retention = Retention.decode(row.marks as Buffer);
+      const passed =
+        retentionMs > 0 ? Math.min(below, retention.note(below, retentionMs, clock!.now as number)) : below;
+      await transaction.run(commands.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
+    });
+  }
+
+  /** Appends what is due in the partition. */
+  releaseDue(topic: Topic, partition: number): Promise<void> {
+    const { id, channel } = topic;
+    const commands = this.#commands;
+    return this.#connection.transaction("appending what is due", async (transaction) => {
+      const parts = { commands, topic: id, partition, channel, limited: true };
+      const writer = await PartitionWriter.lock(transaction, parts);
+      await writer.append([]);
+      await writer.write();
+    });
+  }
+
+  /** Brings every partition to what it should be now. */
+  async tidy(topic: Topic): Promise<void> {
+    const rows = await this.#connection.read("looking at partitions", this.#commands.describePartitions, [topic.id]);
+    for (const row of rows) {
+      const partition = row.partition as number;
+      if (row.due_at !== null && (row.due_at as number) <= (row.now as number)) await this.releaseDue(topic, partition);
+      const settled = row.settled === null ? Number(row.next) : Number(row.settled);
+      if (settled !== Number(row.first) || (row.marks as Buffer).length > 2) await this.trim(topic, partition);
+    }
+  }
+}

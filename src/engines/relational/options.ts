@@ -1,0 +1,76 @@
+import { TenonError } from "../../contracts/errors.ts";
+import { systemWorld } from "../../world/system/system-world.ts";
+import type { World } from "../../world/world.ts";
+import type { Survives } from "./requirements.ts";
+import { type Tables, tablesOf } from "./tables.ts";
+
+/** What engines in tables have in common. */
+export interface RelationalOptions {
+  /** What the names of its tables begin with; `"tenon"` if left out. Engines that share a database and a prefix share everything. */
+  readonly prefix?: string | undefined;
+  /** `"make"`: makes the tables that are missing. `"expect"`, also when left out: they are there, by `"make"` at some time or by your own tool. */
+  readonly tables?: "make" | "expect" | undefined;
+  /** How many connections are open at most, beside the one that listens; 8 if left out. */
+  readonly connectionsMax?: number | undefined;
+  /** What a confirmed change survives, at least; a server that promises less is refused. What it promises if left out. */
+  readonly survives?: Survives | undefined;
+  /** Whether publishing and consuming create a topic that is missing; `"ifMissing"` if left out. In production say `"never"` and create topics on purpose. */
+  readonly topicCreation?: "ifMissing" | "never" | undefined;
+  /** How long an operation waits for a connection or a lock, and then for each answer; 5,000 ms if left out. */
+  readonly commandTimeoutMs?: number | undefined;
+  /** How long the first connection may take; 10,000 ms if left out. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** The system's if left out. */
+  readonly world?: World | undefined;
+}
+
+export interface RelationalSettings {
+  readonly world: World;
+  readonly tables: Tables;
+  readonly makeTables: boolean;
+  readonly connectionsMax: number;
+  readonly survives: Survives | undefined;
+  readonly topicCreation: "ifMissing" | "never";
+  readonly commandTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+}
+
+/** Throws `invalid` when an option makes no sense. */
+export function settingsOf(options: RelationalOptions): RelationalSettings {
+  const { prefix = "tenon", tables = "expect", survives, world = systemWorld() } = options;
+  const {
+    connectionsMax = 8,
+    commandTimeoutMs = 5_000,
+    connectTimeoutMs = 10_000,
+    topicCreation = "ifMissing",
+  } = options;
+  checkMs({ commandTimeoutMs, connectTimeoutMs });
+  if (!(Number.isInteger(connectionsMax) && connectionsMax >= 1)) {
+    throw new TenonError("invalid", `connectionsMax must be a whole number of at least 1, not ${connectionsMax}`);
+  }
+  oneOf("tables", tables, ["make", "expect"]);
+  oneOf("topicCreation", topicCreation, ["ifMissing", "never"]);
+  if (survives !== undefined) oneOf("survives", survives, ["nothing", "process", "machine", "replicas"]);
+  return {
+    world,
+    tables: tablesOf(prefix),
+    makeTables: tables === "make",
+    connectionsMax,
+    survives,
+    topicCreation,
+    commandTimeoutMs: Math.ceil(commandTimeoutMs),
+    connectTimeoutMs,
+  };
+}
+
+export function checkMs(durations: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(durations)) {
+    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
+    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
+  }
+}
+
+function oneOf(option: string, value: string, allowed: readonly string[]): void {
+  if (allowed.includes(value)) return;
+  throw new TenonError("invalid", `${option} is one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,206 @@
+/** What engines in tables have in common beyond the contracts: tables, options, lost replies, locks that others hold, notices that get lost. */
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { type KeyValueChange, TenonError } from "tenon/contracts";
+import { text, topic } from "tenon/messaging";
+import type { MysqlEngine, MysqlEngineOptions } from "tenon/mysql";
+import type { PostgresEngine, PostgresEngineOptions } from "tenon/postgres";
+import { testPrefix } from "./test-prefix.ts";
+
+export type TableEngine = PostgresEngine | MysqlEngine;
+export type TableOptions = Omit<Partial<PostgresEngineOptions & MysqlEngineOptions>, "connect">;
+
+/** Loses a connection just before or just after a statement is sent that has this in it. */
+export interface LostStatement {
+  readonly statement: string;
+  readonly when: "before" | "after";
+}
+
+export interface TableServer {
+  /** Opens an engine whose clients break as `lose` says. */
+  open(prefix: string, options: TableOptions): Promise<TableEngine>;
+  /** Opens one whose `connect` answers what is no client. */
+  openWithout(): Promise<TableEngine>;
+  /** The next statement that is lost, of any engine. */
+  lose(lost: LostStatement): void;
+  /** Carries out statements one after the other in one session. */
+  direct(...statements: readonly string[]): Promise<void>;
+  /** As a transaction that stays open while `work` is done. */
+  holding(statement: string, work: () => Promise<void>): Promise<void>;
+  drop(prefix: string): Promise<void>;
+  /** The statements that make the tables. */
+  tables(prefix: string): readonly string[];
+  /** Another engine's commit of a key, without a notice where there are any. */
+  quietCommit(prefix: string, key: string): readonly string[];
+  /** How a settlement of a lane is told from other statements. */
+  readonly settlement: string;
+  /** Refuses the value `secret`. */
+  refusing(prefix: string): string;
+}
+
+const add: KeyValueChange = { type: "add", key: "count", by: 1 };
+
+async function count({ keyValue }: TableEngine) {
+  const [entry] = await keyValue.get(["count"]);
+  return entry && Buffer.from(entry.value).toString();
+}
+
+export type OpenEngine = (t: TestContext, options?: TableOptions, prefix?: string) => Promise<TableEngine>;
+
+export function opening(server: TableServer): OpenEngine {
+  return async (t, options = {}, prefix = testPrefix()) => {
+    const engine = await server.open(prefix, { tables: "make", connectionsMax: 2, ...options });
+    t.after(async () => {
+      await engine.close();
+      await server.drop(prefix);
+    });
+    return engine;
+  };
+}
+
+export function tableEngineCases(server: TableServer): void {
+  const open = opening(server);
+
+  test("makes no tables unless it is told to, and says what to do", async () => {
+    await assert.rejects(server.open(testPrefix(), {}), { code: "not-found", message: /tables: "make"/ });
+  });
+
+  test("works on tables that were made by hand, and refuses those of another version", async (t) => {
+    const prefix = testPrefix();
+    await server.direct(...server.tables(prefix));
+    const engine = await open(t, { tables: "expect" }, prefix);
+    await engine.keyValue.commit([add]);
+    await server.direct(`UPDATE ${prefix}_meta SET value = 99 WHERE name = 'tables'`);
+    await assert.rejects(server.open(prefix, {}), { code: "conflict", fields: { version: "99", needed: 1 } });
+  });
+
+  test("engines that start together make the tables once", async (t) => {
+    const prefix = testPrefix();
+    const engines = await Promise.all([open(t, {}, prefix), open(t, {}, prefix), open(t, {}, prefix)]);
+    for (const engine of engines) await engine.keyValue.commit([add]);
+    assert.equal(await count(engines[0]!), "3");
+  });
+
+  test("refuses options that make no sense", async () => {
+    const wrong: readonly TableOptions[] = [
+      { prefix: "no-dashes" },
+      { prefix: "a; DROP TABLE b" },
+      { connectionsMax: 0 },
+      { commandTimeoutMs: Number.NaN },
+      { tables: "drop" as "make" },
+    ];
+    for (const options of wrong) {
+      await assert.rejects(server.open(options.prefix ?? testPrefix(), options), { code: "invalid" });
+    }
+    await assert.rejects(server.openWithout(), { code: "invalid" });
+  });
+
+  test("does a commit once whose reply was lost, and says that nobody knows", async (t) => {
+    const engine = await open(t);
+    server.lose({ statement: "COMMIT", when: "after" });
+    await assert.rejects(engine.keyValue.commit([add]), { code: "unavailable", outcome: "unknown" });
+    assert.equal(await count(engine), "1");
+  });
+
+  test("does nothing of a commit whose connection broke before its end, and says so", async (t) => {
+    const engine = await open(t);
+    server.lose({ statement: "INSERT INTO", when: "after" });
+    await assert.rejects(engine.keyValue.commit([add]), { code: "unavailable", outcome: "not-applied" });
+    assert.equal(await count(engine), undefined);
+  });
+
+  test("stores a message once whose first reply was lost", async (t) => {
+    const engine = await open(t);
+    const news = topic(engine, "news", { codec: text(), partitions: 1, groups: ["readers"] });
+    t.after(() => news.close());
+    const first = await news.publish("first");
+    server.lose({ statement: "COMMIT", when: "after" });
+    const second = await news.publish("second");
+    assert.equal(second.position, first.position! + 1n);
+    assert.equal((await news.lag("readers")).messages, 2);
+  });
+
+  test("a settlement whose reply was lost is repeated, and a message is handled once", async (t) => {
+    const engine = await open(t);
+    const news = topic(engine, "news", { codec: text(), partitions: 1, groups: ["readers"] });
+    t.after(() => news.close());
+    const handled: string[] = [];
+    const done = Promise.withResolvers<void>();
+    const consumer = await news.consume("readers", (value) => {
+      if (value === "first") server.lose({ statement: server.settlement, when: "after" });
+      handled.push(value);
+      if (value === "second") done.resolve();
+    });
+    await news.publish("first");
+    await news.publish("second");
+    await done.promise;
+    await consumer.close();
+    assert.deepEqual(handled, ["first", "second"]);
+    assert.equal((await news.lag("readers")).messages, 0);
+  });
+
+  test("gives up in time what waits for a lock that somebody holds, and nothing of it happens", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, { commandTimeoutMs: 500 }, prefix);
+    await engine.keyValue.commit([add]);
+    await server.holding(`SELECT * FROM ${prefix}_meta FOR UPDATE`, async () => {
+      await assert.rejects(engine.keyValue.commit([add]), { code: "unavailable", outcome: "not-applied" });
+    });
+    await engine.keyValue.commit([add]);
+    assert.equal(await count(engine), "2");
+  });
+
+  test("shows a change that nobody told", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, {}, prefix);
+    const seen: string[] = [];
+    const synced = Promise.withResolvers<void>();
+    const changed = Promise.withResolvers<void>();
+    const watching = (async () => {
+      for await (const event of engine.keyValue.watch("", { signal: engine.ended })) {
+        if (event.type === "synced") synced.resolve();
+        if (event.type !== "put") continue;
+        seen.push(event.entry.key);
+        changed.resolve();
+      }
+    })();
+    await synced.promise;
+    await server.direct(...server.quietCommit(prefix, "quiet"));
+    await changed.promise;
+    await engine.close();
+    await watching;
+    assert.deepEqual(seen, ["quiet"]);
+  });
+
+  test("names and ids may hold what the server's text cannot", async (t) => {
+    const engine = await open(t);
+    const odd = "a\u0000b\u{1f600}'\"\\";
+    await engine.messages.declare(odd, { partitions: 1, groups: [odd] });
+    const producer = { id: odd, epoch: 0, sequence: 0 };
+    const message = { body: Buffer.from("x"), id: odd, key: odd };
+    const batch = { topic: odd, partition: 0, messages: [message], producer };
+    assert.deepEqual(await engine.messages.append(batch), [0n]);
+    assert.deepEqual(await engine.messages.append(batch), [0n]);
+    const lease = await engine.leases.acquire(odd, { holder: odd, ttlMs: 10_000, waitMs: 0, data: odd });
+    assert.equal((await engine.leases.describe(odd)).holders[0]!.data, odd);
+    await engine.leases.release(odd, lease!.holder);
+    const rule = { type: "fixedWindow", limit: 1, windowMs: 60_000 } as const;
+    assert.ok((await engine.rates.decide(odd, rule, 1)).allowed);
+    await engine.keyValue.commit([{ type: "put", key: odd, value: Buffer.from("x") }]);
+    assert.equal((await engine.keyValue.scan("a\u0000"))[0]!.key, odd);
+  });
+
+  test("errors hold no values", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, {}, prefix);
+    await server.direct(server.refusing(prefix));
+    const change: KeyValueChange = { type: "put", key: "k", value: Buffer.from("secret") };
+    await assert.rejects(engine.keyValue.commit([change]), (error) => {
+      assert.ok(error instanceof TenonError);
+      assert.equal(error.outcome, "not-applied");
+      const said = JSON.stringify([error.message, error.fields, String(error.cause)]);
+      assert.ok(!said.includes("secret") && !said.includes(Buffer.from("secret").toString("hex")));
+      return true;
+    });
+  });
+}
