@@ -76,7 +76,7 @@ export class EmbeddedLog implements LogEngine {
       recordBytesMax: 4 * 1024 * 1024,
       keyBytesMax: 65_535,
       batchBytesMax,
-      commitBytesMax: 64 * 1024 * 1024,
+      commitBytesMax: batchBytesMax,
     };
     this.#limits = { keyBytesMax: this.capabilities.keyBytesMax, messageBytesMax: this.capabilities.recordBytesMax };
     this.#appends = new Appends(store, this.#limits);
