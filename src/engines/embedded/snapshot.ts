@@ -91,7 +91,7 @@ export function replaySnapshot(
     case recordKind.snapshotLogs:
       while (!reader.done) {
         const queue = messages.catalogue.queue(reader.u32());
-        queue.start = reader.f64();
+        queue.startAt(reader.f64());
         queue.appendedAt = reader.f64();
       }
       return true;

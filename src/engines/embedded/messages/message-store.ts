@@ -103,10 +103,7 @@ export class MessageStore {
 
   replayTrimming(payload: Buffer): void {
     const reader = new Reader(payload);
-    const queue = this.catalogue.queue(reader.u32());
-    const start = reader.f64();
-    if (!(start <= queue.next)) throw new RangeError(`a log that starts at ${start}, beyond its end ${queue.next}`);
-    queue.start = start;
+    this.catalogue.queue(reader.u32()).startAt(reader.f64());
   }
 
   declareGroup(topic: Topic, name: string, starts: readonly number[], ephemeral = false): Group {

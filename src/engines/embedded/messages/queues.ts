@@ -44,6 +44,13 @@ export class Queue {
     return this.topic.log === undefined ? now : Math.max(now, this.appendedAt);
   }
 
+  /** As it was written. */
+  startAt(start: number): void {
+    const isPlace = this.topic.log !== undefined && Number.isInteger(start) && start >= 0 && start <= this.next;
+    if (!isPlace) throw new RangeError(`a log that starts at ${start}, and ends at ${this.next}`);
+    this.start = start;
+  }
+
   wakeAll(): void {
     for (const wake of this.waiting) wake();
     this.waiting.clear();

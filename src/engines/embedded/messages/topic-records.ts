@@ -77,6 +77,7 @@ export function appendLogRetention(journal: Journal, log: number, { retentionMs,
 export function replayLogRetention(payload: Buffer, catalogue: Catalogue): void {
   const reader = new Reader(payload);
   const { topic } = catalogue.queue(reader.u32());
+  if (topic.log === undefined) throw new RangeError(`a log's retention for topic ${topic.id}`);
   topic.log = { retentionMs: reader.f64(), retentionBytes: reader.f64() };
 }
 
