@@ -127,7 +127,8 @@ export class LogReading {
         signal?.removeEventListener("abort", wake);
         resolve();
       };
-      const cancel = this.#core.world.timers.schedule(Math.min(leftMs, timerMsMax), wake);
+      // Somebody waits, so the process goes on.
+      const cancel = this.#core.world.timers.schedule(Math.min(leftMs, timerMsMax), wake, { keepsAlive: true });
       queue.waiting.add(wake);
       signal?.addEventListener("abort", wake, { once: true });
     });
