@@ -19,10 +19,10 @@ export const retentionCases: readonly LogCase[] = [
   {
     name: "records that are older than their retention go, and a reader is told",
     rule: "`not-found` (fields `first`) when records from that position on were dropped: a reader must not go past them unknowingly.",
-    takesMs: 12_000,
+    takesMs: 5_000,
     needs: needsRetentionWithin(latenessMsMax),
     async run({ engine }) {
-      await declared(engine, { retentionMs: 1_000 });
+      await declared(engine, { retentionMs: 200 });
       const [old] = await append(engine, "clicks", numbered(10));
       const { next } = await partitionOf(engine, "clicks");
       const { world, log } = engine;
@@ -34,7 +34,7 @@ export const retentionCases: readonly LogCase[] = [
           await world.timers.sleep(100);
           return (await partitionOf(engine, "clicks")).first === next;
         },
-        1_000 + retentionLatenessMs + 5_000,
+        200 + retentionLatenessMs + 5_000,
       );
       const error = await refused("not-found", "reading what was dropped", () =>
         log.read({ log: "clicks", partition: 0, from: old!, limit: 10 }),
