@@ -7,7 +7,7 @@ import type { LogDescription, LogEngine, LogRecord, NewRecord } from "../contrac
 import type { MessageHeaders } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { Appender, type Place } from "./appender.ts";
-import { checkName, countOption, durationOption } from "./options.ts";
+import { checkName, countOption, durationOption, engineBackoffMs, isPassing } from "./options.ts";
 import { type LogStart, readPartition, startsOf, tailPartitions } from "./reading.ts";
 
 /** What a log needs below it: every engine that carries logs has both. */
@@ -107,6 +107,7 @@ export interface Log<T> {
 }
 
 const partitionsDefault = 8;
+const appendTimeoutMsDefault = 10_000;
 const batchBytesMax = 1024 * 1024;
 const batchCountMax = 4_096;
 export const recordOverheadBytes = 32;
@@ -129,7 +130,7 @@ class EngineLog<T> implements Log<T> {
 
   constructor(engine: StreamsEngine, name: string, options: LogOptions<T>) {
     checkName("log", name);
-    const { codec, schema, partitions = partitionsDefault, appendTimeoutMs = 10_000 } = options;
+    const { codec, schema, partitions = partitionsDefault, appendTimeoutMs = appendTimeoutMsDefault } = options;
     if ((codec === undefined) === (schema === undefined)) {
       throw new TenonError("invalid", `Log "${name}" needs a codec or a schema, and not both.`);
     }
@@ -161,7 +162,22 @@ class EngineLog<T> implements Log<T> {
     return this.#declared;
   }
 
+  /** Outages are waited out for as long as an append would be: asking again does no harm. */
   async #declare(): Promise<void> {
+    const { clock, timers, random } = this.engine.world;
+    const deadline = clock.monotonic() + (this.#settings.appendTimeoutMs ?? appendTimeoutMsDefault);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#declareOnce();
+      } catch (error) {
+        const delayMs = engineBackoffMs(attempt, random.float());
+        if (!isPassing(error) || clock.monotonic() + delayMs >= deadline) throw error;
+        await timers.sleep(delayMs);
+      }
+    }
+  }
+
+  async #declareOnce(): Promise<void> {
     const { name, partitions, engine } = this;
     const { retentionMs, retentionBytes } = this.#settings;
     if (this.#create === "ifMissing") return engine.log.declare(name, { partitions, retentionMs, retentionBytes });
