@@ -3,6 +3,7 @@ import {
   type ConformanceCase,
   keyValueCases,
   leaseCases,
+  logCases,
   messageCases,
   rateCases,
   type runCase,
@@ -19,6 +20,7 @@ export function conformanceSuite(
     ...messageCases,
     ...named("key-values", keyValueCases),
     ...named("leases", leaseCases),
+    ...named("logs", logCases),
     ...named("rates", rateCases),
   ];
   describe(name, { concurrency }, () => {

@@ -3,7 +3,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { type ConformanceHost, keyValueCases, leaseCases, messageCases, rateCases, runCase } from "tenon/conformance";
+import {
+  type ConformanceHost,
+  keyValueCases,
+  leaseCases,
+  logCases,
+  messageCases,
+  rateCases,
+  runCase,
+} from "tenon/conformance";
 import { type EmbeddedEngine, embedded, memory } from "tenon/embedded";
 import { systemWorld } from "tenon/world";
 import { conformanceSuite } from "./conformance-suite.ts";
@@ -52,7 +60,7 @@ conformanceSuite("memory()", concurrency, (each) => runCase(each, realMemory));
 conformanceSuite("embedded() on a real disk", concurrency, (each) => runCase(each, realDisk));
 
 test("the names of the cases are unique sentences, and every case names its rule", () => {
-  for (const cases of [messageCases, keyValueCases, leaseCases, rateCases]) {
+  for (const cases of [messageCases, keyValueCases, leaseCases, logCases, rateCases]) {
     const names = cases.map((each) => each.name);
     assert.equal(new Set(names).size, names.length);
     for (const { name, rule } of cases) assert.ok(name.includes(" ") && rule.includes(" ") && !name.endsWith("."));

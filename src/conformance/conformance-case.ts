@@ -1,4 +1,4 @@
-import type { KeyValueEngine, LeaseEngine, MessageEngine, RateEngine } from "../contracts/index.ts";
+import type { KeyValueEngine, LeaseEngine, LogEngine, MessageEngine, RateEngine } from "../contracts/index.ts";
 import type { World } from "../world/world.ts";
 
 /** One obligation of a contract, as data: any test runner can host it with `runCase`. */
@@ -64,12 +64,20 @@ export interface RatesEngine {
   close(): Promise<void>;
 }
 
+export interface LogsEngine {
+  readonly log: LogEngine;
+  readonly world: World;
+  close(): Promise<void>;
+}
+
 export type MessageCase = ConformanceCase<MessagesEngine>;
 export type MessageSubject = RunningEngine<MessagesEngine>;
 export type KeyValueCase = ConformanceCase<KeyValuesEngine>;
 export type KeyValueSubject = RunningEngine<KeyValuesEngine>;
 export type LeaseCase = ConformanceCase<LeasesEngine>;
 export type LeaseSubject = RunningEngine<LeasesEngine>;
+export type LogCase = ConformanceCase<LogsEngine>;
+export type LogSubject = RunningEngine<LogsEngine>;
 export type RateCase = ConformanceCase<RatesEngine>;
 export type RateSubject = RunningEngine<RatesEngine>;
 

@@ -12,6 +12,9 @@ export {
   type LeaseCase,
   type LeaseSubject,
   type LeasesEngine,
+  type LogCase,
+  type LogSubject,
+  type LogsEngine,
   type MessageCase,
   type MessageSubject,
   type MessagesEngine,
@@ -29,6 +32,7 @@ export {
 } from "./coordination/index.ts";
 export { keyValueCases } from "./key-value/index.ts";
 export { leaseCases } from "./leases/index.ts";
+export { logCases } from "./log/index.ts";
 export { rateCases } from "./rates/index.ts";
 
 /** What messaging means on every engine: first the contract by itself, then the messaging block over the engine. */

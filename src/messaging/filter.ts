@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
+import { murmur2OfBytes } from "../codec/key-hash.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageHeaders } from "../contracts/messages.ts";
-import { murmur2OfBytes } from "./hash.ts";
 import { reservedPrefix, tagHeader } from "./headers.ts";
 
 /** What a header must be. A text stands for `{ equals: text }`. A header that is not there equals nothing, is in nothing and has no prefix. */

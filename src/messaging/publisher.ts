@@ -1,9 +1,9 @@
 import type { Codec } from "../codec/index.ts";
+import { partitionOf } from "../codec/key-hash.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageCapabilities, NewMessage } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { expiresAtOf } from "./expiry.ts";
-import { partitionOf } from "./hash.ts";
 import { expiresAtHeader } from "./headers.ts";
 import type { PublishChain } from "./interceptors.ts";
 import type { OneWay } from "./one-way.ts";

@@ -34,6 +34,13 @@ export {
   requireLinearizable,
   type SequentialModel,
 } from "./checkers/linearizability.ts";
+export {
+  checkAppended,
+  checkDerivedOnce,
+  type DerivedRecord,
+  type LogAppend,
+  type LogPlace,
+} from "./checkers/log-rules.ts";
 export { checkMessaging, type MessagingExpectations, messagingViolations } from "./checkers/messaging-checker.ts";
 export {
   MessagingHistory,

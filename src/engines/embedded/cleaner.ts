@@ -5,6 +5,7 @@ import { corrupt } from "./journal/failures.ts";
 import { segmentFileName } from "./journal/format.ts";
 import { type Journal, positionOf } from "./journal/journal.ts";
 import type { EntryStore } from "./key-values/entry-store.ts";
+import { LogTrimming } from "./log/log-trimming.ts";
 import type { Runs, SegmentDirectory } from "./messages/message-index.ts";
 import { readRunHeader, skipMessage } from "./messages/message-run.ts";
 import type { MessageStore } from "./messages/message-store.ts";
@@ -19,13 +20,14 @@ const copiedAtOnceBytes = 1024 * 1024;
 
 /**
  * Gives disk space back. Segments leave oldest first: what somebody still needs of the oldest one (unsettled messages,
- * waiting delays, current key-values) is appended anew, at its own offsets and versions, and then the file is removed.
+ * what logs keep, waiting delays, current key-values) is appended anew, at its own offsets and versions, and then the file is removed.
  * Nothing is ever rewritten in place, and nothing unsettled leaves by age.
  */
 export class Cleaner {
   readonly #core: Core;
   readonly #messages: MessageStore;
   readonly #stores: readonly EntryStore[];
+  readonly #logs: LogTrimming;
   readonly #sizeBytesMax: number;
   /** How much of each sealed segment somebody has yet to settle, and since when that has not changed. */
   readonly #unsettled = new Map<number, { readonly bytes: number; readonly since: number }>();
@@ -39,6 +41,7 @@ export class Cleaner {
     this.#core = core;
     this.#messages = messages;
     this.#stores = stores;
+    this.#logs = new LogTrimming(messages);
     this.#sizeBytesMax = sizeBytesMax;
   }
 
@@ -84,6 +87,8 @@ export class Cleaner {
     try {
       // Retention does not give way to a disk that was full a while ago.
       await this.#core.journal.checkIfFull();
+      if (this.#stopped) return;
+      await this.#logs.trim();
       if (this.#stopped) return;
       this.#sealGarbage();
       // What is copied forward now has its own turn later, lest one pass never ends.
@@ -241,7 +246,7 @@ export class Cleaner {
       const offset = header.first + i;
       const start = reader.at;
       if (i < header.count) skipMessage(reader);
-      const needed = i < header.count && queue.lanes.some((lane) => !lane.settled.has(offset));
+      const needed = i < header.count && isNeeded(queue, offset);
       if (needed) stretch.push(payload.subarray(start, reader.at));
       else if (stretch.length > 0) {
         this.#messages.move(queue, offset - stretch.length, header.publishedAt, stretch);
@@ -251,6 +256,12 @@ export class Cleaner {
     }
     return bytes;
   }
+}
+
+/** Somebody has yet to settle it, or its log keeps it. */
+function isNeeded(queue: Queue, offset: number): boolean {
+  if (queue.topic.log !== undefined) return offset >= queue.start;
+  return queue.lanes.some((lane) => !lane.settled.has(offset));
 }
 
 /** How many of the bytes that a queue's messages from `first` to `end` take are of unsettled ones. */

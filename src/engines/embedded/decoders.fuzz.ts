@@ -31,7 +31,7 @@ import {
   replayProducerSnapshot,
   writeProducerSnapshot,
 } from "./messages/producers.ts";
-import { replayGroup, replaySettings, replayTopic } from "./messages/topic-records.ts";
+import { replayGroup, replayLog, replayLogRetention, replaySettings, replayTopic } from "./messages/topic-records.ts";
 import { recordKind } from "./records.ts";
 import { replaySnapshot } from "./snapshot.ts";
 
@@ -170,7 +170,8 @@ function state() {
   const keyValues = new KeyValueStore(core, "nothing");
   const topic = messages.catalogue.addTopic("orders", 2, settings, 0);
   messages.catalogue.addGroup(topic, "billing", [0, 0]);
-  for (const queue of topic.queues) queue.next = 1_000;
+  const log = messages.catalogue.addLog("clicks", 2, { retentionMs: Infinity, retentionBytes: Infinity }, 0);
+  for (const queue of [...topic.queues, ...log.queues]) queue.next = 1_000;
   const states = new EntryStore({
     core,
     kinds: { commit: recordKind.states, version: recordKind.snapshotStatesVersion },
@@ -190,6 +191,9 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
   "a topic's settings": (payload) => replaySettings(payload, state().messages.catalogue),
   "a topic's removal": (payload) => state().messages.replayRemoval(recordKind.topicRemoved, payload),
   "a group's removal": (payload) => state().messages.replayRemoval(recordKind.groupRemoved, payload),
+  "a log": (payload) => replayLog(payload, state().messages.catalogue),
+  "a log's retention": (payload) => replayLogRetention(payload, state().messages.catalogue),
+  "a log's trimming": (payload) => state().messages.replayTrimming(payload),
   "an eviction": (payload) => state().messages.replayEviction(payload),
   "a grant": (payload) => replayGrant(new Reader(payload), true, (id) => state().messages.catalogue.lane(id)),
   "a lane's commit": (payload) => {
@@ -216,6 +220,7 @@ const decoders: Readonly<Record<string, (payload: Buffer) => void>> = {
       recordKind.snapshotVersion,
       recordKind.snapshotStatesVersion,
       recordKind.snapshotNumbers,
+      recordKind.snapshotLogs,
     ].map((kind) => [
       `a snapshot's record of kind ${kind}`,
       (payload: Buffer) => {

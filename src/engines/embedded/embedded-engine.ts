@@ -1,6 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
+import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import type { RateEngine } from "../../contracts/rates.ts";
 import type { DiskLock, World } from "../../world/world.ts";
@@ -14,10 +15,11 @@ import { Journal, type JournalState, offsetOf, segmentOf } from "./journal/journ
 import { EntryStore } from "./key-values/entry-store.ts";
 import { KeyValueStore } from "./key-values/key-value-store.ts";
 import { EmbeddedLeases } from "./leases/lease-engine.ts";
+import { EmbeddedLog } from "./log/log-engine.ts";
 import { replayGrant, replayLaneCommit, replaySeek } from "./messages/lanes.ts";
 import { EmbeddedMessages } from "./messages/message-engine.ts";
 import { MessageStore } from "./messages/message-store.ts";
-import { replayGroup, replaySettings, replayTopic } from "./messages/topic-records.ts";
+import { replayGroup, replayLog, replayLogRetention, replaySettings, replayTopic } from "./messages/topic-records.ts";
 import { isPermitKey } from "./rates/permits.ts";
 import { EmbeddedRates } from "./rates/rate-engine.ts";
 import { recordKind } from "./records.ts";
@@ -28,6 +30,7 @@ export interface EmbeddedEngine extends AsyncDisposable {
   readonly name: "embedded" | "memory";
   readonly world: World;
   readonly messages: MessageEngine;
+  readonly log: LogEngine;
   /** Whether using a topic creates it, for topics that do not say. */
   readonly topicCreation: "ifMissing" | "never";
   readonly keyValue: KeyValueEngine;
@@ -58,13 +61,14 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
   readonly name: EmbeddedEngine["name"];
   readonly world: World;
   readonly messages: EmbeddedMessages;
+  readonly log: EmbeddedLog;
   readonly topicCreation: EmbeddedEngine["topicCreation"];
   readonly keyValue: KeyValueStore;
   readonly leases: EmbeddedLeases;
   readonly rates: EmbeddedRates;
   readonly cleaner: Cleaner;
   readonly #store: MessageStore;
-  /** What leases and rates keep. */
+  /** What leases, rates, and the readers and writers of logs keep. */
   readonly #states: EntryStore;
   readonly #stores: readonly EntryStore[];
   readonly #core: Core;
@@ -109,6 +113,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.#stores = [this.keyValue.entries, this.#states];
     this.leases = new EmbeddedLeases(this.#core, this.#states, settings.survives);
     this.rates = new EmbeddedRates(this.#core, this.#states, settings.survives);
+    this.log = new EmbeddedLog(this.#store, this.#states, settings.survives);
     this.cleaner = new Cleaner(this.#core, this.#store, this.#stores, settings.sizeBytesMax);
   }
 
@@ -140,6 +145,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.#states.start();
     this.leases.start();
     this.rates.start();
+    this.log.start();
     this.cleaner.start();
   }
 
@@ -168,6 +174,7 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
     this.keyValue.close(reason);
     this.#states.close();
     this.leases.close();
+    this.log.close();
     this.#ended.abort(reason);
   }
 
@@ -229,6 +236,15 @@ export class JournaledEngine implements EmbeddedEngine, JournalState {
         break;
       case recordKind.topicSettings:
         replaySettings(payload, messages.catalogue);
+        break;
+      case recordKind.log:
+        replayLog(payload, messages.catalogue);
+        break;
+      case recordKind.logRetention:
+        replayLogRetention(payload, messages.catalogue);
+        break;
+      case recordKind.logTrimmed:
+        messages.replayTrimming(payload);
         break;
       case recordKind.topicRemoved:
       case recordKind.groupRemoved:

@@ -17,6 +17,10 @@ export const recordKind = {
   groupRemoved: 15,
   /** A full topic's oldest messages were settled for every group. */
   evicted: 16,
+  log: 17,
+  logRetention: 18,
+  /** A log's oldest records were dropped, as its retention lets them. */
+  logTrimmed: 19,
   /** What a segment's snapshot holds beside topics and groups. */
   snapshotQueues: 20,
   snapshotLanes: 21,
@@ -24,7 +28,8 @@ export const recordKind = {
   snapshotProducers: 23,
   snapshotVersion: 24,
   snapshotNumbers: 25,
-  /** What leases and rates keep, as entries. */
+  snapshotLogs: 26,
+  /** What leases, rates, and the readers and writers of logs keep, as entries. */
   states: 30,
   snapshotStatesVersion: 31,
 } as const;

@@ -4,17 +4,18 @@ import type { EntryStore } from "./key-values/entry-store.ts";
 import { appendHeld, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
 import type { MessageStore } from "./messages/message-store.ts";
 import { producerSnapshotBytes, replayProducerSnapshot, writeProducerSnapshot } from "./messages/producers.ts";
-import { appendGroup, appendNumbers, appendTopic, replayNumbers } from "./messages/topic-records.ts";
+import { appendGroup, appendLog, appendNumbers, appendTopic, replayNumbers } from "./messages/topic-records.ts";
 import { recordKind, snapshotChunkCount } from "./records.ts";
 
 /**
- * The small state, at the start of each segment: topics, groups, the ends of queues, lanes, waiting delays, producers, the
+ * The small state, at the start of each segment: topics, logs, groups, the ends of queues, lanes, waiting delays, producers, the
  * version of the key-values. What it says of topics and groups is told by the very records that declared them.
  */
 export function writeSnapshot(journal: Journal, messages: MessageStore, stores: readonly EntryStore[]): void {
   const { catalogue } = messages;
   appendNumbers(journal, catalogue);
   for (const topic of catalogue.topics.values()) appendTopic(journal, topic, topic.queues.length);
+  for (const log of catalogue.logs.values()) appendLog(journal, log, log.log!, log.queues.length);
   for (const group of catalogue.groups) {
     const starts = group.lanes.map((lane) => lane.settled.low);
     appendGroup(journal, group, starts);
@@ -26,6 +27,13 @@ export function writeSnapshot(journal: Journal, messages: MessageStore, stores: 
     queues,
     () => 12,
     (writer, queue) => writer.u32(queue.id).f64(queue.next),
+  );
+  writeChunks(
+    journal,
+    recordKind.snapshotLogs,
+    queues.filter((queue) => queue.topic.log !== undefined),
+    () => 20,
+    (writer, queue) => writer.u32(queue.id).f64(queue.start).f64(queue.appendedAt),
   );
   const lanes = catalogue.lanes.filter((lane) => lane.fence > 0 || lane.settled.aboveCount > 0 || lane.held.size > 0);
   writeChunks(journal, recordKind.snapshotLanes, lanes, laneSnapshotBytes, writeLaneSnapshot);
@@ -78,6 +86,13 @@ export function replaySnapshot(
         const queue = messages.catalogue.queue(reader.u32());
         queue.next = reader.f64();
         queue.visible = queue.next;
+      }
+      return true;
+    case recordKind.snapshotLogs:
+      while (!reader.done) {
+        const queue = messages.catalogue.queue(reader.u32());
+        queue.startAt(reader.f64());
+        queue.appendedAt = reader.f64();
       }
       return true;
     case recordKind.snapshotNumbers:

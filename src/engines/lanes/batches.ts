@@ -22,7 +22,10 @@ export interface CheckedBatch {
 }
 
 /** Throws `invalid` when the batch breaks a limit. Which topics and partitions there are, the store knows. */
-export function checkBatch(batch: Batch, capabilities: MessageCapabilities): CheckedBatch {
+export function checkBatch(
+  batch: Batch,
+  capabilities: Pick<MessageCapabilities, "keyBytesMax" | "messageBytesMax" | "batchBytesMax">,
+): CheckedBatch {
   const { topic, partition, messages } = batch;
   if (messages.length === 0) {
     throw new TenonError("invalid", `an empty batch for topic ${topic}; append at least one message`);
@@ -73,7 +76,11 @@ function notWellFormed(what: string, topic: string): TenonError {
   return new TenonError("invalid", `the ${what} of a message for topic ${topic} is not well-formed Unicode`);
 }
 
-function checkSizes(topic: string, message: NewMessage, { keyBytesMax, messageBytesMax }: MessageCapabilities): void {
+function checkSizes(
+  topic: string,
+  message: NewMessage,
+  { keyBytesMax, messageBytesMax }: Pick<MessageCapabilities, "keyBytesMax" | "messageBytesMax">,
+): void {
   const keyBytes = message.key === undefined ? 0 : utf8Length(message.key);
   if (keyBytes > keyBytesMax) {
     const text = `a key of ${keyBytes} bytes for topic ${topic} exceeds the limit of ${keyBytesMax}`;

@@ -1,12 +1,14 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
+import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import type { RateEngine } from "../../contracts/rates.ts";
 import type { World } from "../../world/world.ts";
 import type { RedisClient } from "./clients.ts";
 import { RedisKeyValues } from "./key-values/redis-key-values.ts";
 import { RedisLeases } from "./leases/redis-leases.ts";
+import { RedisLog } from "./log/redis-log.ts";
 import { RedisMessages } from "./messages/redis-messages.ts";
 import { RedisRates } from "./rates/redis-rates.ts";
 import { RedisConnection } from "./redis-connection.ts";
@@ -22,6 +24,7 @@ export interface RedisEngine extends AsyncDisposable {
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
   readonly rates: RateEngine;
+  readonly log: LogEngine;
   /** What the server's settings mean, as they were when the engine connected. */
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
@@ -49,6 +52,7 @@ export class ConnectedEngine implements RedisEngine {
   readonly keyValue: RedisKeyValues;
   readonly leases: RedisLeases;
   readonly rates: RedisRates;
+  readonly log: RedisLog;
   readonly requirements: readonly Requirement[];
   readonly #connection: RedisConnection;
   readonly #ended = new AbortController();
@@ -75,6 +79,7 @@ export class ConnectedEngine implements RedisEngine {
     this.keyValue = new RedisKeyValues(connection, { world, prefix, tag: keyValueTag, survives });
     this.leases = new RedisLeases(connection, { world, prefix, survives });
     this.rates = new RedisRates(connection, { prefix, survives });
+    this.log = new RedisLog(connection, { world, prefix, survives });
     for (const { setting, value, ok, meaning } of requirements) {
       world.log.log(ok ? "debug" : "info", `Redis: ${setting} is ${value ?? "not to be read"}`, { meaning });
     }
@@ -94,6 +99,7 @@ export class ConnectedEngine implements RedisEngine {
     this.keyValue.close(reason);
     this.leases.close(reason);
     this.rates.close(reason);
+    this.log.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
     await this.messages.close();

@@ -95,4 +95,28 @@ export const canaries: readonly Canary[] = [
     scenario: "leases",
     rule: /did not come to rest/,
   },
+  {
+    name: "position committed apart from its outputs",
+    file: "src/streams/pipe-partition.ts",
+    find: "await log.commit(this.#writer, { outputs: all, positions: [this.#standing(position)] });",
+    replace: "await log.commit(this.#writer, { outputs: all });\n      await this.#commitPosition(position);",
+    scenario: "log",
+    rule: /two outputs were made of input/,
+  },
+  {
+    name: "writer that is not fenced",
+    file: "src/engines/embedded/log/log-engine.ts",
+    find: "if (this.#states.epochOf(name) !== Number(epoch)) throw writerFenced(name, epoch);",
+    replace: "if (this.#states.epochOf(name) === undefined) throw writerFenced(name, epoch);",
+    scenario: "log",
+    rule: /two outputs were made of input|stands behind that of input/,
+  },
+  {
+    name: "sequence of what is stored is forgotten",
+    file: "src/engines/embedded/log/log-engine.ts",
+    find: "const last = sequences === undefined ? -1 : this.#states.sequence(queue, writer);",
+    replace: 'const last = sequences === undefined || writer === "" ? -1 : -1;',
+    scenario: "log",
+    rule: /two outputs were made of input/,
+  },
 ];

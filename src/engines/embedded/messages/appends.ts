@@ -25,7 +25,9 @@ export interface CheckedBatch {
   readonly special: boolean;
 }
 
-export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapabilities): CheckedBatch {
+type Limits = Pick<MessageCapabilities, "keyBytesMax" | "messageBytesMax">;
+
+export function checkBatch(batch: Batch, queue: Queue, capabilities: Limits): CheckedBatch {
   const messages = batch.messages;
   if (messages.length === 0)
     throw new TenonError("invalid", `an empty batch for topic ${batch.topic}; append at least one message`);
@@ -76,7 +78,7 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: MessageCapa
   return { batch, queue, headers, bytes, special };
 }
 
-function checkMessage(topic: string, message: NewMessage, capabilities: MessageCapabilities): void {
+function checkMessage(topic: string, message: NewMessage, capabilities: Limits): void {
   const keyBytes = message.key === undefined ? 0 : utf8Length(message.key);
   if (keyBytes > capabilities.keyBytesMax) {
     throw new TenonError(
@@ -137,9 +139,9 @@ function checkProducer({ topic, producer }: Batch): void {
 /** Appending: what is checked, what is known already, and what is written. */
 export class Appends {
   readonly #store: MessageStore;
-  readonly #capabilities: MessageCapabilities;
+  readonly #capabilities: Limits;
 
-  constructor(store: MessageStore, capabilities: MessageCapabilities) {
+  constructor(store: MessageStore, capabilities: Limits) {
     this.#store = store;
     this.#capabilities = capabilities;
   }
@@ -185,7 +187,7 @@ export class Appends {
   /** Writes a checked batch whose producer, if any, says it is new. Synchronous: all of its records are in one journal batch. */
   write(checked: CheckedBatch): (bigint | undefined)[] {
     const { batch, queue } = checked;
-    const now = this.#store.core.world.clock.now();
+    const now = queue.instant(this.#store.core.world.clock.now());
     if (checked.special) return this.#appendSpecial(checked, now);
     const first = queue.next;
     const count = batch.messages.length;

@@ -10,11 +10,20 @@ export interface TopicSettings {
   readonly whenFull: "refuse" | "evict";
 }
 
+/** How long a log keeps its records; `Infinity` is for ever. */
+export interface LogRetention {
+  readonly retentionMs: number;
+  readonly retentionBytes: number;
+}
+
+/** A topic, or a log: both are queues, of which a topic's are used up by groups, and a log's are kept as its retention says. */
 export interface Topic {
   /** The number of its first queue. */
   readonly id: number;
   readonly name: string;
   settings: TopicSettings;
+  /** `undefined`: not a log. */
+  log: LogRetention | undefined;
   /** One per partition. */
   readonly queues: readonly Queue[];
   readonly groups: Map<string, Group>;
@@ -40,15 +49,19 @@ export interface Group {
   removed: boolean;
 }
 
+/** What a log's records go by is its retention; the cleaner need not keep what that lets go. */
+const logSettings: TopicSettings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" };
+
 export const partitionsMax = 1_024;
 const numbersMax = 2 ** 32;
 
 /**
- * Topics and groups by name, queues and lanes by number. A number is never given again: what older segments say of the queues of a removed
+ * Topics, logs and groups by name, queues and lanes by number. A number is never given again: what older segments say of the queues of a removed
  * topic must not be taken for another's.
  */
 export class Catalogue {
   readonly topics = new Map<string, Topic>();
+  readonly logs = new Map<string, Topic>();
   readonly #queues = new Map<number, Queue>();
   readonly #lanes = new Map<number, Lane>();
   /** By the number of their first lane, in the order of their declaration. */
@@ -58,19 +71,32 @@ export class Catalogue {
   nextLane = 0;
 
   addTopic(name: string, partitions: number, settings: TopicSettings, batch: number, id = this.nextQueue): Topic {
+    return this.#add(this.topics, name, partitions, { settings, log: undefined, batch, id });
+  }
+
+  addLog(name: string, partitions: number, log: LogRetention, batch: number, id = this.nextQueue): Topic {
+    return this.#add(this.logs, name, partitions, { settings: logSettings, log, batch, id });
+  }
+
+  #add(
+    topics: Map<string, Topic>,
+    name: string,
+    partitions: number,
+    { id, settings, log, batch }: Pick<Topic, "id" | "settings" | "log" | "batch">,
+  ): Topic {
     if (partitions < 1 || partitions > partitionsMax) throw new RangeError(`a topic of ${partitions} partitions`);
-    if (this.topics.has(name) || this.#queues.has(id)) throw new RangeError("a topic that is there already");
+    if (topics.has(name) || this.#queues.has(id)) throw new RangeError("a topic that is there already");
     if (id + partitions > numbersMax) throw new RangeError("the numbers of queues have run out");
     const queues: Queue[] = [];
     const counts = { delayedCount: 0, keptCount: 0, removed: false };
-    const topic: Topic = { id, name, settings, queues, groups: new Map(), batch, ...counts };
+    const topic: Topic = { id, name, settings, log, queues, groups: new Map(), batch, ...counts };
     for (let partition = 0; partition < partitions; partition++) {
       const queue = new Queue(id + partition, topic, partition);
       this.#queues.set(queue.id, queue);
       queues.push(queue);
     }
     this.nextQueue = Math.max(this.nextQueue, id + partitions);
-    this.topics.set(name, topic);
+    topics.set(name, topic);
     return topic;
   }
 
@@ -101,7 +127,7 @@ export class Catalogue {
   removeTopic(topic: Topic): void {
     for (const group of topic.groups.values()) this.removeGroup(group);
     for (const queue of topic.queues) this.#queues.delete(queue.id);
-    this.topics.delete(topic.name);
+    (topic.log === undefined ? this.topics : this.logs).delete(topic.name);
     topic.removed = true;
   }
 

@@ -6,14 +6,23 @@ import { Reader, Writer } from "../cursor.ts";
 import { offsetOf, segmentOf } from "../journal/journal.ts";
 import { recordKind } from "../records.ts";
 import type { CheckedBatch } from "./appends.ts";
-import { Catalogue, type Group, type Topic, type TopicSettings } from "./catalogue.ts";
+import { Catalogue, type Group, type LogRetention, type Topic, type TopicSettings } from "./catalogue.ts";
 import { DelayedMessages } from "./delayed-messages.ts";
 import { IdWindow, placeOf } from "./id-window.ts";
 import { MessageIndex, recordPosition } from "./message-index.ts";
 import { type RunHeader, readMessageId, readRunHeader, runHeaderBytes, writeRunHeader } from "./message-run.ts";
 import { Producers } from "./producers.ts";
 import { type Queue, Queues } from "./queues.ts";
-import { appendEviction, appendGroup, appendRemoval, appendSettings, appendTopic } from "./topic-records.ts";
+import {
+  appendEviction,
+  appendGroup,
+  appendLog,
+  appendLogRetention,
+  appendRemoval,
+  appendSettings,
+  appendTopic,
+  appendTrimming,
+} from "./topic-records.ts";
 
 interface ActiveId {
   readonly topic: number;
@@ -73,6 +82,30 @@ export class MessageStore {
     topic.batch = this.core.journal.batch;
   }
 
+  declareLog(name: string, partitions: number, retention: LogRetention): Topic {
+    const { journal } = this.core;
+    this.catalogue.throwIfNumbered(this.catalogue.nextQueue, partitions);
+    appendLog(journal, { id: this.catalogue.nextQueue, name }, retention, partitions);
+    return this.catalogue.addLog(name, partitions, retention, journal.batch);
+  }
+
+  changeLog(log: Topic, retention: LogRetention): void {
+    appendLogRetention(this.core.journal, log.id, retention);
+    log.log = retention;
+    log.batch = this.core.journal.batch;
+  }
+
+  /** A log's records below are kept no longer. */
+  trim(queue: Queue, start: number): void {
+    appendTrimming(this.core.journal, queue.id, start);
+    queue.start = start;
+  }
+
+  replayTrimming(payload: Buffer): void {
+    const reader = new Reader(payload);
+    this.catalogue.queue(reader.u32()).startAt(reader.f64());
+  }
+
   declareGroup(topic: Topic, name: string, starts: readonly number[], ephemeral = false): Group {
     const { journal } = this.core;
     this.catalogue.throwIfNumbered(this.catalogue.nextLane, topic.queues.length);
@@ -117,6 +150,7 @@ export class MessageStore {
   #forgetTopic(topic: Topic): void {
     this.catalogue.removeTopic(topic);
     this.queues.removed(topic.queues);
+    for (const queue of topic.queues) queue.wakeAll();
     this.producers.forget(topic.id);
     this.delayed.removed(new Set(topic.queues.map((queue) => queue.id)));
   }
@@ -171,6 +205,7 @@ export class MessageStore {
   /** A run's effect on the state, when it is written and when it is replayed. */
   #applyRun(queue: Queue, header: RunHeader, position: number, bytes: number, batch: number): void {
     this.queues.add(queue, header.first, header.count, segmentOf(position), offsetOf(position), bytes);
+    if (!header.moved) queue.appendedAt = Math.max(queue.appendedAt, header.publishedAt);
     if (!header.moved && header.count > 0) this.queues.advance(queue, header.first + header.count, batch);
     if (header.source !== undefined) this.delayed.released(queue, header.source);
     if (header.producer !== undefined) {

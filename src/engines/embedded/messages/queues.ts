@@ -2,7 +2,7 @@ import type { Topic } from "./catalogue.ts";
 import type { Lane } from "./lanes.ts";
 import { ActiveRuns } from "./message-index.ts";
 
-/** One partition of a topic. */
+/** One partition of a topic, or of a log. */
 export class Queue {
   readonly id: number;
   readonly topic: Topic;
@@ -16,6 +16,12 @@ export class Queue {
   /** What the batch being gathered adds; see `Queues.advance`. */
   pending: PendingTail | undefined;
   readonly lanes: Lane[] = [];
+  /** Of a log: the first offset that is kept. */
+  start = 0;
+  /** Of a log: when the last record was appended. */
+  appendedAt = 0;
+  /** Of a log: who waits for the next record. */
+  readonly waiting = new Set<() => void>();
   /** How many messages lie between the lowest one that some group has not settled and the end; see `recount`. */
   kept = 0;
 
@@ -25,15 +31,34 @@ export class Queue {
     this.partition = partition;
   }
 
-  /** The lowest offset that some group has not settled; without groups everything counts as settled. */
+  /** What lies below is needed by nobody: the lowest offset that some group has not settled; without groups everything counts as settled. */
   get settledBelow(): number {
+    if (this.topic.log !== undefined) return this.start;
     let low = this.next;
     for (const lane of this.lanes) low = Math.min(low, lane.settled.low);
     return low;
   }
 
+  /** The instant of what is appended now. A log's never decrease, whatever the clock does: by them it is searched. */
+  instant(now: number): number {
+    return this.topic.log === undefined ? now : Math.max(now, this.appendedAt);
+  }
+
+  /** As it was written. */
+  startAt(start: number): void {
+    const isPlace = this.topic.log !== undefined && Number.isInteger(start) && start >= 0 && start <= this.next;
+    if (!isPlace) throw new RangeError(`a log that starts at ${start}, and ends at ${this.next}`);
+    this.start = start;
+  }
+
+  wakeAll(): void {
+    for (const wake of this.waiting) wake();
+    this.waiting.clear();
+  }
+
   /** Brings `kept`, and its topic's count of it, up to date with what the groups have settled. */
   recount(): void {
+    if (this.topic.log !== undefined) return;
     const kept = this.next - this.settledBelow;
     this.topic.keptCount += kept - this.kept;
     this.kept = kept;
@@ -100,6 +125,7 @@ export class Queues {
       queue.visible = tail.next;
       if (queue.pending === tail) queue.pending = undefined;
       for (const lane of queue.lanes) lane.owner?.wake();
+      queue.wakeAll();
     }
     this.#pending.splice(0, done);
   }

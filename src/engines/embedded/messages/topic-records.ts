@@ -1,7 +1,7 @@
 import { Reader, stringBytes, Writer } from "../cursor.ts";
 import type { Journal } from "../journal/journal.ts";
 import { recordKind } from "../records.ts";
-import type { Catalogue, Group, Topic, TopicSettings } from "./catalogue.ts";
+import type { Catalogue, Group, LogRetention, Topic, TopicSettings } from "./catalogue.ts";
 
 /** `retention f64 · count max f64 · evicts u8` */
 const settingsBytes = 8 + 8 + 1;
@@ -47,6 +47,44 @@ export function replaySettings(payload: Buffer, catalogue: Catalogue): void {
   const reader = new Reader(payload);
   const { topic } = catalogue.queue(reader.u32());
   topic.settings = readSettings(reader);
+}
+
+/** `log u32 · partitions u32 · retention ms f64 · retention bytes f64 · name`. Numbered as a topic is. */
+export function appendLog(
+  journal: Journal,
+  { id, name }: Pick<Topic, "id" | "name">,
+  { retentionMs, retentionBytes }: LogRetention,
+  partitions: number,
+): void {
+  const at = journal.append(recordKind.log, 4 + 4 + 8 + 8 + stringBytes(name));
+  new Writer(journal.buffer, at).u32(id).u32(partitions).f64(retentionMs).f64(retentionBytes).string(name);
+}
+
+export function replayLog(payload: Buffer, catalogue: Catalogue): void {
+  const reader = new Reader(payload);
+  const id = reader.u32();
+  const partitions = reader.u32();
+  const retention = { retentionMs: reader.f64(), retentionBytes: reader.f64() };
+  catalogue.addLog(reader.string(), partitions, retention, 0, id);
+}
+
+/** `log u32 · retention ms f64 · retention bytes f64` */
+export function appendLogRetention(journal: Journal, log: number, { retentionMs, retentionBytes }: LogRetention): void {
+  const at = journal.append(recordKind.logRetention, 4 + 8 + 8);
+  new Writer(journal.buffer, at).u32(log).f64(retentionMs).f64(retentionBytes);
+}
+
+export function replayLogRetention(payload: Buffer, catalogue: Catalogue): void {
+  const reader = new Reader(payload);
+  const { topic } = catalogue.queue(reader.u32());
+  if (topic.log === undefined) throw new RangeError(`a log's retention for topic ${topic.id}`);
+  topic.log = { retentionMs: reader.f64(), retentionBytes: reader.f64() };
+}
+
+/** `queue u32 · start f64`: what is below is kept no longer. */
+export function appendTrimming(journal: Journal, queue: number, start: number): void {
+  const at = journal.append(recordKind.logTrimmed, 12);
+  new Writer(journal.buffer, at).u32(queue).f64(start);
 }
 
 /** `group u32 · topic u32 · ephemeral u8 · start f64 by partition · name`. A group's number is that of its first lane; the others follow it. */

@@ -1,6 +1,7 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../../contracts/leases.ts";
+import type { LogEngine } from "../../../contracts/log.ts";
 import type { MessageEngine } from "../../../contracts/messages.ts";
 import type { RateEngine } from "../../../contracts/rates.ts";
 import type { World } from "../../../world/world.ts";
@@ -10,6 +11,7 @@ import { Feeds } from "./feeds.ts";
 import { Link, type LinkSettings } from "./link.ts";
 import { RemoteKeyValues } from "./remote-key-values.ts";
 import { RemoteLeases } from "./remote-leases.ts";
+import { RemoteLog } from "./remote-log.ts";
 import { RemoteMessages } from "./remote-messages.ts";
 import { RemoteRates } from "./remote-rates.ts";
 
@@ -25,6 +27,8 @@ export interface RemoteEngine extends AsyncDisposable {
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
   readonly rates: RateEngine;
+  /** Asking for it throws `unsupported` when the engine that is served has no logs. */
+  readonly log: LogEngine;
   /** Aborts when the engine was closed. An outage does not end it. */
   readonly ended: AbortSignal;
   /** Gives every lane back and closes the connection; takes a few seconds at most, also when the server does not answer. Idempotent. */
@@ -46,6 +50,7 @@ export class ConnectedEngine implements RemoteEngine {
   readonly keyValue: RemoteKeyValues;
   readonly leases: RemoteLeases;
   readonly rates: RemoteRates;
+  readonly #log: RemoteLog | undefined;
   readonly #settings: EngineSettings;
   readonly #link: Link;
   readonly #feeds: Feeds;
@@ -75,6 +80,13 @@ export class ConnectedEngine implements RemoteEngine {
     this.keyValue = new RemoteKeyValues(link, this.#feeds, capabilities.keyValue);
     this.leases = new RemoteLeases(link, this.#feeds, world, capabilities.leases);
     this.rates = new RemoteRates(link, capabilities.rates);
+    if (capabilities.log !== undefined) this.#log = new RemoteLog(link, world, capabilities.log);
+  }
+
+  get log(): LogEngine {
+    if (this.#log !== undefined) return this.#log;
+    const text = `the engine at ${addressOf(this.#settings.address)} (${this.servedName}) has no logs; serve one that has, such as embedded()`;
+    throw new TenonError("unsupported", text);
   }
 
   get ended(): AbortSignal {
@@ -91,6 +103,7 @@ export class ConnectedEngine implements RemoteEngine {
     this.keyValue.close(reason);
     this.leases.close(reason);
     this.rates.close(reason);
+    this.#log?.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
     this.#feeds.close(reason);

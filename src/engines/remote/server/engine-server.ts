@@ -118,12 +118,13 @@ export class ListeningServer implements EngineServer {
   }
 }
 
-function welcomeOf({ name, topicCreation, messages, keyValue, leases, rates }: ServedEngine): Welcome {
+function welcomeOf({ name, topicCreation, messages, keyValue, leases, rates, log }: ServedEngine): Welcome {
   const capabilities = {
     messages: messages.capabilities,
     keyValue: keyValue.capabilities,
     leases: leases.capabilities,
     rates: rates.capabilities,
+    log: log?.capabilities,
   };
   const requestBytesMax = Math.max(requestBytesMin, 2 * messages.capabilities.batchBytesMax);
   return { requestBytesMax, engine: name, topicCreation, capabilities };

@@ -1,6 +1,7 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { KeyValueEngine, WatchEvent } from "../../../contracts/key-value.ts";
 import type { Lease, LeaseDescription, LeaseEngine } from "../../../contracts/leases.ts";
+import type { LogEngine } from "../../../contracts/log.ts";
 import type { MessageEngine } from "../../../contracts/messages.ts";
 import type { ConcurrencyRule, RateEngine, RateRule } from "../../../contracts/rates.ts";
 import type { World } from "../../../world/world.ts";
@@ -18,6 +19,8 @@ export interface ServedEngine {
   readonly keyValue: KeyValueEngine;
   readonly leases: LeaseEngine;
   readonly rates: RateEngine;
+  /** Left out by engines that have no logs; then clients are refused. */
+  readonly log?: LogEngine | undefined;
   /** When it aborts, the server ends. */
   readonly ended: AbortSignal;
 }
@@ -41,6 +44,11 @@ export interface Handler<Request = unknown, Answer = unknown> {
   readonly carryOut: (request: Request, caller: Caller) => Promise<Answer>;
 }
 
+type AddHandler = <Request, Answer>(
+  operation: Operation<Request, Answer>,
+  carryOut: Handler<Request, Answer>["carryOut"],
+) => void;
+
 /** What each operation does with the engine. Members outlive connections, so they are the server's. */
 export function handlersOf(
   engine: ServedEngine,
@@ -48,10 +56,7 @@ export function handlersOf(
   members: Map<string, ServedMember>,
 ): ReadonlyMap<number, Handler> {
   const handlers = new Map<number, Handler>();
-  const on = <Request, Answer>(
-    operation: Operation<Request, Answer>,
-    carryOut: Handler<Request, Answer>["carryOut"],
-  ): void => {
+  const on: AddHandler = (operation, carryOut) => {
     handlers.set(operation.code, { operation, carryOut } as unknown as Handler);
   };
   const { messages, keyValue, leases, rates } = engine;
@@ -121,7 +126,26 @@ export function handlersOf(
   on(operations.enter, async ({ key, rule, permit }) => rates.enter(key, rule as ConcurrencyRule, permit));
   on(operations.leave, async ({ key, rule, permit }) => rates.leave(key, rule as ConcurrencyRule, permit));
   on(operations.reset, ({ key, rule }) => rates.reset(key, rule));
+
+  if (engine.log !== undefined) addLog(on, engine.log);
   return handlers;
+}
+
+function addLog(on: AddHandler, log: LogEngine): void {
+  on(operations.declareLog, ({ log: name, declaration }) => log.declare(name, declaration));
+  on(operations.logs, () => log.logs());
+  on(operations.removeLog, (name) => log.remove(name));
+  on(operations.describeLog, (name) => log.describe(name));
+  on(operations.appendRecords, (batch) => log.append(batch));
+  on(operations.readLog, (request) => log.read({ ...request, waitMs: 0 }));
+  on(operations.awaitLog, (request, { signal }) => log.read(request, { signal }));
+  on(operations.locateLog, ({ log: name, partition, at }) => log.locate(name, partition, at));
+  on(operations.readerPositions, async ({ reader, log: name }) =>
+    [...(await log.positions(reader, name))].map(([partition, position]) => ({ partition, position })),
+  );
+  on(operations.forgetReader, ({ reader, log: name }) => log.forget(reader, name));
+  on(operations.openWriter, ({ name, logs }) => log.openWriter(name, logs));
+  on(operations.commitLog, ({ writer, change }) => log.commit(writer, change));
 }
 
 /** Who was a member before must not bring back what was removed meanwhile. */

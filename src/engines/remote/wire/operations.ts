@@ -8,6 +8,16 @@ import type {
 } from "../../../contracts/key-value.ts";
 import type { LeaseCapabilities, LeaseDescription, LeaseRequest } from "../../../contracts/leases.ts";
 import type {
+  LogBatch,
+  LogCapabilities,
+  LogCommit,
+  LogDeclaration,
+  LogDescription,
+  LogPage,
+  LogRead,
+  LogWriter,
+} from "../../../contracts/log.ts";
+import type {
   Batch,
   JoinOptions,
   MessageCapabilities,
@@ -17,6 +27,7 @@ import type {
 } from "../../../contracts/messages.ts";
 import type { ConcurrencyRule, RateCapabilities, RateDecision, RateRule } from "../../../contracts/rates.ts";
 import { bigint, boolean, type Codec, list, nothing, number, optional, record, text, word } from "./codecs.ts";
+import * as logs from "./log-codecs.ts";
 import { type MemberAnswer, type MemberRequest, memberAnswer, memberRequest } from "./member-codecs.ts";
 import * as messages from "./message-codecs.ts";
 import * as states from "./state-codecs.ts";
@@ -86,6 +97,8 @@ interface NumberedRequest extends MemberKey {
   readonly answered: readonly number[];
   readonly asked: MemberRequest;
 }
+
+const readerOfLog = record<{ readonly reader: string; readonly log: string }>({ reader: text, log: text });
 
 export const operations = {
   declare: operation(
@@ -232,6 +245,66 @@ export const operations = {
     record<{ readonly key: string; readonly rule: RateRule | ConcurrencyRule }>({ key: text, rule: states.anyRule }),
     nothing,
   ),
+
+  declareLog: operation(
+    50,
+    "declaring a log",
+    "changes",
+    record<{ readonly log: string; readonly declaration: LogDeclaration }>({
+      log: text,
+      declaration: logs.logDeclaration,
+    }),
+    nothing,
+  ),
+  logs: listing(51, "listing the logs", nothing, text, (name: string) => 8 + 2 * name.length),
+  removeLog: operation(52, "removing a log", "changes", text, nothing),
+  describeLog: operation<string, LogDescription>(53, "describing a log", "reads", text, logs.logDescription),
+  appendRecords: operation<LogBatch, readonly bigint[]>(
+    54,
+    "appending to a log",
+    "changes",
+    logs.logBatch,
+    list(bigint),
+  ),
+  readLog: operation<LogRead, LogPage>(55, "reading a log", "reads", logs.logRead, logs.logPage),
+  /** The same, for a read that waits. */
+  awaitLog: operation<LogRead, LogPage>(56, "waiting for a log", "waits", logs.logRead, logs.logPage),
+  locateLog: operation(
+    57,
+    "finding an instant in a log",
+    "reads",
+    record<{ readonly log: string; readonly partition: number; readonly at: number }>({
+      log: text,
+      partition: number,
+      at: number,
+    }),
+    bigint,
+  ),
+  readerPositions: operation(
+    58,
+    "asking where a reader stands",
+    "reads",
+    readerOfLog,
+    list(record<{ readonly partition: number; readonly position: bigint }>({ partition: number, position: bigint })),
+  ),
+  forgetReader: operation(59, "forgetting a reader", "changes", readerOfLog, nothing),
+  openWriter: operation<{ readonly name: string; readonly logs: readonly string[] }, LogWriter>(
+    60,
+    "opening a writer",
+    "changes",
+    record({ name: text, logs: list(text) }),
+    logs.logWriter,
+  ),
+  commitLog: operation<
+    { readonly writer: LogWriter; readonly change: LogCommit },
+    readonly (readonly (bigint | undefined)[])[]
+  >(
+    61,
+    "committing to logs",
+    "changes",
+    record({ writer: logs.logWriter, change: logs.logCommit }),
+    list(list(optional(bigint))),
+  ),
 } as const;
 
 export interface Hello {
@@ -257,6 +330,8 @@ export interface Capabilities {
   readonly keyValue: KeyValueCapabilities;
   readonly leases: LeaseCapabilities;
   readonly rates: RateCapabilities;
+  /** `undefined`: the engine that is served has no logs. */
+  readonly log: LogCapabilities | undefined;
 }
 
 export interface Welcome {
@@ -277,5 +352,6 @@ export const welcome = record<Welcome>({
     keyValue: states.keyValueCapabilities,
     leases: states.leaseCapabilities,
     rates: states.rateCapabilities,
+    log: optional(logs.logCapabilities),
   }),
 });

@@ -6,6 +6,7 @@ import type { Codec } from "./codecs.ts";
 import { Reader, Writer } from "./cursor.ts";
 import { failure } from "./failure-codec.ts";
 import { FrameReader } from "./frames.ts";
+import * as logs from "./log-codecs.ts";
 import { memberAnswer, memberRequest } from "./member-codecs.ts";
 import * as messages from "./message-codecs.ts";
 import { hello, operations, welcome } from "./operations.ts";
@@ -153,6 +154,19 @@ test("what is written is read back: key-values and errors", () => {
       }),
     ),
   );
+});
+
+test("what is written is read back: logs", () => {
+  const records = fc.array(fields({ body: bytes, key: option(text), headers: option(headers) }), { maxLength: 3 });
+  const place = { log: text, partition: double };
+  const mark = option(fields({ id: text, epoch: double, sequence: double }));
+  roundTrip(logs.logBatch, fields({ ...place, records, producer: mark }));
+  roundTrip(logs.logRead, fields({ ...place, from: i64, limit: double, waitMs: option(double) }));
+  const kept = { position: i64, key: option(text), body: bytes, headers: option(headers), appendedAt: double };
+  roundTrip(logs.logPage, fields({ records: fc.array(fields(kept), { maxLength: 3 }), next: i64 }));
+  const outputs = fc.array(fields({ ...place, records, sequences: option(fc.array(i64)) }), { maxLength: 3 });
+  const positions = fc.array(fields({ reader: text, ...place, position: i64 }), { maxLength: 3 });
+  roundTrip(logs.logCommit, fields({ outputs: option(outputs), positions: option(positions) }));
 });
 
 test("bytes that mean nothing are a RangeError, whatever reads them", () => {

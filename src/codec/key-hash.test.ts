@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { murmur2, murmur2OfBytes, partitionOf } from "./hash.ts";
+import { murmur2, murmur2OfBytes, partitionOf } from "./key-hash.ts";
 
 test("the hash of known keys is what Kafka's own tests expect", () => {
   const expected: [string, number][] = [
