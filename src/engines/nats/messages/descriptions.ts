@@ -88,8 +88,8 @@ export class Descriptions {
     return {
       topic: topic.name,
       retentionMs: retentionOf(record),
-      countMax: undefined,
-      whenFull: "refuse",
+      countMax: record.countMax,
+      whenFull: record.whenFull ?? "refuse",
       partitions: partitions.map(({ first, next }) => ({ first: BigInt(first), next: BigInt(next) })),
       groups,
       delayedCount: partitions.reduce((sum, { delayed }) => sum + delayed, 0),

@@ -191,6 +191,8 @@ export class NatsLane implements OpenedLane {
       this.#place.chain(partition).look(),
     ]);
     if (lane === undefined || lane.value.state.fence !== fence || last === undefined) return false;
+    // Messages may have been evicted.
+    this.#low = Math.max(this.#low, lane.value.state.progress.low);
     const next = last.head.first + last.head.count;
     // What is known from reading is newer, unless the server lost something.
     if (last.sequence + 1 >= this.#sequence || next < this.#position) this.#tail = { next, dueAt: last.head.dueAt };

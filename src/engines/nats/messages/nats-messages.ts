@@ -29,6 +29,7 @@ import { type LaneStoreParts, NatsLaneStore } from "./nats-lane-store.ts";
 import { PartitionKeeper } from "./partition-keeper.ts";
 import { Positions } from "./positions.ts";
 import { ProducerEpochs } from "./producer-epochs.ts";
+import { Room } from "./room.ts";
 import { StateStore } from "./state-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 
@@ -81,7 +82,7 @@ export class NatsMessages implements MessageEngine {
       windowMax: Math.min(1_000_000, payloadBytesMax),
       heldMax: Math.min(10_000, Math.floor(payloadBytesMax / 64)),
       sessionMsMin: 1,
-      countLimits: "none",
+      countLimits: "evict",
       batchBytesMax: Math.min(largestBatch, Math.floor(payloadBytesMax * batchShare)),
     };
     const { capabilities } = this;
@@ -89,8 +90,9 @@ export class NatsMessages implements MessageEngine {
     const lanes = new LaneValues(state, world);
     const delays = new DelayStore(jetStream, streams);
     const epochs = new ProducerEpochs(jetStream, streams, world);
-    const chains = { world, link, jetStream, streams, clock, epochs, delays, payloadBytesMax };
-    const topics = new Topics({ jetStream, link, streams, state, chains });
+    const room = new Room({ world, state, delays, lanes }, () => topics);
+    const chains = { world, link, jetStream, streams, clock, epochs, delays, room, payloadBytesMax };
+    const topics: Topics = new Topics({ jetStream, link, streams, state, chains });
     const positions = new Positions(jetStream, streams, state);
     const keeper = new PartitionKeeper({ world, jetStream, streams, state, clock, topics, lanes, positions });
     const groups = new Groups({ world, link, streams, state, clock, topics, lanes, positions, keeper });

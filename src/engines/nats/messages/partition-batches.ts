@@ -22,6 +22,8 @@ export interface Written {
   readonly answers: readonly Appended[];
   /** Whether anything has to be stored. */
   readonly changed: boolean;
+  /** How many messages are stored, delayed ones included. */
+  readonly fresh: number;
   /** Producers of which an older epoch may have to be fenced. */
   readonly raised: ReadonlyMap<string, number>;
 }
@@ -120,9 +122,12 @@ class Writing {
       released,
       dueAt: dues.length === 0 ? dueAt : Math.min(...dues, dueAt < 0 ? Number.POSITIVE_INFINITY : dueAt),
       producers: this.#remembered(),
+      limited: this.#head.limited,
+      token: this.#head.token,
       later: this.#later,
     };
-    return { head, packed: this.#packed, answers, changed: this.#changed, raised: this.#raised };
+    const fresh = head.count + head.later.length;
+    return { head, packed: this.#packed, answers, changed: this.#changed, fresh, raised: this.#raised };
   }
 
   /** In the order of their last use. */

@@ -1,6 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { World } from "../../../world/world.ts";
-import type { CheckedBatch } from "../../lanes/batches.ts";
+import type { BatchRefusal, CheckedBatch } from "../../lanes/batches.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
 import type { ServerClock } from "../server-clock.ts";
@@ -11,11 +11,14 @@ import {
   compareKeys,
   type DelayKey,
   decodeRun,
+  emptyAfter,
   encodeRun,
   newPartition,
   type PartitionHead,
 } from "./partition-head.ts";
 import type { ProducerEpochs } from "./producer-epochs.ts";
+import type { Room } from "./room.ts";
+import type { Topic } from "./topics.ts";
 
 export interface ChainParts {
   readonly world: World;
@@ -25,6 +28,7 @@ export interface ChainParts {
   readonly clock: ServerClock;
   readonly epochs: ProducerEpochs;
   readonly delays: DelayStore;
+  readonly room: Room;
   /** What one message of the server may take. */
   readonly payloadBytesMax: number;
 }
@@ -42,6 +46,8 @@ interface Extension<T> {
   readonly answer: T;
 }
 
+/** The topic turned out to have a limit. */
+const limitMet: readonly Appended[] = [];
 /** How many delayed messages are appended at once, and about how many bytes. */
 const dueCountMax = 500;
 /** Whoever lost against another publisher waits up to so long for each time. */
@@ -53,22 +59,25 @@ const conflictMs = 4;
  */
 export class PartitionChain {
   readonly #parts: ChainParts;
+  readonly #place: Topic;
   readonly #topic: number;
   readonly #partition: number;
   readonly #subject: string;
   #last: LastRun | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(parts: ChainParts, topic: number, partition: number) {
+  constructor(parts: ChainParts, topic: Topic, partition: number) {
     this.#parts = parts;
-    this.#topic = topic;
+    this.#place = topic;
+    this.#topic = topic.id;
     this.#partition = partition;
-    this.#subject = subjectOf(parts.streams, topic, partition);
+    this.#subject = subjectOf(parts.streams, topic.id, partition);
   }
 
   /** Makes the partition when it is not there. */
-  async make(): Promise<void> {
-    await this.#parts.jetStream.put("making a partition", this.#subject, encodeRun(newPartition, []), 0);
+  async make(limited: boolean): Promise<void> {
+    const head = { ...newPartition, limited };
+    await this.#parts.jetStream.put("making a partition", this.#subject, encodeRun(head, []), 0);
   }
 
   /** The last run as it is now; `undefined` when the topic is gone. */
@@ -79,18 +88,66 @@ export class PartitionChain {
     return { sequence: stored.sequence, head: decodeRun(stored.data).head, storedAt: stored.storedAt };
   }
 
+  /** Puts an empty run upon the last one, by which the partition becomes what `change` says. `false` when that was not the last one any more. */
+  async interpose(last: LastRun, change: Partial<Pick<PartitionHead, "limited">> = {}): Promise<boolean> {
+    const { jetStream, delays } = this.#parts;
+    const { head, sequence } = last;
+    if (head.later.length > 0) await delays.add(this.#topic, this.#partition, sequence, head.later);
+    const bytes = encodeRun({ ...emptyAfter(head), ...change }, []);
+    return (await jetStream.put("marking a partition", this.#subject, bytes, sequence)) !== undefined;
+  }
+
   /** Appends batches one after the other, each as a whole or not at all; `undefined` when the topic is gone. */
   append(batches: readonly CheckedBatch[]): Promise<readonly Appended[] | undefined> {
     return this.#inTurn(async () => {
-      const { clock } = this.#parts;
-      await clock.ready();
-      const epochs = await this.#epochsOf(batches);
-      return this.#extend("an append", async ({ head }) => {
-        const written = writeBatches(head, batches, { epochs, now: clock.earliest });
-        await this.#raise(written);
-        return { run: written.changed ? written : undefined, answer: written.answers };
-      });
+      const last = this.#last ?? (await this.look());
+      if (last === undefined) return undefined;
+      return last.head.limited ? this.#appendEach(batches) : this.#appendAll(batches);
     });
+  }
+
+  async #appendAll(batches: readonly CheckedBatch[]): Promise<readonly Appended[] | undefined> {
+    const { clock } = this.#parts;
+    await clock.ready();
+    const epochs = await this.#epochsOf(batches);
+    const written = await this.#extend("an append", async ({ head }) => {
+      // The limit was set meanwhile.
+      if (head.limited) return { run: undefined, answer: limitMet };
+      const writing = writeBatches(head, batches, { epochs, now: clock.earliest });
+      await this.#raise(writing);
+      return { run: writing.changed ? writing : undefined, answer: writing.answers };
+    });
+    return written === limitMet ? this.#appendEach(batches) : written;
+  }
+
+  /** Each of them needs room of its own. */
+  async #appendEach(batches: readonly CheckedBatch[]): Promise<readonly Appended[] | undefined> {
+    const answers: Appended[] = [];
+    for (const batch of batches) {
+      const answer = await this.#parts.room.inTurn(this.#topic, () => this.#appendOne(batch));
+      if (answer === undefined) return undefined;
+      answers.push(answer);
+    }
+    return answers;
+  }
+
+  async #appendOne(batch: CheckedBatch): Promise<Appended | undefined> {
+    const { clock, room } = this.#parts;
+    await clock.ready();
+    const epochs = await this.#epochsOf([batch]);
+    this.#last = undefined;
+    const appended = await this.#extend<Appended | "gone">("an append", async ({ head, sequence }) => {
+      const writing = writeBatches(head, [batch], { epochs, now: clock.earliest });
+      const answer = writing.answers[0]!;
+      if (!writing.changed) return { run: undefined, answer };
+      const intent = { partition: this.#partition, sequence, count: writing.fresh };
+      const admitted = await room.admit(this.#place, intent);
+      if (admitted === undefined) return { run: undefined, answer: "gone" };
+      if ("refused" in admitted) return { run: undefined, answer: admitted satisfies BatchRefusal };
+      await this.#raise(writing);
+      return { run: { head: { ...writing.head, token: admitted.token }, packed: writing.packed }, answer };
+    });
+    return appended === "gone" ? undefined : appended;
   }
 
   async #epochsOf(batches: readonly CheckedBatch[]): Promise<ReadonlyMap<string, number>> {
@@ -118,12 +175,10 @@ export class PartitionChain {
         const due = await this.#readDue(pending.filter(({ dueAt }) => dueAt <= now).slice(0, dueCountMax));
         const released = due.at(-1)?.key ?? head.released;
         const next: PartitionHead = {
-          ...head,
-          first: head.first + head.count,
+          ...emptyAfter(head),
           count: due.length,
           released,
           dueAt: pending.find((key) => compareKeys(key, released) > 0)?.dueAt ?? -1,
-          later: [],
         };
         const gone = keys.filter((key) => compareKeys(key, released) <= 0);
         return { run: { head: next, packed: due.map(({ packed }) => packed) }, answer: gone };

@@ -35,6 +35,10 @@ export interface PartitionHead {
   /** No delayed message is due before this instant; negative: there is none. */
   readonly dueAt: number;
   readonly producers: ReadonlyMap<string, RememberedProducer>;
+  /** Whether the topic has a limit, so that only what `Room` admits is appended. */
+  readonly limited: boolean;
+  /** Of what `Room` admitted last, here or in a run before; 0: nothing. */
+  readonly token: number;
   /** Those that came with this run. They are copied to the stream of delayed messages before anything follows. */
   readonly later: readonly DelayedMessage[];
 }
@@ -45,18 +49,28 @@ export const newPartition: PartitionHead = {
   released: { dueAt: 0, sequence: 0, index: 0 },
   dueAt: -1,
   producers: new Map(),
+  limited: false,
+  token: 0,
   later: [],
 };
+
+/** An empty run after this one. What came with that has been copied. */
+export function emptyAfter(head: PartitionHead): PartitionHead {
+  return { ...head, first: head.first + head.count, count: 0, later: [] };
+}
 
 export function compareKeys(one: DelayKey, other: DelayKey): number {
   return one.dueAt - other.dueAt || one.sequence - other.sequence || one.index - other.index;
 }
 
 export function encodeRun(head: PartitionHead, packed: readonly Buffer[]): Buffer {
-  const { first, count, released, dueAt, producers, later } = head;
+  const { first, count, released, dueAt, producers, limited, token, later } = head;
   const writer = new ByteWriter().u8(format).whole(first).whole(count);
   writer.f64(released.dueAt).whole(released.sequence).whole(released.index).f64(dueAt);
-  writer.whole(producers.size);
+  writer
+    .u8(limited ? 1 : 0)
+    .whole(token)
+    .whole(producers.size);
   for (const [id, { usedAt, marks }] of producers) writer.text(id).f64(usedAt).bytes(marks);
   writer.whole(later.length);
   for (const each of later) writer.f64(each.dueAt).bytes(each.packed);
@@ -74,6 +88,8 @@ export function decodeRun(bytes: Buffer): DecodedRun {
   const [first, count] = [reader.whole(), reader.whole()];
   const released = { dueAt: reader.f64(), sequence: reader.whole(), index: reader.whole() };
   const dueAt = reader.f64();
+  const limited = reader.u8() === 1;
+  const token = reader.whole();
   const producers = new Map<string, RememberedProducer>();
   for (let left = reader.whole(); left > 0; left--) {
     const id = reader.text();
@@ -81,7 +97,7 @@ export function decodeRun(bytes: Buffer): DecodedRun {
   }
   const later: DelayedMessage[] = [];
   for (let left = reader.whole(); left > 0; left--) later.push({ dueAt: reader.f64(), packed: reader.bytes() });
-  return { head: { first, count, released, dueAt, producers, later }, packed: reader.rest() };
+  return { head: { first, count, released, dueAt, producers, limited, token, later }, packed: reader.rest() };
 }
 
 /** Where a run lies, for whoever only looks for positions. */

@@ -52,5 +52,6 @@ export const valueNames = {
   topicOf: (valueName: string) => Buffer.from(valueName.slice(2), "base64url").toString(),
   group: (topic: number, group: number) => `g.${topic}.${group}`,
   lane: (topic: number, group: number, partition: number) => `l.${topic}.${group}.${partition}`,
+  account: (topic: number) => `a.${topic}.0`,
   partition: (topic: number, partition: number) => `p.${topic}.${partition}`,
 } as const;

@@ -8,6 +8,8 @@ export interface TopicRecord {
   readonly partitions: number;
   /** `null`: for ever. */
   readonly retentionMs: number | null;
+  readonly countMax?: number;
+  readonly whenFull?: "evict";
   readonly groups: readonly GroupRecord[];
   /** It is going; whoever meets it may finish that. */
   readonly removed?: true;

@@ -1,4 +1,3 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { TopicDeclaration } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { otherPartitions, topicNotFound } from "../../lanes/errors.ts";
@@ -54,18 +53,23 @@ export class Topics {
   #note(name: string, { id, partitions }: TopicRecord): Topic {
     const known = this.#known.get(name);
     if (known?.id === id) return known;
+    const topic = this.#topicOf(name, id, partitions);
+    this.#known.set(name, topic);
+    return topic;
+  }
+
+  #topicOf(name: string, id: number, partitions: number): Topic {
     const chains = new Map<number, PartitionChain>();
     const topic: Topic = {
       name,
       id,
       partitions,
       chain: (partition) => {
-        const chain = chains.get(partition) ?? new PartitionChain(this.#parts.chains, id, partition);
+        const chain = chains.get(partition) ?? new PartitionChain(this.#parts.chains, topic, partition);
         chains.set(partition, chain);
         return chain;
       },
     };
-    this.#known.set(name, topic);
     return topic;
   }
 
@@ -111,8 +115,7 @@ export class Topics {
   /** Makes the topic or changes its settings. */
   async declare(name: string, declaration: TopicDeclaration): Promise<Topic> {
     checkDeclaration(name, declaration, { partitionsMax });
-    const { partitions, retentionMs, countMax, whenFull } = declaration;
-    if (countMax !== undefined || whenFull === "evict") throw noLimit(name);
+    const { partitions } = declaration;
     for (;;) {
       const found = await this.read(name);
       if (found === undefined) {
@@ -121,24 +124,28 @@ export class Topics {
         continue;
       }
       if (found.record.partitions !== partitions) throw otherPartitions(name, found.record.partitions, partitions);
-      const kept = retentionMs === undefined ? found.record.retentionMs : storedMs(retentionMs);
-      if (kept === found.record.retentionMs) return this.#note(name, found.record);
-      const record = { ...found.record, retentionMs: kept };
-      if (await this.write(name, record, found.revision)) return this.#note(name, record);
+      const record = withSettings(found.record, declaration);
+      const isSame = JSON.stringify(record) === JSON.stringify(found.record);
+      if (!isSame && !(await this.write(name, record, found.revision))) continue;
+      const topic = this.#note(name, record);
+      // Also where whoever set the limit did not come to it.
+      if (record.countMax === undefined || (await this.#parts.chains.room.limit(topic))) return topic;
     }
   }
 
   /** Its partitions are there before the topic is. `undefined` when somebody else was faster. */
-  async #make(name: string, { partitions, retentionMs }: TopicDeclaration): Promise<Topic | undefined> {
-    const { state, chains, jetStream, streams } = this.#parts;
+  async #make(name: string, declaration: TopicDeclaration): Promise<Topic | undefined> {
+    const { partitions, countMax } = declaration;
+    const { state, jetStream, streams } = this.#parts;
     const id = await state.number();
+    const made = this.#topicOf(name, id, partitions);
     for (let from = 0; from < partitions; from += atOnce) {
       const count = Math.min(atOnce, partitions - from);
       await Promise.all(
-        Array.from({ length: count }, (_, index) => new PartitionChain(chains, id, from + index).make()),
+        Array.from({ length: count }, (_, index) => made.chain(from + index).make(countMax !== undefined)),
       );
     }
-    const record: TopicRecord = { format: 1, id, partitions, retentionMs: storedMs(retentionMs ?? 0), groups: [] };
+    const record = withSettings({ format: 1, id, partitions, retentionMs: 0, groups: [] }, declaration);
     if (await this.write(name, record, 0)) return this.#note(name, record);
     jetStream.purge("giving up a topic", streams.runs, `${streams.prefix}.r.${id}.>`).catch(() => undefined);
     return undefined;
@@ -166,7 +173,7 @@ export class Topics {
       jetStream.purge(what, streams.runs, `${streams.prefix}.r.${id}.>`),
       jetStream.purge(what, streams.delayed, `${streams.prefix}.d.${id}.>`),
       jetStream.purge(what, streams.producers, `${streams.prefix}.e.${id}.>`),
-      ...["g", "l", "p"].map((kind) => state.remove(what, `${kind}.${id}.>`)),
+      ...["g", "l", "p", "a"].map((kind) => state.remove(what, `${kind}.${id}.>`)),
     ]);
     await state.remove(what, valueNames.topic(name), revision + 1);
     link.tell(`${streams.prefix}.n.${id}`, "all");
@@ -188,7 +195,13 @@ function storedMs(retentionMs: number): number | null {
   return retentionMs === Number.POSITIVE_INFINITY ? null : retentionMs;
 }
 
-function noLimit(topic: string): TenonError {
-  const text = `topic ${topic} cannot have a countMax here: NATS changes one value at a time, and no count over several partitions would be exact; leave countMax out`;
-  return new TenonError("unsupported", text, { fields: { topic } });
+/** Those that are given replace the former ones. */
+function withSettings(record: TopicRecord, { retentionMs, countMax, whenFull }: TopicDeclaration): TopicRecord {
+  const { whenFull: former, ...rest } = record;
+  return {
+    ...rest,
+    ...(retentionMs === undefined ? {} : { retentionMs: storedMs(retentionMs) }),
+    ...(countMax === undefined ? {} : { countMax }),
+    ...((whenFull ?? former) === "evict" ? { whenFull: "evict" } : {}),
+  };
 }
