@@ -18,6 +18,7 @@ export interface NatsConnection {
 }
 
 export interface NatsServerInfo {
+  readonly server_id: string;
   readonly version: string;
   readonly max_payload: number;
   readonly headers?: boolean | undefined;

@@ -65,6 +65,11 @@ export class NatsLink {
     return this.#session?.connection.info;
   }
 
+  /** Another one may not have all that the former one had. */
+  get serverId(): string | undefined {
+    return this.info?.server_id;
+  }
+
   newHeaders(): NatsHeaders {
     return this.#settings.headers();
   }

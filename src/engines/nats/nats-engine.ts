@@ -1,10 +1,11 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
 import type { NatsConnection, NatsHeaders } from "./clients.ts";
-import { closed } from "./failures.ts";
 import { JetStream } from "./jet-stream.ts";
+import { NatsKeyValues } from "./key-values/nats-key-values.ts";
 import { type LinkSettings, NatsLink } from "./link.ts";
 import { NatsMessages } from "./messages/nats-messages.ts";
 import { checkServer, type Requirement, type Survives, stateOf } from "./requirements.ts";
@@ -44,6 +45,8 @@ export interface NatsEngine extends AsyncDisposable {
   /** What topics do that say nothing about it. */
   readonly topicCreation: "ifMissing" | "never";
   readonly messages: MessageEngine;
+  /** One key in each commit. */
+  readonly keyValue: KeyValueEngine;
   /** What the server's settings mean, as they were when the engine connected. */
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
@@ -114,6 +117,7 @@ class ConnectedEngine implements NatsEngine {
   readonly world: World;
   readonly topicCreation: NatsEngine["topicCreation"];
   readonly messages: NatsMessages;
+  readonly keyValue: NatsKeyValues;
   readonly requirements: readonly Requirement[];
   readonly #link: NatsLink;
   readonly #ended = new AbortController();
@@ -148,7 +152,9 @@ class ConnectedEngine implements NatsEngine {
     this.requirements = opened.requirements;
     this.#link = link;
     const clock = new ServerClock(world, () => stampOf(jetStream, streams, world));
-    this.messages = new NatsMessages({ world, link, jetStream, streams, clock, survives, payloadBytesMax });
+    const parts = { world, link, jetStream, streams, clock, survives, payloadBytesMax };
+    this.messages = new NatsMessages(parts);
+    this.keyValue = new NatsKeyValues(parts);
     for (const { setting, value, ok, meaning } of opened.requirements) {
       world.log.log(ok ? "debug" : "info", `NATS: ${setting} is ${value}`, { meaning });
     }
@@ -164,7 +170,10 @@ class ConnectedEngine implements NatsEngine {
   }
 
   async #close(): Promise<void> {
-    this.#ended.abort(closed("what was under way"));
+    const reason = new TenonError("closed", "the NATS engine was closed");
+    this.keyValue.close(reason);
+    // In the same turn, so that a watch with this signal ends quietly.
+    this.#ended.abort(reason);
     await this.messages.close();
     this.#link.close();
   }

@@ -1,9 +1,7 @@
+import { atOnce } from "../at-once.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { Streams } from "../streams.ts";
 import { compareKeys, type DelayedMessage, type DelayKey } from "./partition-head.ts";
-
-/** So many requests are under way at once. */
-const atOnce = 64;
 
 /** Delayed messages of partitions until they are due, each under a subject that says when that is. Which of them count, the partition's head says: what is here may be left over. */
 export class DelayStore {
@@ -17,7 +15,7 @@ export class DelayStore {
 
   /** Copies what came with a run. Again is no harm: each has a subject of its own, which keeps one message. */
   async add(topic: number, partition: number, sequence: number, later: readonly DelayedMessage[]): Promise<void> {
-    await inParts([...later.entries()], async ([index, { dueAt, packed }]) => {
+    await atOnce(later, async ({ dueAt, packed }, index) => {
       const subject = this.#subject(topic, partition, { dueAt, sequence, index });
       await this.#jetStream.put("keeping a delayed message", subject, packed);
     });
@@ -35,17 +33,15 @@ export class DelayStore {
   }
 
   async read(topic: number, partition: number, keys: readonly DelayKey[]): Promise<readonly (Buffer | undefined)[]> {
-    const found: (Buffer | undefined)[] = new Array(keys.length);
-    await inParts([...keys.entries()], async ([at, key]) => {
+    return atOnce(keys, async (key) => {
       const subject = this.#subject(topic, partition, key);
-      found[at] = (await this.#jetStream.last("reading a delayed message", this.#streams.delayed, subject))?.data;
+      return (await this.#jetStream.last("reading a delayed message", this.#streams.delayed, subject))?.data;
     });
-    return found;
   }
 
   /** What stays for want of an answer is left over. */
   async remove(topic: number, partition: number, keys: readonly DelayKey[]): Promise<void> {
-    await inParts(keys, async (key) => {
+    await atOnce(keys, async (key) => {
       await this.#jetStream.purge(
         "removing a delayed message",
         this.#streams.delayed,
@@ -57,8 +53,4 @@ export class DelayStore {
   #subject(topic: number, partition: number, { dueAt, sequence, index }: DelayKey): string {
     return `${this.#streams.prefix}.d.${topic}.${partition}.${dueAt}.${sequence}.${index}`;
   }
-}
-
-async function inParts<T>(all: readonly T[], each: (one: T) => Promise<void>): Promise<void> {
-  for (let from = 0; from < all.length; from += atOnce) await Promise.all(all.slice(from, from + atOnce).map(each));
 }

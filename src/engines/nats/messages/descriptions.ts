@@ -10,7 +10,7 @@ import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Positions } from "./positions.ts";
 import { type StateStore, valueNames } from "./state-store.ts";
 import { type GroupRecord, retentionOf, type TopicRecord } from "./topic-record.ts";
-import type { Topic, Topics } from "./topics.ts";
+import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
 export interface DescriptionParts {
   readonly topics: Topics;
@@ -44,7 +44,7 @@ export class Descriptions {
     await keeper.tidy(topic);
     const found = await topics.recordOf(topic);
     if (found === undefined) return undefined;
-    const partitions = Array.from({ length: topic.partitions }, (_, partition) => partition);
+    const partitions = partitionsOf(topic);
     const lanes = new Map<number, readonly (LaneValue | undefined)[]>();
     for (const { id } of found.record.groups) {
       const read = await Promise.all(partitions.map((each) => this.#parts.lanes.read(topic.id, id, each)));

@@ -12,7 +12,7 @@ import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Positions, Start } from "./positions.ts";
 import { type StateStore, valueNames } from "./state-store.ts";
 import type { GroupRecord } from "./topic-record.ts";
-import type { FoundRecord, Topic, Topics } from "./topics.ts";
+import { type FoundRecord, partitionsOf, type Topic, type Topics } from "./topics.ts";
 
 export interface GroupParts {
   readonly world: World;
@@ -208,7 +208,7 @@ export class Groups {
   ): Promise<ReadonlyMap<number, Start | undefined> | "gone"> {
     const { positions } = this.#parts;
     const starts = new Map<number, Start | undefined>();
-    const partitions = Array.from({ length: topic.partitions }, (_, partition) => partition);
+    const partitions = partitionsOf(topic);
     const found = await Promise.all(
       partitions.map(async (partition) => {
         const start = await positions.startOf(topic, partition, target);

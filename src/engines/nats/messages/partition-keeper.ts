@@ -7,7 +7,7 @@ import { subjectOf } from "./partition-chain.ts";
 import type { Positions } from "./positions.ts";
 import { type StateStore, valueNames } from "./state-store.ts";
 import { retentionOf } from "./topic-record.ts";
-import type { Topic, Topics } from "./topics.ts";
+import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
 /** A partition that is being settled is looked at so often. */
 const everyMs = 500;
@@ -100,7 +100,7 @@ export class PartitionKeeper {
 
   /** Brings every partition to what it should be now. */
   async tidy(topic: Topic): Promise<void> {
-    const partitions = Array.from({ length: topic.partitions }, (_, partition) => partition);
+    const partitions = partitionsOf(topic);
     await Promise.all(
       partitions.map(async (partition) => {
         await this.releaseDue(topic, partition);

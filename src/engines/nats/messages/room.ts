@@ -7,7 +7,7 @@ import type { LaneValues } from "./lane-values.ts";
 import { compareKeys } from "./partition-head.ts";
 import { type StateStore, valueNames } from "./state-store.ts";
 import type { TopicRecord } from "./topic-record.ts";
-import type { Topic, Topics } from "./topics.ts";
+import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
 export interface RoomParts {
   readonly world: World;
@@ -205,7 +205,7 @@ export class Room {
 
   /** Of each partition, what the slowest group has settled. */
   async #lows(topic: Topic, groups: readonly { readonly id: number }[]): Promise<readonly number[]> {
-    const partitions = Array.from({ length: topic.partitions }, (_, partition) => partition);
+    const partitions = partitionsOf(topic);
     return Promise.all(
       partitions.map(async (partition) => {
         const read = await Promise.all(groups.map(({ id }) => this.#parts.lanes.read(topic.id, id, partition)));

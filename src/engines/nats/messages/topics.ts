@@ -1,6 +1,7 @@
 import type { TopicDeclaration } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { otherPartitions, topicNotFound } from "../../lanes/errors.ts";
+import { atOnce } from "../at-once.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
 import type { Streams } from "../streams.ts";
@@ -9,7 +10,6 @@ import { type StateStore, valueNames } from "./state-store.ts";
 import { decodeRecord, encodeRecord, type TopicRecord } from "./topic-record.ts";
 
 export const partitionsMax = 1_024;
-const atOnce = 32;
 
 /** A topic as it stands in the streams. One that is declared after its removal is another one. */
 export interface Topic {
@@ -139,12 +139,7 @@ export class Topics {
     const { state, jetStream, streams } = this.#parts;
     const id = await state.number();
     const made = this.#topicOf(name, id, partitions);
-    for (let from = 0; from < partitions; from += atOnce) {
-      const count = Math.min(atOnce, partitions - from);
-      await Promise.all(
-        Array.from({ length: count }, (_, index) => made.chain(from + index).make(countMax !== undefined)),
-      );
-    }
+    await atOnce(partitionsOf(made), (partition) => made.chain(partition).make(countMax !== undefined));
     const record = withSettings({ format: 1, id, partitions, retentionMs: 0, groups: [] }, declaration);
     if (await this.write(name, record, 0)) return this.#note(name, record);
     jetStream.purge("giving up a topic", streams.runs, `${streams.prefix}.r.${id}.>`).catch(() => undefined);
@@ -181,18 +176,18 @@ export class Topics {
 
   async names(): Promise<readonly string[]> {
     const names = (await this.#parts.state.names("listing the topics", "t.>")).map(valueNames.topicOf);
-    const there: string[] = [];
-    for (let from = 0; from < names.length; from += atOnce) {
-      const part = names.slice(from, from + atOnce);
-      const found = await Promise.all(part.map((name) => this.read(name)));
-      there.push(...part.filter((_, index) => found[index] !== undefined));
-    }
+    const found = await atOnce(names, (name) => this.read(name));
+    const there = names.filter((_, index) => found[index] !== undefined);
     return there.sort();
   }
 }
 
 function storedMs(retentionMs: number): number | null {
   return retentionMs === Number.POSITIVE_INFINITY ? null : retentionMs;
+}
+
+export function partitionsOf({ partitions }: Topic): readonly number[] {
+  return Array.from({ length: partitions }, (_, partition) => partition);
 }
 
 /** Those that are given replace the former ones. */
