@@ -49,6 +49,12 @@ interface Place {
 
 interface ReadRuns {
   readonly runs: readonly Run[];
+  readonly places: readonly Place[];
+  /** Where reading goes on. */
+  readonly sequence: number;
+  readonly position: number;
+  /** What the last one said; `undefined`: there was none. */
+  tail: Tail | undefined;
   /** There was nothing more. */
   readonly ended: boolean;
 }
@@ -122,14 +128,20 @@ export class NatsLane implements OpenedLane {
 
   // Fetching -----------------------------------------------------------------------------------------------------------
 
+  /** A call that fails has read nothing: what it had is read again. */
   async fetch(request: FetchRequest): Promise<Fetched | undefined> {
     const { clock, world } = this.#parts;
     for (let tries = 0; ; tries++) {
-      const { runs, ended } = await this.#read(request);
+      const read = await this.#read(request);
+      const { runs, ended } = read;
       if (runs.length > 0) {
         if (!(await this.#reach(runs.at(-1)!.end))) return undefined;
-      } else if (!(await this.#look())) return undefined;
+      } else if (!(await this.#look(read))) return undefined;
       await clock.ready();
+      this.#sequence = read.sequence;
+      this.#position = read.position;
+      this.#places.push(...read.places);
+      this.#tail = read.tail ?? this.#tail;
       const { next, dueAt } = this.#tail!;
       if (runs.length === 0 && ended && next > this.#position && tries < behindTries) {
         await world.timers.sleep(behindMs);
@@ -148,42 +160,44 @@ export class NatsLane implements OpenedLane {
   async #read({ cursor, limit, bytesMax, windowMax }: FetchRequest): Promise<ReadRuns> {
     const { jetStream, streams } = this.#parts;
     const runs: Run[] = [];
-    let count = 0;
-    let bytes = 0;
-    while (count < limit && bytes < bytesMax) {
-      const stored = await jetStream.next("fetching", streams.runs, this.#subject, this.#sequence);
-      if (stored === undefined) return { runs, ended: true };
-      const { head, packed } = decodeRun(stored.data);
-      const end = head.first + head.count;
-      if (head.first >= this.#low + windowMax) {
-        this.#tail = { next: Math.max(end, this.#tail?.next ?? 0), dueAt: head.dueAt };
+    const places: Place[] = [];
+    let [sequence, position] = [this.#sequence, this.#position];
+    let tail: Tail | undefined;
+    let ended = false;
+    for (let count = 0, bytes = 0; count < limit && bytes < bytesMax; ) {
+      const stored = await jetStream.next("fetching", streams.runs, this.#subject, sequence);
+      if (stored === undefined) {
+        ended = true;
         break;
       }
-      if (head.first > this.#position && head.first > this.#low) await this.#passOver(head.first);
-      this.#sequence = stored.sequence + 1;
-      this.#position = end;
-      this.#tail = { next: end, dueAt: head.dueAt };
-      this.#places.push({ end, sequence: stored.sequence });
+      const { head, packed } = decodeRun(stored.data);
+      const end = head.first + head.count;
+      tail = { next: Math.max(end, this.#tail?.next ?? 0), dueAt: head.dueAt };
+      if (head.first >= this.#low + windowMax) break;
+      if (head.first > position && head.first > this.#low) await this.#passOver(position, head.first);
+      sequence = stored.sequence + 1;
+      position = end;
+      places.push({ end, sequence: stored.sequence });
       if (end <= cursor || head.count === 0) continue;
       runs.push(new Run(end, head.count, stored.storedAt, packed));
       count += head.count;
       bytes += packed.length;
     }
-    return { runs, ended: false };
+    return { runs, places, sequence, position, tail, ended };
   }
 
   /** What was trimmed before this lane's group had come to be, or was lost by the server, will not come. */
-  async #passOver(to: number): Promise<void> {
-    const from = Math.max(this.#position, this.#low);
+  async #passOver(position: number, to: number): Promise<void> {
+    const from = Math.max(position, this.#low);
     await this.#change((value) => {
       value.state.progress.apply({ settled: { from: [from], to: [to] } });
     });
   }
 
   /** Nothing came: whether the lane is still this owner's, and where the partition ends. `false` when the grant is superseded. */
-  async #look(): Promise<boolean> {
+  async #look(read: ReadRuns): Promise<boolean> {
     const now = this.#parts.world.clock.monotonic();
-    if (this.#tail !== undefined && now - this.#lookedAt < lookMs) return true;
+    if ((read.tail ?? this.#tail) !== undefined && now - this.#lookedAt < lookMs) return true;
     this.#lookedAt = now;
     const { groupNumber, partition, fence } = this.#grant;
     const [lane, last] = await Promise.all([
@@ -194,8 +208,10 @@ export class NatsLane implements OpenedLane {
     // Messages may have been evicted.
     this.#low = Math.max(this.#low, lane.value.state.progress.low);
     const next = last.head.first + last.head.count;
-    // What is known from reading is newer, unless the server lost something.
-    if (last.sequence + 1 >= this.#sequence || next < this.#position) this.#tail = { next, dueAt: last.head.dueAt };
+    // What was read is newer, unless the server lost something.
+    if (last.sequence + 1 >= read.sequence || next < read.position) {
+      read.tail = { next, dueAt: last.head.dueAt };
+    }
     return true;
   }
 
