@@ -81,9 +81,17 @@ export class JetStream {
     return this.#replicated.has(stream) ? this.#leaders(what, stream, wanted) : this.#direct(what, stream, wanted);
   }
 
-  /** The first message of a subject from a sequence on. A replica that is behind may not have it yet. */
-  next(what: string, stream: string, subject: string, sequence: number): Promise<StoredMessage | undefined> {
-    return this.#direct(what, stream, { seq: Math.max(1, sequence), next_by_subj: subject });
+  /** The first message of a subject from a sequence on. A replica that is behind may not have it yet, unless the leader is asked. */
+  next(
+    what: string,
+    stream: string,
+    subject: string,
+    sequence: number,
+    ask: "any" | "leader" = "any",
+  ): Promise<StoredMessage | undefined> {
+    const wanted = { seq: Math.max(1, sequence), next_by_subj: subject };
+    const leads = ask === "leader" && this.#replicated.has(stream);
+    return leads ? this.#leaders(what, stream, wanted) : this.#direct(what, stream, wanted);
   }
 
   async #direct(what: string, stream: string, wanted: Wanted): Promise<StoredMessage | undefined> {

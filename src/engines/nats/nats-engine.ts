@@ -112,6 +112,9 @@ interface Opened {
   readonly payloadBytesMax: number;
 }
 
+/** Of what the server's `max_payload` allows, the condition's headers take less than this. */
+const headersBytesMax = 512;
+
 class ConnectedEngine implements NatsEngine {
   readonly name = "nats";
   readonly world: World;
@@ -135,7 +138,8 @@ class ConnectedEngine implements NatsEngine {
       const { replicas, makeStreams: make } = settings;
       const streams = await openStreams(jetStream, { prefix, replicas, make });
       const { requirements, survives } = stateOf(info, streams, settings.survives);
-      const opened = { link, jetStream, survives, requirements, payloadBytesMax: info.max_payload };
+      const payloadBytesMax = info.max_payload - headersBytesMax;
+      const opened = { link, jetStream, survives, requirements, payloadBytesMax };
       return new ConnectedEngine(settings, opened);
     } catch (error) {
       link.close();

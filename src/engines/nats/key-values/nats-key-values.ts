@@ -38,6 +38,8 @@ const valueShare = 3 / 4;
 /** A watch reads the state in parts of so many keys, and changes so many at once. */
 const pageSize = 5_000;
 const changesMax = 1_000;
+/** The last version is asked for so often. */
+const lastEveryMs = 30_000;
 /** Several keys are read again so often, until nothing changed between two readings. */
 const readingsMax = 50;
 
@@ -51,6 +53,8 @@ export class NatsKeyValues implements KeyValueEngine {
   readonly #sweeper: Sweeper;
   readonly #commits: CommitQueue;
   readonly #feed: ChangeFeed;
+  readonly #monotonic: () => number;
+  #lastAskedAt = Number.NEGATIVE_INFINITY;
   #closed: TenonError | undefined;
 
   constructor(settings: KeyValueSettings) {
@@ -59,6 +63,7 @@ export class NatsKeyValues implements KeyValueEngine {
     const tell = () => link.tell(subject, "");
     this.#link = link;
     this.#clock = clock;
+    this.#monotonic = () => world.clock.monotonic();
     this.#store = new KeyStore(jetStream, streams);
     this.#forgotten = new ForgottenMark(jetStream, streams);
     const store = this.#store;
@@ -162,18 +167,33 @@ export class NatsKeyValues implements KeyValueEngine {
   async #changes({ since, prefixes, identify }: ChangesRequest): Promise<Changes> {
     await this.#clock.ready();
     await this.#sweeper.sweep();
-    // From before anything is read: what was forgotten after that is read, or is no news.
-    const forgotten = since === Number.MAX_SAFE_INTEGER ? 0 : await this.#forgotten.version();
-    const changed = since === Number.MAX_SAFE_INTEGER ? [] : await this.#changedSince(since, prefixes);
+    const server = identify ? this.#link.serverId : undefined;
+    if (since === Number.MAX_SAFE_INTEGER) {
+      return { server, version: since, more: false, expiryMs: -1, incomplete: false, changed: [] };
+    }
+    // From before anything is read: what is forgotten after that is read, or is no news.
+    const forgotten = await this.#forgotten.version();
+    const last = await this.#lastNowAndThen();
+    const changed = await this.#changedSince(since, prefixes);
     const more = changed.length >= changesMax;
+    const read = changed.at(-1)?.version ?? since;
     return {
-      server: identify ? this.#link.serverId : undefined,
-      version: changed.at(-1)?.version ?? since,
+      server,
+      version: more ? read : Math.max(read, last),
       more,
       expiryMs: this.#sweeper.nextEndMs,
-      incomplete: since < forgotten && forgotten > 0,
+      incomplete: since < forgotten,
       changed: changed.filter(({ key }) => prefixes.some((prefix) => key.startsWith(prefix))),
     };
+  }
+
+  /** Where nothing changes under the watched prefixes, other keys' deletions must not be taken for missed ones when they are forgotten. */
+  async #lastNowAndThen(): Promise<number> {
+    const now = this.#monotonic();
+    if (now - this.#lastAskedAt < lastEveryMs) return 0;
+    const last = await this.#store.lastSequence("watch");
+    this.#lastAskedAt = now;
+    return last;
   }
 
   async #changedSince(since: number, prefixes: readonly string[]): Promise<readonly KeyChange[]> {

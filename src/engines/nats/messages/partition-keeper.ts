@@ -11,6 +11,7 @@ import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
 /** A partition that is being settled is looked at so often. */
 const everyMs = 500;
+const rememberedMax = 20_000;
 
 export interface KeeperParts {
   readonly world: World;
@@ -40,6 +41,9 @@ export class PartitionKeeper {
   note(topic: Topic, partition: number): void {
     const now = this.#parts.world.clock.monotonic();
     const key = `${topic.id}/${partition}`;
+    // Of topics that are long gone nothing needs to be known.
+    if (this.#looked.size > rememberedMax) this.#looked.clear();
+    if (this.#purged.size > rememberedMax) this.#purged.clear();
     if (now - (this.#looked.get(key) ?? Number.NEGATIVE_INFINITY) < everyMs) return;
     this.#looked.set(key, now);
     this.endGroups(topic)
