@@ -34,6 +34,11 @@ interface Subscribed {
 }
 
 const backoffMs = { first: 50, longest: 2_000 };
+/**
+ * How long an attempt to connect anew may take at first; each one that takes too long doubles it, up to `connectTimeoutMs`. A client whose connection is reset while it greets the server hears nothing of it, and waits
+ * for 20 s unless it was told otherwise.
+ */
+const attemptMs = 1_000;
 /** JetStream answers nothing for a moment after a server's start, or while a stream has no leader. */
 const noResponderMs = 50;
 
@@ -77,7 +82,7 @@ export class NatsLink {
   async open(): Promise<void> {
     let connection: NatsConnection;
     try {
-      connection = await this.#connect();
+      connection = await this.#connect(this.#settings.connectTimeoutMs);
     } catch (error) {
       if (isDenied(error)) throw denied("the connection", error);
       throw unreachable("connecting", this.#settings.connectTimeoutMs, error);
@@ -86,15 +91,14 @@ export class NatsLink {
   }
 
   /** Gives up what takes too long; a connection that comes afterwards is closed. */
-  async #connect(): Promise<NatsConnection> {
+  async #connect(limitMs: number): Promise<NatsConnection> {
     const { promise, resolve, reject } = Promise.withResolvers<NatsConnection>();
     let late = false;
-    const { connectTimeoutMs } = this.#settings;
     const giveUp = () => {
       late = true;
-      reject(new Error(`no connection within ${connectTimeoutMs} ms`));
+      reject(new Error(`no connection within ${limitMs} ms`));
     };
-    const cancel = this.#world.timers.schedule(connectTimeoutMs, giveUp, { keepsAlive: true });
+    const cancel = this.#world.timers.schedule(limitMs, giveUp);
     Promise.resolve()
       .then(() => this.#settings.connect())
       .then((connection) => (late ? drop(connection) : resolve(connection)), reject);
@@ -159,8 +163,9 @@ export class NatsLink {
   }
 
   async #reconnect(): Promise<void> {
+    const limitMs = Math.min(this.#settings.connectTimeoutMs, attemptMs * 2 ** Math.min(10, this.#failures - 1));
     try {
-      await this.#begin(await this.#connect());
+      await this.#begin(await this.#connect(limitMs));
     } catch (error) {
       this.#lastError = error;
       if (!this.#closed && this.#session === undefined) this.#connectLater();
