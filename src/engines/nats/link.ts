@@ -82,7 +82,7 @@ export class NatsLink {
   async open(): Promise<void> {
     let connection: NatsConnection;
     try {
-      connection = await this.#connect(this.#settings.connectTimeoutMs);
+      connection = await this.#connect(this.#settings.connectTimeoutMs, { keepsAlive: true });
     } catch (error) {
       if (isDenied(error)) throw denied("the connection", error);
       throw unreachable("connecting", this.#settings.connectTimeoutMs, error);
@@ -91,14 +91,14 @@ export class NatsLink {
   }
 
   /** Gives up what takes too long; a connection that comes afterwards is closed. */
-  async #connect(limitMs: number): Promise<NatsConnection> {
+  async #connect(limitMs: number, options: { readonly keepsAlive?: boolean } = {}): Promise<NatsConnection> {
     const { promise, resolve, reject } = Promise.withResolvers<NatsConnection>();
     let late = false;
     const giveUp = () => {
       late = true;
       reject(new Error(`no connection within ${limitMs} ms`));
     };
-    const cancel = this.#world.timers.schedule(limitMs, giveUp);
+    const cancel = this.#world.timers.schedule(limitMs, giveUp, options);
     Promise.resolve()
       .then(() => this.#settings.connect())
       .then((connection) => (late ? drop(connection) : resolve(connection)), reject);

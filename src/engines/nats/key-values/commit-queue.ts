@@ -21,23 +21,24 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-type Put = Extract<KeyValueChange, { type: "put" }>;
-
-/** So many puts are under way at once. */
-const putsMax = 256;
-/** So many keys are remembered as they were written last. */
+/** So many keys are read ahead of their commits. */
+const aheadMax = 64;
+/** So many keys are remembered as they were written last, unless their values are larger than this. */
 const knownMax = 1_000;
+const knownBytesMax = 1_024;
 /** Whoever lost against another writer waits up to so long for each time. */
 const conflictMs = 4;
 
 /**
- * Commits in the order of the calls. Puts without a condition go out one after the other without waiting, as the server takes them in that order; all others are decided against the key as it is, and take effect only if it
- * is still that.
+ * Commits in the order of the calls, one after the other. Each is decided against its key as it is, and takes effect only if the key is still that: also a put without a condition, as one that its caller was told may have
+ * failed must not come behind what was put later. So a commit takes one round trip, as the keys of those that wait are read meanwhile.
  */
 export class CommitQueue {
   readonly #parts: CommitQueueParts;
   readonly #queue: Waiting[] = [];
-  readonly #known = new Map<string, StoredValue>();
+  /** Keys as they were written or read last, which may be old. */
+  readonly #known = new Map<string, StoredValue | undefined>();
+  readonly #ahead = new Set<string>();
   #draining = false;
 
   constructor(parts: CommitQueueParts) {
@@ -56,34 +57,27 @@ export class CommitQueue {
     // What is committed within the same turn goes out together.
     await undefined;
     while (this.#queue.length > 0) {
-      let count = 0;
-      while (count < Math.min(this.#queue.length, putsMax) && isPlainPut(this.#queue[count]!.change)) count += 1;
-      const taken = this.#queue.splice(0, Math.max(1, count));
-      await this.#carryOut(taken, count > 0);
+      const { change, resolve, reject } = this.#queue.shift()!;
+      this.#readAhead();
+      await this.#decide(change).then(resolve, reject);
       this.#parts.tell();
     }
     this.#draining = false;
   }
 
-  async #carryOut(taken: readonly Waiting[], arePuts: boolean): Promise<void> {
-    try {
-      await this.#parts.clock.ready();
-    } catch (error) {
-      for (const { reject } of taken) reject(error);
-      return;
-    }
-    if (arePuts) await Promise.all(taken.map((each) => settle(each, this.#put(each.change as Put))));
-    else await settle(taken[0]!, this.#decide(taken[0]!.change));
-  }
-
-  async #put({ key, value, ttlMs }: Put): Promise<CommitResult> {
+  #readAhead(): void {
     const { store } = this.#parts;
-    const subject = store.subjects.subjectOf(key);
-    this.#known.delete(key);
-    const end = endOf(ttlMs);
-    const written = await store.write("a commit", subject, encodeValue(value, end), undefined);
-    this.#noteEnd(subject, written!, end);
-    return { committed: true, version: BigInt(written!), counters: [undefined] };
+    for (const { change } of this.#queue.slice(0, aheadMax)) {
+      const { key } = change;
+      if (this.#ahead.size >= aheadMax) return;
+      if (this.#known.has(key) || this.#ahead.has(key)) continue;
+      this.#ahead.add(key);
+      store.read("a commit", store.subjects.subjectOf(key)).then(
+        (stored) => this.#ahead.delete(key) && this.#remember(key, stored),
+        // Whoever commits to it reads it again.
+        () => this.#ahead.delete(key),
+      );
+    }
   }
 
   async #decide(change: KeyValueChange): Promise<CommitResult> {
@@ -92,13 +86,13 @@ export class CommitQueue {
     const subject = store.subjects.subjectOf(key);
     for (let tries = 0; ; tries++) {
       await clock.ready();
-      const known = this.#known.get(key);
-      this.#known.delete(key);
-      const stored = known ?? (await store.read("a commit", subject));
+      const isKnown = this.#known.has(key);
+      const stored = isKnown ? this.#known.get(key) : await store.read("a commit", subject);
+      this.#forget(key);
       const decided = this.#tryDeciding(change, stored);
       if (decided.effects.length === 0 || decided.error !== undefined) {
         // What is known here may be old, and then so is the answer.
-        if (known !== undefined) continue;
+        if (isKnown) continue;
         if (decided.error !== undefined) throw decided.error;
         return decided.result!;
       }
@@ -110,7 +104,11 @@ export class CommitQueue {
       if (written !== undefined) {
         if (effect!.value === undefined) this.#parts.sweeper.deleted(subject, written);
         else this.#noteEnd(subject, written, end);
-        this.#remember(key, written, effect!.value, end);
+        // What ends by the server's stamp is not remembered: nobody told us the stamp.
+        if (end === undefined || "at" in end) {
+          const value = effect!.value === undefined ? undefined : Buffer.from(effect!.value);
+          this.#remember(key, { sequence: written, storedAt: 0, value, expiresAt: end?.at });
+        }
         return { ...decided.result!, version: BigInt(written) } as CommitResult;
       }
       await world.timers.sleep(world.random.float() * conflictMs * Math.min(tries + 1, 8));
@@ -133,23 +131,19 @@ export class CommitQueue {
     sweeper.ends(subject, sequence, "at" in end ? end.at : clock.latest + end.afterMs);
   }
 
-  /** What ends by the server's stamp is not: nobody told us the stamp. */
-  #remember(key: string, sequence: number, value: Uint8Array | undefined, end: ValueEnd): void {
-    if (end !== undefined && "afterMs" in end) return;
-    const kept = value === undefined ? undefined : Buffer.from(value);
-    this.#known.set(key, { sequence, storedAt: 0, value: kept, expiresAt: end?.at });
+  /** What was read before is older than what is written now. */
+  #forget(key: string): void {
+    this.#known.delete(key);
+    this.#ahead.delete(key);
+  }
+
+  #remember(key: string, stored: StoredValue | undefined): void {
+    if ((stored?.value?.length ?? 0) > knownBytesMax) return;
+    this.#known.set(key, stored);
     if (this.#known.size <= knownMax) return;
     const [oldest] = this.#known.keys();
     this.#known.delete(oldest!);
   }
-}
-
-async function settle({ resolve, reject }: Waiting, result: Promise<CommitResult>): Promise<void> {
-  await result.then(resolve, reject);
-}
-
-function isPlainPut(change: KeyValueChange): boolean {
-  return change.type === "put" && change.condition === undefined;
 }
 
 function endOf(ttlMs: number | undefined): ValueEnd {
