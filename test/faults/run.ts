@@ -124,6 +124,7 @@ class Run {
 
   /** However it went, nothing is left behind. */
   async end(): Promise<void> {
+    this.#workload.end();
     for (const engine of this.#engines) await engine.close();
     await this.#storm[Symbol.asyncDispose]();
   }

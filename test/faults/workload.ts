@@ -90,6 +90,11 @@ export class Workload {
     this.#actors.push(acting);
   }
 
+  /** Actors begin nothing more, however the run went. */
+  end(): void {
+    this.#stopping = true;
+  }
+
   /** Actors end what they are at, which the end of the storm must let them. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -70,6 +70,14 @@ export class NatsLink {
     return this.#session?.connection.info;
   }
 
+  /** What the server says of itself, once there is a connection. */
+  async ready(): Promise<NatsServerInfo> {
+    const deadline = this.#world.clock.monotonic() + this.#settings.commandTimeoutMs;
+    const { info } = (await this.#connected("connecting", deadline)).connection;
+    if (info === undefined) throw unreachable("connecting", this.#settings.commandTimeoutMs);
+    return info;
+  }
+
   /** Another one may not have all that the former one had. */
   get serverId(): string | undefined {
     return this.info?.server_id;

@@ -3,6 +3,7 @@ import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { isPassing } from "../shared/passing.ts";
 import type { NatsConnection, NatsHeaders } from "./clients.ts";
 import { JetStream } from "./jet-stream.ts";
 import { NatsKeyValues } from "./key-values/nats-key-values.ts";
@@ -114,6 +115,7 @@ interface Opened {
 
 /** Of what the server's `max_payload` allows, the condition's headers take less than this. */
 const headersBytesMax = 512;
+const settingUpPauseMs = 100;
 
 class ConnectedEngine implements NatsEngine {
   readonly name = "nats";
@@ -128,19 +130,19 @@ class ConnectedEngine implements NatsEngine {
 
   static async open(settings: EngineSettings): Promise<ConnectedEngine> {
     const link = new NatsLink(settings.link);
+    const { world, connectTimeoutMs } = settings.link;
+    const deadline = world.clock.monotonic() + connectTimeoutMs;
     try {
       await link.open();
-      const { info } = link;
-      if (info === undefined) throw new TenonError("unavailable", "NATS said nothing of itself; try again.");
-      checkServer(info);
-      const jetStream = new JetStream(link);
-      const { prefix } = settings.streams;
-      const { replicas, makeStreams: make } = settings;
-      const streams = await openStreams(jetStream, { prefix, replicas, make });
-      const { requirements, survives } = stateOf(info, streams, settings.survives);
-      const payloadBytesMax = info.max_payload - headersBytesMax;
-      const opened = { link, jetStream, survives, requirements, payloadBytesMax };
-      return new ConnectedEngine(settings, opened);
+      for (;;) {
+        try {
+          return new ConnectedEngine(settings, await setUp(settings, link));
+        } catch (error) {
+          // It changes nothing that it may not do again, and a server that has just started is slow.
+          if (!isPassing(error) || world.clock.monotonic() + settingUpPauseMs >= deadline) throw error;
+          await world.timers.sleep(settingUpPauseMs);
+        }
+      }
     } catch (error) {
       link.close();
       throw error;
@@ -185,6 +187,17 @@ class ConnectedEngine implements NatsEngine {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+async function setUp(settings: EngineSettings, link: NatsLink): Promise<Opened> {
+  const info = await link.ready();
+  checkServer(info);
+  const jetStream = new JetStream(link);
+  const { prefix } = settings.streams;
+  const { replicas, makeStreams: make } = settings;
+  const streams = await openStreams(jetStream, { prefix, replicas, make });
+  const payloadBytesMax = info.max_payload - headersBytesMax;
+  return { link, jetStream, ...stateOf(info, streams, settings.survives), payloadBytesMax };
 }
 
 /** Each reader of the clock has a subject of its own for the moment, so that it reads its own stamp. */
