@@ -7,6 +7,7 @@ import { text, topic } from "tenon/messaging";
 import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "tenon/nats";
 import { engine as find } from "./engines.ts";
 import { dropStreams, natsConnection, testPrefix } from "./nats-host.ts";
+import { NatsServer, natsServerMissing } from "./nats-server.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
@@ -316,5 +317,37 @@ describe("the NATS engine", { skip: server.skip }, () => {
     await ended.promise;
     await other.close();
     await watching;
+  });
+
+  test("works for a user who may do no more than the document says", { skip: natsServerMissing }, async (t) => {
+    const publish = ["tenon.>", ...["INFO", "MSG.GET", "PURGE"].map((what) => `$JS.API.STREAM.${what}.tenon_*`)];
+    const may = (subjects: readonly string[]) => JSON.stringify(subjects);
+    const permissions = `{ publish: ${may([...publish, "$JS.API.DIRECT.GET.tenon_*"])}, subscribe: ${may(["_INBOX.>", "tenon.n.>"])} }`;
+    const users = `{ user: tenon, password: tenon }, { user: app, password: app, permissions: ${permissions} }`;
+    const own = await NatsServer.start([`authorization { users: [${users}] }`]);
+    t.after(() => own.dispose());
+    const connect = (user: string) => () => natsConnection(own.url.replace("tenon:tenon", `${user}:${user}`));
+    await (await nats({ connect: connect("tenon"), headers, streams: "make" })).close();
+    const engine = await nats({ connect: connect("app"), headers });
+    t.after(() => engine.close());
+    const news = topic(engine, "news", { codec: text(), partitions: 2, groups: ["readers"] });
+    t.after(() => news.close());
+    const handled = Promise.withResolvers<void>();
+    const consumer = await news.consume("readers", (value) => value === "later" && handled.resolve());
+    await news.publish("now");
+    await news.publish("later", { delayMs: 50 });
+    await handled.promise;
+    await consumer.close();
+    await engine.keyValue.commit([add]);
+    assert.equal((await engine.keyValue.scan("c")).length, 1);
+    await engine.messages.remove("news");
+    const other = nats({
+      connect: connect("app"),
+      headers,
+      prefix: "other",
+      commandTimeoutMs: 500,
+      connectTimeoutMs: 600,
+    });
+    await assert.rejects(other, { code: "denied" });
   });
 });

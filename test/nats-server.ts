@@ -15,6 +15,7 @@ export const natsServerMissing: string | false = isInstalled({ package: "nats-se
   : "nats-server is not installed";
 
 const readyMs = 20_000;
+const authorization = "authorization { user: tenon, password: tenon }";
 
 export class NatsServer {
   readonly url: string;
@@ -24,7 +25,7 @@ export class NatsServer {
   #process: ChildProcess | undefined;
   #ended: Promise<unknown> = Promise.resolve();
 
-  /** `settings`: more lines of its configuration. */
+  /** `settings`: more lines of its configuration, and other users where they hold an `authorization`. */
   static async start(settings: readonly string[] = []): Promise<NatsServer> {
     // Another process may take the port between its choice and its use; then it is another port's turn.
     for (let attempts = 1; ; attempts++) {
@@ -52,7 +53,7 @@ export class NatsServer {
     const lines = [
       `listen: "127.0.0.1:${this.port}"`,
       `jetstream { store_dir: ${JSON.stringify(join(this.#directory, "data"))} }`,
-      "authorization { user: tenon, password: tenon }",
+      ...(this.#settings.some((line) => line.startsWith("authorization")) ? [] : [authorization]),
       `log_file: ${JSON.stringify(join(this.#directory, "nats.log"))}`,
       ...this.#settings,
     ];
