@@ -59,7 +59,7 @@ export class ReplySenders {
       identity: undefined,
       publishTimeoutMs: timeoutMsMax,
       bufferBytesMax: 32 * megabyte,
-      batchBytesMax: megabyte,
+      batchBytesMax: Math.min(megabyte, this.#engine.capabilities.batchBytesMax),
       batchCountMax: 4_096,
       numbered: false,
     });

@@ -209,7 +209,7 @@ class EngineTopic<T> implements Topic<T> {
       batchBytesMax: countOption(
         "batchBytesMax",
         options.batchBytesMax,
-        1024 * 1024,
+        Math.min(1024 * 1024, this.#engine.capabilities.batchBytesMax),
         1,
         this.#engine.capabilities.batchBytesMax,
       ),

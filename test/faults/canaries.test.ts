@@ -151,7 +151,7 @@ async function cutOffWhileHolding(through: (engine: RunEngine) => Engine): Promi
   await using other = await redis({ connect: connect(server.port) });
   const options = { ttlMs: 1_000, waitMs: 60_000, timeoutMs: 60_000 };
   const ledger = new LockLedger();
-  const lock = await mutex(through(behind), "till", options).acquire();
+  const lock = await mutex(through(behind) as RedisEngine, "till", options).acquire();
   ledger.acquired("the one cut off", lock.token, 0n);
   await proxy.refuse();
   proxy.cutAll();
@@ -173,7 +173,7 @@ describe("a lock whose holder is cut off", { skip: redisServerMissing }, () => {
 
   test("is found held twice of an engine that takes it for renewed before the server has answered", async () => {
     const faults = await cutOffWhileHolding((engine) =>
-      engineWith(engine, { leases: renewsBeforeTheServer(engine.world, engine.leases) }),
+      engineWith(engine, { leases: renewsBeforeTheServer(engine.world, engine.leases!) }),
     );
     assert.match(faults.join("\n"), /hold the lock at the same time/);
   });

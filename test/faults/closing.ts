@@ -82,15 +82,16 @@ async function keepBusy(engine: RunEngine): Promise<readonly Promise<unknown>[]>
   const consumer = await news.consume("readers", () => handled.resolve(), { drainTimeoutMs: 100, sessionMs: longMs });
   await news.publish("before");
   await handled.promise;
-  const till = mutex(engine, "till", { ttlMs: longMs, timeoutMs: 100 });
-  await till.acquire();
+  const { leases, world } = engine;
+  const till = leases && mutex({ leases, world }, "till", { ttlMs: longMs, timeoutMs: 100 });
+  await till?.acquire();
   const synced = Promise.withResolvers<void>();
   const watching = (async () => {
     for await (const event of engine.keyValue.watch("")) if (event.type === "synced") synced.resolve();
   })();
   await synced.promise;
-  const waiting = till.acquire({ waitMs: longMs });
-  const ends = [consumer.closed, watching, waiting];
+  const ends: Promise<unknown>[] = [consumer.closed, watching];
+  if (till !== undefined) ends.push(till.acquire({ waitMs: longMs }));
   for (const end of ends) end.catch(() => undefined);
   return ends;
 }
@@ -103,7 +104,7 @@ function ask(engine: RunEngine): readonly Promise<unknown>[] {
     engine.keyValue.get(["count"]),
     news.publish("during"),
     news.consume("others", () => undefined),
-    engine.leases.acquire("other", { holder: "me", ttlMs: longMs, waitMs: 1_000 }),
+    engine.leases?.acquire("other", { holder: "me", ttlMs: longMs, waitMs: 1_000 }) ?? Promise.resolve(),
   ];
   for (const each of asked) each.catch(() => undefined);
   return asked;

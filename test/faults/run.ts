@@ -94,7 +94,8 @@ class Run {
       clearTimeout(watchdog);
     }
     const { messages, locks, counter, summary } = this.#workload;
-    const least = Math.min(messages.count("acknowledged"), locks.grants, counter.count("acknowledged"));
+    const grants = this.#engines.every(({ leases }) => leases === undefined) ? [] : [locks.grants];
+    const least = Math.min(messages.count("acknowledged"), ...grants, counter.count("acknowledged"));
     return { faults: [...this.#workload.faults, ...faults], summary, least };
   }
 
@@ -123,6 +124,7 @@ class Run {
 
   /** However it went, nothing is left behind. */
   async end(): Promise<void> {
+    this.#workload.end();
     for (const engine of this.#engines) await engine.close();
     await this.#storm[Symbol.asyncDispose]();
   }

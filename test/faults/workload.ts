@@ -8,8 +8,12 @@ import type { RedisEngine } from "tenon/redis";
 import { below } from "../durability/reports.ts";
 import { CounterLedger, LockLedger, MessageLedger } from "./ledgers.ts";
 
-/** What a run does with an engine; a canary stands before a real one. */
-export type Engine = Pick<RedisEngine, "messages" | "keyValue" | "leases" | "world">;
+/** What a run does with an engine, as far as it carries it; a canary stands before a real one. */
+export type Engine = Pick<RedisEngine, "messages" | "keyValue" | "world"> & {
+  readonly leases?: RedisEngine["leases"] | undefined;
+};
+
+type LockingEngine = Engine & Pick<RedisEngine, "leases">;
 
 interface Message {
   readonly key: string;
@@ -39,6 +43,7 @@ export class Workload {
   readonly #believers = new Map<string, Lock>();
   #actors: Promise<void>[] = [];
   #stopping = false;
+  #records = 0;
 
   constructor(seed: number) {
     this.#draw = below(seed ^ 0x5eed);
@@ -68,8 +73,11 @@ export class Workload {
     this.#consumers.push(await orders.consume(group, handle, { sessionMs: 1_000, drainTimeoutMs: 2_000 }));
     this.#consumers.push(orders);
     for (let index = 0; index < keysPerProcess; index++) this.#start(() => this.#publish(orders, `${name}-${index}`));
-    this.#start(() => this.#lock(engine, `${name}-a`));
-    this.#start(() => this.#lock(engine, `${name}-b`));
+    const { messages, keyValue, leases, world } = engine;
+    if (leases !== undefined) {
+      const locking = { messages, keyValue, leases, world };
+      for (const letter of ["a", "b"]) this.#start(() => this.#lock(locking, `${name}-${letter}`));
+    }
     this.#start(() => this.#add(engine, name));
     this.#start(() => this.#flag(engine, name));
     this.#mirrors.push(new Mirror(engine, [recordPrefix, flagPrefix][this.#mirrors.length % 2]!));
@@ -80,6 +88,11 @@ export class Workload {
       this.#faults.push(`an actor failed: ${error instanceof Error ? error.stack : String(error)}`);
     });
     this.#actors.push(acting);
+  }
+
+  /** Actors begin nothing more, however the run went. */
+  end(): void {
+    this.#stopping = true;
   }
 
   /** Actors end what they are at, which the end of the storm must let them. */
@@ -112,7 +125,7 @@ export class Workload {
     await Promise.all(underWay);
   }
 
-  async #lock(engine: Engine, holder: string): Promise<void> {
+  async #lock(engine: LockingEngine, holder: string): Promise<void> {
     const till = mutex(engine, "till", { ttlMs: 1_000, waitMs: 4_000, timeoutMs: 2_000 });
     for (let turn = 0; !this.#stopping; turn++) {
       const grantedBefore = this.locks.granted;
@@ -155,20 +168,33 @@ export class Workload {
     return believers;
   }
 
+  /** Where one commit holds one key only, a record is counted by itself. */
   async #add({ keyValue }: Engine, name: string): Promise<void> {
+    const { multipleKeys } = keyValue.capabilities;
     for (let number = 0; !this.#stopping; number++) {
       const operation = `${name}-${String(number).padStart(6, "0")}`;
-      const changes: readonly KeyValueChange[] = [
-        { type: "add", key: counterKey, by: 1 },
-        { type: "put", key: recordPrefix + operation, value: Buffer.from(operation), condition: { ifAbsent: true } },
-      ];
+      const value = Buffer.from(operation);
+      const record: KeyValueChange = {
+        type: "put",
+        key: recordPrefix + operation,
+        value,
+        condition: { ifAbsent: true },
+      };
+      const changes: readonly KeyValueChange[] = [{ type: "add", key: counterKey, by: 1 }, record];
       const bare: readonly KeyValueChange[] = [{ type: "add", key: bareCounterKey, by: 1 }];
       await Promise.all([
-        this.#count(this.counter, operation, () => keyValue.commit(changes)),
+        this.#count(this.counter, operation, () =>
+          multipleKeys ? keyValue.commit(changes) : this.#recorded(keyValue.commit([record])),
+        ),
         this.#count(this.bareCounter, operation, () => keyValue.commit(bare)),
       ]);
       await sleep(this.#draw(20));
     }
+  }
+
+  async #recorded(commit: ReturnType<Engine["keyValue"]["commit"]>): ReturnType<Engine["keyValue"]["commit"]> {
+    const result = await commit;
+    return result.committed ? { ...result, counters: [++this.#records] } : result;
   }
 
   async #count(ledger: CounterLedger, operation: string, commit: () => ReturnType<Engine["keyValue"]["commit"]>) {
@@ -223,7 +249,7 @@ export class Workload {
     const [recorded, bare] = (await keyValue.get([counterKey, bareCounterKey])).map((entry) =>
       entry === undefined ? 0 : Number(Buffer.from(entry.value)),
     );
-    this.counter.check(recorded!, operations);
+    this.counter.check(keyValue.capabilities.multipleKeys ? recorded! : operations.size, operations);
     this.bareCounter.checkBounds(bare!);
     for (const mirror of this.#mirrors) await mirror.shows(await contentOf(keyValue, mirror.prefix));
     this.#faults.push(...this.#mirrors.flatMap(({ faults }) => faults));

@@ -104,6 +104,13 @@ export class ByteReader {
     return this.bytes().toString("utf8");
   }
 
+  /** All that was not read yet. */
+  rest(): Buffer {
+    const value = this.#bytes.subarray(this.#at);
+    this.#at = this.#bytes.length;
+    return value;
+  }
+
   /** Throws when something is left. */
   end(): void {
     if (this.#at !== this.#bytes.length) throw this.corrupt();

@@ -79,7 +79,7 @@ function validateAdd({ key, by, min, max }: Extract<KeyValueChange, { type: "add
 }
 
 /** A few keys are compared pair by pair, which is faster than hashing them; many are hashed. */
-function refuseRepeatedKeys(changes: readonly KeyValueChange[]): void {
+export function refuseRepeatedKeys(changes: readonly KeyValueChange[]): void {
   if (changes.length > 8) {
     if (new Set(changes.map(({ key }) => key)).size === changes.length) return;
     throw new TenonError("invalid", "two changes of one commit are for the same key; merge them");

@@ -1,0 +1,108 @@
+import { ByteReader, ByteWriter } from "../../shared/binary.ts";
+
+const format = 1;
+
+/** Where a delayed message stands among those of its partition. */
+export interface DelayKey {
+  readonly dueAt: number;
+  /** Of the message of the stream that brought it, and its index there. */
+  readonly sequence: number;
+  readonly index: number;
+}
+
+export interface DelayedMessage {
+  readonly dueAt: number;
+  readonly packed: Buffer;
+}
+
+export interface RememberedProducer {
+  /** By the server's clock, more or less. */
+  readonly usedAt: number;
+  /** `ProducerMarks`, encoded. */
+  readonly marks: Buffer;
+}
+
+/**
+ * All that has to be known of a partition to append to it. It stands before the messages of each run, so that the last message of the partition's subject says it, and the condition that this message is
+ * still the last one makes of an append one atomic change: of the messages, their positions, their producers' marks and the delayed ones.
+ */
+export interface PartitionHead {
+  /** The position of the run's first message, and how many there are. */
+  readonly first: number;
+  readonly count: number;
+  /** Delayed messages up to this one were appended. */
+  readonly released: DelayKey;
+  /** No delayed message is due before this instant; negative: there is none. */
+  readonly dueAt: number;
+  readonly producers: ReadonlyMap<string, RememberedProducer>;
+  /** Whether the topic has a limit, so that only what `Room` admits is appended. */
+  readonly limited: boolean;
+  /** Of what `Room` admitted last, here or in a run before; 0: nothing. */
+  readonly token: number;
+  /** Those that came with this run. They are copied to the stream of delayed messages before anything follows. */
+  readonly later: readonly DelayedMessage[];
+}
+
+export const newPartition: PartitionHead = {
+  first: 0,
+  count: 0,
+  released: { dueAt: 0, sequence: 0, index: 0 },
+  dueAt: -1,
+  producers: new Map(),
+  limited: false,
+  token: 0,
+  later: [],
+};
+
+/** An empty run after this one. What came with that has been copied. */
+export function emptyAfter(head: PartitionHead): PartitionHead {
+  return { ...head, first: head.first + head.count, count: 0, later: [] };
+}
+
+export function compareKeys(one: DelayKey, other: DelayKey): number {
+  return one.dueAt - other.dueAt || one.sequence - other.sequence || one.index - other.index;
+}
+
+export function encodeRun(head: PartitionHead, packed: readonly Buffer[]): Buffer {
+  const { first, count, released, dueAt, producers, limited, token, later } = head;
+  const writer = new ByteWriter().u8(format).whole(first).whole(count);
+  writer.f64(released.dueAt).whole(released.sequence).whole(released.index).f64(dueAt);
+  writer
+    .u8(limited ? 1 : 0)
+    .whole(token)
+    .whole(producers.size);
+  for (const [id, { usedAt, marks }] of producers) writer.text(id).f64(usedAt).bytes(marks);
+  writer.whole(later.length);
+  for (const each of later) writer.f64(each.dueAt).bytes(each.packed);
+  return Buffer.concat([writer.done(), ...packed]);
+}
+
+export interface DecodedRun {
+  readonly head: PartitionHead;
+  readonly packed: Buffer;
+}
+
+export function decodeRun(bytes: Buffer): DecodedRun {
+  const reader = new ByteReader(bytes, "a run of messages");
+  if (reader.u8() !== format) throw reader.corrupt();
+  const [first, count] = [reader.whole(), reader.whole()];
+  const released = { dueAt: reader.f64(), sequence: reader.whole(), index: reader.whole() };
+  const dueAt = reader.f64();
+  const limited = reader.u8() === 1;
+  const token = reader.whole();
+  const producers = new Map<string, RememberedProducer>();
+  for (let left = reader.whole(); left > 0; left--) {
+    const id = reader.text();
+    producers.set(id, { usedAt: reader.f64(), marks: reader.bytes() });
+  }
+  const later: DelayedMessage[] = [];
+  for (let left = reader.whole(); left > 0; left--) later.push({ dueAt: reader.f64(), packed: reader.bytes() });
+  return { head: { first, count, released, dueAt, producers, limited, token, later }, packed: reader.rest() };
+}
+
+/** Where a run lies, for whoever only looks for positions. */
+export function decodePlace(bytes: Buffer): { readonly first: number; readonly count: number } {
+  const reader = new ByteReader(bytes, "a run of messages");
+  if (reader.u8() !== format) throw reader.corrupt();
+  return { first: reader.whole(), count: reader.whole() };
+}
