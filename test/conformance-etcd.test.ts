@@ -1,5 +1,5 @@
 import { after, describe, test } from "node:test";
-import { type ConformanceCase, keyValueCases, runCase } from "tenon/conformance";
+import { type ConformanceCase, coordinationCases, keyValueCases, leaseCases, runCase } from "tenon/conformance";
 import type { EtcdEngine } from "tenon/etcd";
 import { engine } from "./engines.ts";
 import { etcdHost } from "./etcd-host.ts";
@@ -13,6 +13,8 @@ after(() => clearInterval(keepAlive));
 
 const suites: Readonly<Record<string, readonly ConformanceCase<EtcdEngine>[]>> = {
   "key-values": keyValueCases,
+  leases: leaseCases,
+  coordination: coordinationCases,
 };
 
 const server = await engine("etcd");

@@ -130,19 +130,20 @@ export class EtcdConnection {
   async #authenticate(): Promise<string | undefined> {
     const { credentials } = this.#settings;
     if (credentials === undefined) return undefined;
-    const asking = (this.#token ??= this.#once<{ token: string }>(
-      "authenticating",
-      "auth/authenticate",
-      credentials,
-      "not-applied",
-      undefined,
-    ).then(({ token }) => token));
+    const asking = this.#token ?? this.#askToken(credentials);
+    this.#token = asking;
     try {
       return await asking;
     } catch (error) {
       if (this.#token === asking) this.#token = undefined;
       throw error;
     }
+  }
+
+  async #askToken(credentials: Credentials): Promise<string> {
+    const path = "auth/authenticate";
+    const reply = await this.#once<{ token: string }>("authenticating", path, credentials, "not-applied", undefined);
+    return reply.token;
   }
 
   async #once<T>(what: string, path: string, body: object, outcome: Outcome, token: string | undefined): Promise<T> {
@@ -176,11 +177,11 @@ export class EtcdConnection {
   }
 
   #post(path: string, body: object, token: string | undefined, signal: AbortSignal): Promise<EtcdFetchResponse> {
-    const { fetch, endpoints } = this.#settings;
+    const { fetch: send, endpoints } = this.#settings;
     const headers: Record<string, string> = { "content-type": "application/json" };
     if (token !== undefined) headers.authorization = token;
     const url = `${endpoints[this.#endpoint]}/v3/${path}`;
-    return fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal, redirect: "error" });
+    return send(url, { method: "POST", headers, body: JSON.stringify(body), signal, redirect: "error" });
   }
 
   /** What a watch hears, until the signal aborts or the connection breaks; a `TenonError` says why it ended. */

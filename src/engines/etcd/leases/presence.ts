@@ -1,0 +1,75 @@
+import type { Cancel, World } from "../../../world/world.ts";
+import type { ServerLeases } from "./server-leases.ts";
+
+/** Places in queues vanish so soon after the process that waits. */
+const presenceMs = 4_000;
+const renewEveryMs = 1_000;
+
+/** One lease of etcd for all places that an engine has in queues, alive for as long as the engine is and has any. */
+export class Presence {
+  readonly #world: World;
+  readonly #leases: ServerLeases;
+  readonly #isNeeded: () => boolean;
+  #lease: Promise<string> | undefined;
+  #timer: Cancel | undefined;
+  #closed = false;
+
+  constructor(world: World, leases: ServerLeases, isNeeded: () => boolean) {
+    this.#world = world;
+    this.#leases = leases;
+    this.#isNeeded = isNeeded;
+  }
+
+  async lease(): Promise<string> {
+    const lease = this.#lease ?? this.#take();
+    this.#lease = lease;
+    try {
+      return await lease;
+    } catch (error) {
+      this.lost(lease);
+      throw error;
+    }
+  }
+
+  /** It has ended; the next call takes another one. */
+  lost(lease = this.#lease): void {
+    if (this.#lease !== lease) return;
+    this.#lease = undefined;
+    this.#timer?.();
+  }
+
+  async #take(): Promise<string> {
+    const id = await this.#leases.take(presenceMs);
+    this.#schedule(id);
+    return id;
+  }
+
+  #schedule(id: string): void {
+    if (this.#closed) {
+      this.#leases.revoke(id);
+      return;
+    }
+    const lease = this.#lease;
+    this.#timer = this.#world.timers.schedule(renewEveryMs, () => {
+      if (!this.#isNeeded()) {
+        this.lost(lease);
+        this.#leases.revoke(id);
+        return;
+      }
+      this.#leases.keepAlive(id).then(
+        (alive) => (alive ? this.#schedule(id) : this.lost(lease)),
+        () => this.#schedule(id),
+      );
+    });
+  }
+
+  /** Gives up all places. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.();
+    this.#lease?.then(
+      (id) => this.#leases.revoke(id),
+      () => undefined,
+    );
+  }
+}
