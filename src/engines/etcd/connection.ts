@@ -1,5 +1,6 @@
 import { type Outcome, TenonError } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
+import { plain } from "../shared/losses.ts";
 import { isPassing } from "../shared/passing.ts";
 import type { EtcdFetch, EtcdFetchResponse } from "./clients.ts";
 import {
@@ -8,7 +9,6 @@ import {
   isUnauthenticated,
   lost,
   overdue,
-  plain,
   type Refusal,
   refusalOf,
   refused,

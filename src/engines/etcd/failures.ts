@@ -1,4 +1,5 @@
 import { type ErrorCode, type Outcome, TenonError } from "../../contracts/errors.ts";
+import { lossesOf } from "../shared/losses.ts";
 import { readOf } from "../shared/passing.ts";
 
 /** The codes of gRPC, by which etcd says what went wrong. */
@@ -105,46 +106,12 @@ export function refused({ status, code, text }: Refusal, what: string, outcome: 
       "It does not serve the JSON API at /v3: leave --enable-grpc-gateway on, and use etcd 3.4 or later.",
     );
   }
-  return new TenonError("unavailable", `etcd could not say what became of ${what} (${told}). ${thenOf(outcome)}`, {
+  const then = outcome === "unknown" ? "It may have happened; look, or repeat it where that is safe." : "Try again.";
+  return new TenonError("unavailable", `etcd could not say what became of ${what} (${told}). ${then}`, {
     outcome,
     fields: code === undefined ? { status } : { status, grpcCode: code },
   });
 }
 
-export function lost(what: string, cause: unknown, outcome: Outcome): TenonError {
-  const message = `The connection to etcd was lost before ${what} was answered. ${thenOf(outcome)}`;
-  return new TenonError("unavailable", message, { outcome, cause: plain(cause) });
-}
-
-export function overdue(what: string, timeoutMs: number, outcome: Outcome): TenonError {
-  const message = `etcd did not answer ${what} within ${timeoutMs} ms. ${thenOf(outcome)}`;
-  return new TenonError("unavailable", message, { outcome, fields: { timeoutMs } });
-}
-
-export function unreachable(what: string, timeoutMs: number, cause: unknown): TenonError {
-  const message = `etcd could not be reached for ${timeoutMs} ms, and ${what} was not sent. Try again later.`;
-  return new TenonError("unavailable", message, { fields: { timeoutMs }, cause: plain(cause) });
-}
-
-export function closed(what: string, outcome: Outcome = "not-applied"): TenonError {
-  const then = outcome === "unknown" ? "may have happened" : "was not carried out";
-  return new TenonError("closed", `The etcd engine was closed; ${what} ${then}.`, { outcome });
-}
-
-function thenOf(outcome: Outcome): string {
-  return outcome === "unknown"
-    ? "It may have happened; look, or repeat it where that is safe."
-    : "It has not happened; try again.";
-}
-
-/** Of errors of connections only name, code and message are kept. */
-export function plain(error: unknown): Error | undefined {
-  if (error === undefined) return undefined;
-  const cause = (error as { cause?: unknown }).cause;
-  const inner = cause instanceof Error && cause.message !== "" ? `: ${cause.message}` : "";
-  const kept = new Error(error instanceof Error ? `${error.message}${inner}` : String(error));
-  kept.name = error instanceof Error ? error.name : "Error";
-  return kept;
-}
-
+export const { lost, overdue, unreachable, closed } = lossesOf("etcd");
 export const asRead = readOf("etcd");

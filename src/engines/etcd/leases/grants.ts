@@ -48,11 +48,12 @@ export class Grants {
     this.#world = world;
     this.#leases = new ServerLeases(connection, world);
     this.#turns = new Turns({ world, connection, store, wake });
-    this.#presence = new Presence(world, this.#leases, () => !this.#turns.isEmpty);
+    this.#presence = new Presence(world, this.#leases, this.#turns);
   }
 
   async ask(name: LeasedName, request: ValidRequest, waits: boolean, isOver: () => boolean): Promise<Answer> {
     const { holder } = request;
+    if (waits && this.#turns.needsNoLook(name.name, holder)) return { type: "waiting", askAgainMs };
     let answer: Answer | undefined;
     try {
       answer = await this.#inTurn(name, holder, () => this.#ask(name, request, waits, isOver));

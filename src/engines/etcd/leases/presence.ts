@@ -1,5 +1,6 @@
 import type { Cancel, World } from "../../../world/world.ts";
 import type { ServerLeases } from "./server-leases.ts";
+import type { Turns } from "./turns.ts";
 
 /** Places in queues vanish so soon after the process that waits. */
 const presenceMs = 4_000;
@@ -9,15 +10,15 @@ const renewEveryMs = 1_000;
 export class Presence {
   readonly #world: World;
   readonly #leases: ServerLeases;
-  readonly #isNeeded: () => boolean;
+  readonly #turns: Turns;
   #lease: Promise<string> | undefined;
   #timer: Cancel | undefined;
   #closed = false;
 
-  constructor(world: World, leases: ServerLeases, isNeeded: () => boolean) {
+  constructor(world: World, leases: ServerLeases, turns: Turns) {
     this.#world = world;
     this.#leases = leases;
-    this.#isNeeded = isNeeded;
+    this.#turns = turns;
   }
 
   async lease(): Promise<string> {
@@ -36,6 +37,7 @@ export class Presence {
     if (this.#lease !== lease) return;
     this.#lease = undefined;
     this.#timer?.();
+    this.#turns.callAll();
   }
 
   async #take(): Promise<string> {
@@ -51,7 +53,7 @@ export class Presence {
     }
     const lease = this.#lease;
     this.#timer = this.#world.timers.schedule(renewEveryMs, () => {
-      if (!this.#isNeeded()) {
+      if (this.#turns.isEmpty) {
         this.lost(lease);
         this.#leases.revoke(id);
         return;

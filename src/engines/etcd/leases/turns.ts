@@ -14,13 +14,17 @@ export interface TurnsParts {
 
 interface Queue {
   readonly name: LeasedName;
-  readonly holders: Set<string>;
+  /** When each has looked last, by the monotonic clock; -Infinity: it is to look again. */
+  readonly holders: Map<string, number>;
   stream: EventStream | undefined;
   /** All up to this revision was heard of. */
   heard: number;
   looking: boolean;
   again: boolean;
 }
+
+/** Who was not called looks so often all the same. */
+const lookAgainMs = 10_000;
 
 /** Where this engine's requests wait, and whose turn it is there: one watch of etcd for each name, which looks at the queue when somebody has left. */
 export class Turns {
@@ -40,16 +44,35 @@ export class Turns {
     return this.#queues.get(name)?.holders.has(holder) === true;
   }
 
+  /** Nobody has called the holder since it looked, and it looked not long ago. */
+  needsNoLook(name: string, holder: string): boolean {
+    const lookedAt = this.#queues.get(name)?.holders.get(holder) ?? Number.NEGATIVE_INFINITY;
+    return this.#parts.world.clock.monotonic() - lookedAt < lookAgainMs;
+  }
+
+  /** The places of all may be gone. */
+  callAll(): void {
+    for (const { name, holders } of this.#queues.values()) {
+      for (const holder of holders.keys()) this.#call(name.name, holder, holders);
+    }
+  }
+
+  #call(name: string, holder: string, holders: Map<string, number>): void {
+    if (!holders.has(holder)) return;
+    holders.set(holder, Number.NEGATIVE_INFINITY);
+    this.#parts.wake(name, holder);
+  }
+
   /** The holder waits; it knows the queue as of this revision. */
   follow(name: LeasedName, holder: string, revision: number): void {
     if (this.#closed) return;
     let queue = this.#queues.get(name.name);
     if (queue === undefined) {
-      queue = { name, holders: new Set(), stream: undefined, heard: revision, looking: false, again: false };
+      queue = { name, holders: new Map(), stream: undefined, heard: revision, looking: false, again: false };
       this.#queues.set(name.name, queue);
       this.#listen(queue);
     }
-    queue.holders.add(holder);
+    queue.holders.set(holder, this.#parts.world.clock.monotonic());
   }
 
   leave(name: string, holder: string): void {
@@ -102,12 +125,11 @@ export class Turns {
       return;
     }
     queue.looking = true;
-    const { store, wake } = this.#parts;
     do {
       queue.again = false;
       try {
-        const { holders, first } = await store.look(queue.name);
-        if (first !== undefined && fits(holders, first)) wake(queue.name.name, first.holder);
+        const { holders, first } = await this.#parts.store.look(queue.name);
+        if (first !== undefined && fits(holders, first)) this.#call(queue.name.name, first.holder, queue.holders);
       } catch {
         // Who waits asks again by itself.
       }

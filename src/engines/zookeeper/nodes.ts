@@ -1,0 +1,91 @@
+import { TenonError } from "../../contracts/errors.ts";
+import type { ZookeeperAcl, ZookeeperClient, ZookeeperStat } from "./clients.ts";
+import { answerOf, type ZookeeperConnection } from "./connection.ts";
+import { failureOf, isNodeExists, isNoNode } from "./failures.ts";
+
+export interface NodeData {
+  readonly data: Buffer;
+  readonly stat: ZookeeperStat;
+}
+
+/** `undefined`: it is not there. */
+export function readNode(client: ZookeeperClient, path: string, watcher?: () => void): Promise<NodeData | undefined> {
+  return new Promise((resolve, reject) => {
+    const done = (error: unknown, data: Buffer | undefined, stat: ZookeeperStat) => {
+      if (isNoNode(error)) resolve(undefined);
+      else if (error) reject(error);
+      else resolve({ data: data ?? nothing, stat });
+    };
+    if (watcher === undefined) client.getData(path, done);
+    else client.getData(path, watcher, done);
+  });
+}
+
+export const nothing = Buffer.alloc(0);
+
+/** Names are spread over so many nodes, as a node's children should not be too many. */
+const bucketsCount = 64;
+const format = "tenon 1";
+
+/** Where everything is. */
+export class Nodes {
+  readonly root: string;
+  readonly clock: string;
+  readonly #format: string;
+  readonly buckets: readonly string[];
+
+  constructor(root: string) {
+    this.root = root;
+    this.clock = `${root}/clock`;
+    this.#format = `${root}/format`;
+    this.buckets = Array.from({ length: bucketsCount }, (_, index) => `${root}/leases-${index}`);
+  }
+
+  bucketOf(name: string): string {
+    let hash = 0x811c9dc5;
+    for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+    return this.buckets[hash % bucketsCount]!;
+  }
+
+  pathOf(name: string): string {
+    return `${this.bucketOf(name)}/${Buffer.from(name).toString("base64url")}`;
+  }
+
+  /** Makes those that are missing; engines that start together make them once. */
+  async make(connection: ZookeeperConnection, acls: readonly ZookeeperAcl[] | undefined): Promise<void> {
+    const parts = this.root.split("/").slice(1);
+    const parents = parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
+    const make = async (path: string, data: Buffer) => {
+      try {
+        await connection.run("making nodes", "unknown", (client) =>
+          // Twice, so that no version is 0, which the client takes for "any".
+          answerOf((done) => {
+            const transaction = client.transaction();
+            if (acls === undefined) transaction.create(path, data);
+            else transaction.create(path, data, [...acls]);
+            transaction.setData(path, data).commit(done);
+          }),
+        );
+      } catch (error) {
+        if (!isNodeExists(error)) throw failureOf(error, "making nodes", "unknown");
+      }
+    };
+    for (const path of parents) await make(path, nothing);
+    await Promise.all([this.clock, ...this.buckets].map((path) => make(path, nothing)));
+    await make(this.#format, Buffer.from(format));
+  }
+
+  /** That they are there, and this version's. */
+  async check(connection: ZookeeperConnection): Promise<void> {
+    const node = await connection.call("reading the nodes' version", "not-applied", (client) =>
+      readNode(client, this.#format),
+    );
+    if (node === undefined) {
+      const text = `The nodes under ${this.root} are not there. Make them with the option nodes: "make".`;
+      throw new TenonError("not-found", text, { fields: { root: this.root } });
+    }
+    if (node.data.toString() === format) return;
+    const text = `The nodes under ${this.root} are another version's. Use another root, or the release of Tenon that made them.`;
+    throw new TenonError("conflict", text, { fields: { root: this.root } });
+  }
+}
