@@ -24,6 +24,7 @@ export interface ConnectionSettings {
   readonly credentials: Credentials | undefined;
   /** How long an operation waits for a server that can be reached, and then for its answer. */
   readonly commandTimeoutMs: number;
+  readonly connectTimeoutMs: number;
 }
 
 export interface Credentials {
@@ -209,6 +210,23 @@ export class EtcdConnection {
       this.#turnFrom(endpoint);
       this.#world.log.log("info", "a watch of etcd was cut and begins anew", { error: plain(error)?.message ?? "" });
       throw error instanceof TenonError ? error : lost("a watch", error, "not-applied");
+    }
+  }
+
+  /** What is done before there is an engine, within the time for that; whatever it is, it is no change. */
+  async open<T>(work: () => Promise<T>): Promise<T> {
+    const { connectTimeoutMs } = this.#settings;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = this.#world.timers.schedule(connectTimeoutMs, () =>
+      reject(unreachable("the first request", connectTimeoutMs, undefined)),
+    );
+    try {
+      return await Promise.race([work(), late]);
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      cancel();
     }
   }
 

@@ -38,12 +38,8 @@ export class ConnectedEngine implements EtcdEngine {
 
   static async open(settings: EngineSettings): Promise<ConnectedEngine> {
     const connection = new EtcdConnection(settings.connection);
-    try {
-      return new ConnectedEngine(settings, connection, await readRequirements(connection, settings.expected));
-    } catch (error) {
-      await connection.close();
-      throw error;
-    }
+    const state = await connection.open(() => readRequirements(connection, settings.expected));
+    return new ConnectedEngine(settings, connection, state);
   }
 
   private constructor(

@@ -22,6 +22,8 @@ export interface EtcdOptions {
   readonly requestBytesMax?: number | undefined;
   /** How long an operation waits for a server that can be reached, and then for its answer; 5,000 ms if left out. */
   readonly commandTimeoutMs?: number | undefined;
+  /** How long connecting may take altogether; 10,000 ms if left out. */
+  readonly connectTimeoutMs?: number | undefined;
   /** The system's if left out. */
   readonly world?: World | undefined;
 }
@@ -35,6 +37,7 @@ export interface EtcdOptions {
 export async function etcd(options: EtcdOptions): Promise<EtcdEngine> {
   const { endpoints, fetch, prefix = "tenon", survives, world = systemWorld() } = options ?? {};
   const { txnOperationsMax = 128, requestBytesMax = 1_572_864, commandTimeoutMs = 5_000, credentials } = options ?? {};
+  const { connectTimeoutMs = 10_000 } = options ?? {};
   if (typeof fetch !== "function") {
     throw new TenonError(
       "invalid",
@@ -55,11 +58,9 @@ export async function etcd(options: EtcdOptions): Promise<EtcdEngine> {
   }
   whole("txnOperationsMax", txnOperationsMax, 8, 128);
   whole("requestBytesMax", requestBytesMax, 65_536, 2 ** 30);
-  if (!(typeof commandTimeoutMs === "number" && commandTimeoutMs > 0 && commandTimeoutMs < 2 ** 31)) {
-    throw new TenonError(
-      "invalid",
-      `commandTimeoutMs must be a number of milliseconds above 0, not ${commandTimeoutMs}`,
-    );
+  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
+    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
+    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
   }
   if (survives !== undefined && !["process", "machine", "replicas"].includes(survives)) {
     throw new TenonError("invalid", `survives is "process", "machine" or "replicas", not ${JSON.stringify(survives)}`);
@@ -71,6 +72,7 @@ export async function etcd(options: EtcdOptions): Promise<EtcdEngine> {
       endpoints: endpoints.map((url) => url.replace(/\/+$/, "")),
       credentials,
       commandTimeoutMs,
+      connectTimeoutMs,
     },
     expected: { prefix, operationsMax: txnOperationsMax, requestBytesMax, survives },
   });

@@ -9,6 +9,7 @@ export interface ConnectionSettings {
   readonly connect: () => ZookeeperClient;
   /** How long an operation waits for a connection, and then for its answer. */
   readonly commandTimeoutMs: number;
+  readonly connectTimeoutMs: number;
 }
 
 /** The codes of the client's states. */
@@ -150,6 +151,23 @@ export class ZookeeperConnection {
     cut(client);
     const delayMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.min(10, this.#failures++));
     this.#timer = this.#world.timers.schedule(delayMs * (0.5 + this.#world.random.float() / 2), () => this.#start());
+  }
+
+  /** What is done before there is an engine, within the time for that; whatever it is, it is no change. */
+  async open<T>(work: () => Promise<T>): Promise<T> {
+    const { connectTimeoutMs } = this.#settings;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = this.#world.timers.schedule(connectTimeoutMs, () =>
+      reject(unreachable("the first request", connectTimeoutMs, undefined)),
+    );
+    try {
+      return await Promise.race([work(), late]);
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      cancel();
+    }
   }
 
   close(): Promise<void> {

@@ -39,16 +39,14 @@ export class ConnectedEngine implements ZookeeperEngine {
 
   static async open(settings: EngineSettings): Promise<ConnectedEngine> {
     const connection = new ZookeeperConnection(settings.connection);
-    try {
-      const state = await readRequirements(connection, settings.survives);
-      const nodes = new Nodes(settings.root);
+    const nodes = new Nodes(settings.root);
+    const state = await connection.open(async () => {
+      const read = await readRequirements(connection, settings.survives);
       if (settings.nodes === "make") await nodes.make(connection, settings.acls);
       await nodes.check(connection);
-      return new ConnectedEngine(settings, connection, nodes, state);
-    } catch (error) {
-      await connection.close();
-      throw error;
-    }
+      return read;
+    });
+    return new ConnectedEngine(settings, connection, nodes, state);
   }
 
   private constructor(settings: EngineSettings, connection: ZookeeperConnection, nodes: Nodes, state: ServerState) {

@@ -21,6 +21,8 @@ export interface ZookeeperOptions {
   readonly survives?: Survives | undefined;
   /** How long an operation waits for a connection, and then for its answer; 5,000 ms if left out. */
   readonly commandTimeoutMs?: number | undefined;
+  /** How long connecting may take altogether; 10,000 ms if left out. */
+  readonly connectTimeoutMs?: number | undefined;
   /** The system's if left out. */
   readonly world?: World | undefined;
 }
@@ -36,15 +38,13 @@ export async function zookeeper(options: ZookeeperOptions): Promise<ZookeeperEng
     throw new TenonError("invalid", "zookeeper() needs options with connect, a function that answers a new client");
   }
   const { connect, root = "/tenon", nodes = "expect", acls, survives, world = systemWorld() } = options;
-  const { commandTimeoutMs = 5_000 } = options;
+  const { commandTimeoutMs = 5_000, connectTimeoutMs = 10_000 } = options;
   if (!(typeof root === "string" && /^(\/[\w-][\w.-]*){1,8}$/.test(root) && root.length <= 128)) {
     throw new TenonError("invalid", 'root must be the path of a node such as "/tenon", of letters, digits, _ . and -');
   }
-  if (!(typeof commandTimeoutMs === "number" && commandTimeoutMs > 0 && commandTimeoutMs < 2 ** 31)) {
-    throw new TenonError(
-      "invalid",
-      `commandTimeoutMs must be a number of milliseconds above 0, not ${commandTimeoutMs}`,
-    );
+  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
+    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
+    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
   }
   if (nodes !== "make" && nodes !== "expect") {
     throw new TenonError("invalid", `nodes is "make" or "expect", not ${JSON.stringify(nodes)}`);
@@ -58,5 +58,5 @@ export async function zookeeper(options: ZookeeperOptions): Promise<ZookeeperEng
   if (survives !== undefined && !["process", "machine", "replicas"].includes(survives)) {
     throw new TenonError("invalid", `survives is "process", "machine" or "replicas", not ${JSON.stringify(survives)}`);
   }
-  return ConnectedEngine.open({ connection: { world, connect, commandTimeoutMs }, root, nodes, acls, survives });
+  return ConnectedEngine.open({ connection: { world, connect, commandTimeoutMs, connectTimeoutMs }, root, nodes, acls, survives });
 }
