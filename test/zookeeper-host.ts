@@ -1,9 +1,9 @@
 /** The ZooKeeper engine for conformance cases: each subject under a root of its own, which it removes at its end. */
 import { randomUUID } from "node:crypto";
-import { type Client, createClient } from "node-zookeeper-client";
 import type { ConformanceHost } from "tenon/conformance";
-import { systemWorld } from "tenon/world";
+import { type Connection, systemWorld } from "tenon/world";
 import { type ZookeeperEngine, type ZookeeperOptions, zookeeper } from "tenon/zookeeper";
+import { ZookeeperSession } from "../src/engines/zookeeper/session.ts";
 import { mortalWorld } from "./mortal-world.ts";
 
 export interface ZookeeperProcess {
@@ -16,9 +16,11 @@ export function testRoot(): string {
   return `/tenon_test_${randomUUID().slice(0, 13)}`;
 }
 
-export function hostOf(url: string): string {
+export function serverOf(url: string): string {
   return new URL(url).host;
 }
+
+const never = new Promise<never>(() => undefined);
 
 export async function startZookeeper(
   url: string,
@@ -26,32 +28,35 @@ export async function startZookeeper(
   options: Partial<ZookeeperOptions> = {},
 ): Promise<ZookeeperProcess> {
   const world = mortalWorld(systemWorld());
-  const clients: Client[] = [];
-  const connect = () => {
-    const client = createClient(hostOf(url), { sessionTimeout: 5_000 });
-    clients.push(client);
-    return client;
+  const connections: Connection[] = [];
+  let isDead = false;
+  const connect: typeof world.network.connect = async (address, how) => {
+    if (isDead) return never;
+    const connection = await world.network.connect(address, how);
+    connections.push(connection);
+    if (isDead) connection.destroy();
+    const hears = <T>(answer: Promise<T>): Promise<T> =>
+      answer.then(
+        (value) => (isDead ? never : value),
+        (error) => (isDead ? never : Promise.reject(error)),
+      );
+    return {
+      remote: connection.remote,
+      write: (bytes) => hears(connection.write(bytes)),
+      read: () => hears(connection.read()),
+      close: () => connection.close(),
+      destroy: () => connection.destroy(),
+    };
   };
-  const engine = await zookeeper({ connect, root, world, nodes: "make", ...options });
+  const engine = await zookeeper({ servers: [serverOf(url)], connect, root, world, nodes: "make", ...options });
   return {
     engine,
     async die() {
+      isDead = true;
       await world.die();
-      for (const client of clients) destroy(client);
+      for (const connection of connections) connection.destroy();
     },
   };
-}
-
-/** As a process that is killed: nobody takes leave, and no callback comes any more. */
-export function destroy(client: Client): void {
-  const { connectionManager } = client as unknown as {
-    connectionManager: {
-      socket?: { removeAllListeners(): void; destroy(): void; on(event: string, f: () => void): void };
-    };
-  };
-  connectionManager.socket?.removeAllListeners();
-  connectionManager.socket?.on("error", () => undefined);
-  connectionManager.socket?.destroy();
 }
 
 export function zookeeperHost(url: string): ConformanceHost<ZookeeperEngine> {
@@ -76,29 +81,30 @@ export function zookeeperHost(url: string): ConformanceHost<ZookeeperEngine> {
   };
 }
 
-export async function direct<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = createClient(hostOf(url), { sessionTimeout: 5_000 });
-  await new Promise<void>((resolve) => {
-    client.once("connected", () => resolve());
-    client.connect();
-  });
+/** A session of the test's own. */
+export async function direct<T>(url: string, work: (session: ZookeeperSession) => Promise<T>): Promise<T> {
+  const world = systemWorld();
+  const { hostname: host, port } = new URL(url);
+  const connection = await world.network.connect({ host, port: Number(port) });
+  const settings = { world, timeoutMs: 10_000, credentials: [], lastChange: 0, told: () => undefined };
+  const session = await ZookeeperSession.open(connection, settings);
   try {
-    return await work(client);
+    return await work(session);
   } finally {
-    client.close();
+    await session.leave();
   }
 }
 
 export async function removeNodes(url: string, root: string): Promise<void> {
-  await direct(url, (client) => removeAll(client, root));
+  await direct(url, async (session) => {
+    const paths = await under(session, root);
+    await session.transact(paths.reverse().map((path) => ({ type: "remove", path, version: -1 })));
+  });
 }
 
-async function removeAll(client: Client, path: string): Promise<void> {
-  const children = await new Promise<readonly string[]>((resolve) => {
-    client.getChildren(path, (error, found) => resolve(error ? [] : found));
-  });
-  await Promise.all(children.map((child) => removeAll(client, `${path}/${child}`)));
-  await new Promise<void>((resolve) => {
-    client.remove(path, () => resolve());
-  });
+/** Parents first. */
+async function under(session: ZookeeperSession, path: string): Promise<string[]> {
+  const children = await session.getChildren(path);
+  const deeper = await Promise.all(children.map((child) => under(session, `${path}/${child}`)));
+  return [path, ...deeper.flat()];
 }

@@ -1,5 +1,4 @@
 /** etcd and ZooKeeper as a run sees them. What they do not carry, its engines get from one that knows no storm. */
-import { createClient } from "node-zookeeper-client";
 import { memory } from "tenon/embedded";
 import { etcd } from "tenon/etcd";
 import { zookeeper } from "tenon/zookeeper";
@@ -47,10 +46,9 @@ export function etcdSite(): RunSite {
 }
 
 export function zookeeperSite(): RunSite {
-  const options = { sessionTimeout: 4_000, spinDelay: 100 };
   return site(
     () => startOwnServer(ownZookeeper),
     (port, settings) =>
-      zookeeper({ ...settings, connect: () => createClient(`127.0.0.1:${port}`, options), nodes: "make" }),
+      zookeeper({ ...settings, servers: [`127.0.0.1:${port}`], sessionTimeoutMs: 4_000, nodes: "make" }),
   );
 }

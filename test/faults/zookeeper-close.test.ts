@@ -7,4 +7,4 @@ import { zookeeperSite } from "./coordination-sites.ts";
 const keepAlive = setInterval(() => undefined, 60_000);
 after(() => clearInterval(keepAlive));
 
-closing("ZooKeeper", zookeeperMissing, { "node-zookeeper-client": () => zookeeperSite() });
+closing("ZooKeeper", zookeeperMissing, { TCP: () => zookeeperSite() });

@@ -1,70 +1,83 @@
 import { type Outcome, TenonError } from "../../contracts/errors.ts";
-import type { Cancel, World } from "../../world/world.ts";
-import type { ZookeeperClient } from "./clients.ts";
-import { closed, failureOf, overdue, unreachable } from "./failures.ts";
+import type { Address, Cancel, Network, World } from "../../world/world.ts";
+import { plain } from "../shared/losses.ts";
+import { closed, codes, failureOf, overdue, unreachable } from "./failures.ts";
+import { type Credentials, ZookeeperSession } from "./session.ts";
 
 export interface ConnectionSettings {
   readonly world: World;
-  /** Answers a new client each time; it belongs to the engine from then on. */
-  readonly connect: () => ZookeeperClient;
-  /** How long an operation waits for a connection, and then for its answer. */
+  readonly connect: Network["connect"];
+  readonly addresses: readonly Address[];
+  readonly credentials: readonly Credentials[];
+  readonly sessionTimeoutMs: number;
+  /** How long an operation waits for a session, and then for its answer. */
   readonly commandTimeoutMs: number;
   readonly connectTimeoutMs: number;
 }
 
-/** The codes of the client's states. */
-const states = { disconnected: 0, connected: 3, denied: 4, expired: -122 } as const;
-const backoffMs = { first: 50, longest: 2_000 };
-/** How long closing waits for what is under way. */
+/** Issues what it has to at once, so that it travels together and in this order. */
+export type Issue<T> = (session: ZookeeperSession) => Promise<T>;
+
+const backoffMs = { first: 25, longest: 1_000 };
+/** How long a server may take to begin a session. */
+const beginMs = 2_000;
+/** How long closing waits for what is under way, and then for the end of the session. */
 const drainMs = 1_000;
 const leaveMs = 500;
 
-/** Issues what it has to at once, so that it travels together and in this order. */
-export type Issue<T> = (client: ZookeeperClient) => Promise<T>;
-
 /**
- * One client, which finds its way back to a server by itself. One whose session has ended, or that does not answer in time, is thrown away for a new one: nothing hangs on a session. Nothing is
- * sent while there is no connection, and nothing is repeated.
+ * One session after the other, each over one connection: nothing hangs on a session, so none is taken up again. Nothing is sent while there is none, and nothing is
+ * repeated; a session that does not answer in time is ended.
  */
 export class ZookeeperConnection {
   readonly #settings: ConnectionSettings;
   readonly #world: World;
   readonly #connected = new Set<() => void>();
+  readonly #told = new Set<(path: string) => void>();
   readonly #waiting = new Set<() => void>();
   readonly #underWay = new Set<(error: TenonError) => void>();
-  #client: ZookeeperClient | undefined;
-  #isConnected = false;
+  readonly #ended = new AbortController();
+  #session: ZookeeperSession | undefined;
+  #lastChange = 0;
+  #next: number;
+  #trouble: unknown;
   #denied: TenonError | undefined;
-  #failures = 0;
-  #timer: Cancel | undefined;
   #closing: Promise<void> | undefined;
   #drained: (() => void) | undefined;
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings;
     this.#world = settings.world;
-    this.#start();
+    // So that processes spread over the servers.
+    this.#next = Math.floor(settings.world.random.float() * settings.addresses.length);
+    void this.#keep();
   }
 
-  /** Calls back whenever there is a connection again. */
+  /** Calls back whenever there is a new session. */
   onConnected(listener: () => void): void {
     this.#connected.add(listener);
   }
 
+  /** Calls back with the path of a node that was watched and has changed. */
+  onTold(listener: (path: string) => void): void {
+    this.#told.add(listener);
+  }
+
+  /** Rejects with a `TenonError`, or with a `ZookeeperError` that the server has answered. */
   async run<T>(what: string, outcome: Outcome, issue: Issue<T>): Promise<T> {
-    const client = await this.#take(what);
+    const session = await this.#take(what);
     const { commandTimeoutMs } = this.#settings;
     const cut = Promise.withResolvers<never>();
     // Whoever is not raced against any more must not be reported.
     cut.promise.catch(() => undefined);
     const cancel = this.#world.timers.schedule(commandTimeoutMs, () => {
-      this.#drop(client);
       cut.reject(overdue(what, commandTimeoutMs, outcome));
+      session.end();
     });
-    const end = (error: TenonError) => cut.reject(error.code === "closed" ? closed(what, outcome) : error);
+    const end = () => cut.reject(closed(what, outcome));
     this.#underWay.add(end);
     try {
-      return await Promise.race([issue(client), cut.promise]);
+      return await Promise.race([issue(session), cut.promise]);
     } finally {
       cancel();
       this.#underWay.delete(end);
@@ -81,20 +94,20 @@ export class ZookeeperConnection {
     }
   }
 
-  async #take(what: string): Promise<ZookeeperClient> {
+  async #take(what: string): Promise<ZookeeperSession> {
     const { commandTimeoutMs } = this.#settings;
     const until = this.#world.clock.monotonic() + commandTimeoutMs;
     for (;;) {
       if (this.#closing !== undefined) throw closed(what);
       if (this.#denied !== undefined) throw this.#denied;
-      if (this.#client !== undefined && this.#isConnected) return this.#client;
+      if (this.#session !== undefined && this.#session.reason === undefined) return this.#session;
       const leftMs = until - this.#world.clock.monotonic();
-      if (leftMs <= 0) throw unreachable(what, commandTimeoutMs, undefined);
+      if (leftMs <= 0) throw unreachable(what, commandTimeoutMs, this.#trouble);
       await this.#change(leftMs);
     }
   }
 
-  /** Something about the connection changes, or the time has passed. */
+  /** Something about the session changes, or the time has passed. */
   #change(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
@@ -102,7 +115,7 @@ export class ZookeeperConnection {
         this.#waiting.delete(wake);
         resolve();
       };
-      const cancel = this.#world.timers.schedule(ms, wake);
+      const cancel: Cancel = this.#world.timers.schedule(ms, wake);
       this.#waiting.add(wake);
     });
   }
@@ -111,46 +124,70 @@ export class ZookeeperConnection {
     for (const wake of [...this.#waiting]) wake();
   }
 
-  #start(): void {
-    if (this.#closing !== undefined) return;
-    const client = this.#settings.connect();
-    const wanted = ["connect", "close", "getState", "on", "getData", "setData", "exists", "transaction"] as const;
-    if (typeof client !== "object" || client === null || wanted.some((name) => typeof client[name] !== "function")) {
-      const text = "connect must answer a new client of the package node-zookeeper-client, not yet connected";
-      throw new TenonError("invalid", text);
+  /** Makes a session when there is none, for as long as the engine lives. */
+  async #keep(): Promise<void> {
+    const { random, timers, log } = this.#world;
+    const { signal } = this.#ended;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        const session = await this.#begin();
+        failures = -1;
+        this.#session = session;
+        this.#changed();
+        for (const connected of this.#connected) connected();
+        await session.broken;
+        this.#lastChange = session.lastChange;
+        if (session.reason?.code === codes.authFailed) this.#deny();
+        this.#trouble = session.reason;
+      } catch (error) {
+        this.#trouble = error;
+      }
+      this.#session = undefined;
+      this.#changed();
+      if (signal.aborted) return;
+      log.log("warn", "no session with ZooKeeper", { error: plain(this.#trouble)?.message ?? "" });
+      const delayMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.max(0, Math.min(10, failures)));
+      await timers.sleep(delayMs * (0.5 + random.float() / 2), { signal }).catch(() => undefined);
     }
-    this.#client = client;
-    client.on("state", ({ code }) => {
-      if (this.#client === client) this.#met(client, code);
-    });
-    client.connect();
-    // A connection that is silent from the beginning is thrown away as well.
-    this.#timer = this.#world.timers.schedule(this.#settings.commandTimeoutMs, () => {
-      if (this.#client === client && !this.#isConnected) this.#drop(client);
-    });
   }
 
-  #met(client: ZookeeperClient, code: number): void {
-    this.#isConnected = code === states.connected;
-    if (this.#isConnected) {
-      this.#failures = 0;
-      for (const connected of this.#connected) connected();
-    } else if (code === states.denied) {
-      this.#denied = new TenonError("denied", "ZooKeeper refused the credentials. Mend them.");
-    } else this.#world.log.log("warn", "the connection to ZooKeeper was lost", { state: code });
-    if (code === states.expired) this.#drop(client);
-    this.#changed();
+  #deny(): void {
+    this.#denied = new TenonError("denied", "ZooKeeper refused the credentials. Mend them.");
+    this.#ended.abort();
   }
 
-  /** What it may still answer is not waited for. */
-  #drop(client: ZookeeperClient): void {
-    if (this.#client !== client) return;
-    this.#client = undefined;
-    this.#isConnected = false;
-    this.#timer?.();
-    cut(client);
-    const delayMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.min(10, this.#failures++));
-    this.#timer = this.#world.timers.schedule(delayMs * (0.5 + this.#world.random.float() / 2), () => this.#start());
+  async #begin(): Promise<ZookeeperSession> {
+    const { connect, addresses, credentials, sessionTimeoutMs } = this.#settings;
+    const address = addresses[this.#next++ % addresses.length]!;
+    const late = new AbortController();
+    const give = () => late.abort(new Error(`${address.host}:${address.port} did not begin a session`));
+    const cancel = this.#world.timers.schedule(beginMs, give);
+    this.#ended.signal.addEventListener("abort", give);
+    try {
+      const connection = await connect(address, { signal: late.signal });
+      const destroy = () => connection.destroy();
+      late.signal.addEventListener("abort", destroy);
+      try {
+        late.signal.throwIfAborted();
+        return await ZookeeperSession.open(connection, {
+          world: this.#world,
+          timeoutMs: sessionTimeoutMs,
+          credentials,
+          lastChange: this.#lastChange,
+          told: (path) => {
+            for (const told of this.#told) told(path);
+          },
+        });
+      } catch (error) {
+        connection.destroy();
+        throw error;
+      } finally {
+        late.signal.removeEventListener("abort", destroy);
+      }
+    } finally {
+      cancel();
+      this.#ended.signal.removeEventListener("abort", give);
+    }
   }
 
   /** What is done before there is an engine, within the time for that; whatever it is, it is no change. */
@@ -158,7 +195,7 @@ export class ZookeeperConnection {
     const { connectTimeoutMs } = this.#settings;
     const { promise: late, reject } = Promise.withResolvers<never>();
     const cancel = this.#world.timers.schedule(connectTimeoutMs, () =>
-      reject(unreachable("the first request", connectTimeoutMs, undefined)),
+      reject(unreachable("the first request", connectTimeoutMs, this.#trouble)),
     );
     try {
       return await Promise.race([work(), late]);
@@ -176,47 +213,27 @@ export class ZookeeperConnection {
   }
 
   async #close(): Promise<void> {
-    this.#timer?.();
     this.#changed();
-    if (this.#underWay.size > 0 && this.#isConnected) {
-      await new Promise<void>((resolve) => {
-        const cancel = this.#world.timers.schedule(drainMs, resolve);
-        this.#drained = () => {
-          cancel();
-          resolve();
-        };
+    const session = this.#session;
+    if (this.#underWay.size > 0 && session !== undefined) {
+      await this.#within(drainMs, (resolve) => {
+        this.#drained = resolve;
       });
     }
-    const client = this.#client;
-    const wasConnected = this.#isConnected;
-    this.#client = undefined;
+    this.#ended.abort();
     for (const end of this.#underWay) end(closed("an operation"));
-    if (client === undefined) return;
-    if (wasConnected) await this.#takeLeave(client);
-    cut(client);
+    if (session === undefined) return;
+    await this.#within(leaveMs, (resolve) => void session.leave().then(resolve));
+    session.end();
   }
 
-  /** So that the server need not wait for the end of the session. */
-  #takeLeave(client: ZookeeperClient): Promise<void> {
+  #within(ms: number, start: (resolve: () => void) => void): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#world.timers.schedule(leaveMs, resolve);
-      client.on("state", () => {
+      const cancel = this.#world.timers.schedule(ms, resolve);
+      start(() => {
         cancel();
         resolve();
       });
-      client.close();
     });
   }
-}
-
-/** Without waiting for an answer; a session without ephemeral nodes keeps nobody from anything. */
-function cut(client: ZookeeperClient): void {
-  const { code } = client.getState();
-  if (code !== states.expired && code !== states.denied) client.close();
-  client.connectionManager?.socket?.destroy();
-}
-
-/** A promise for what the client calls back with. */
-export function answerOf<T>(start: (done: (error: unknown, answer: T) => void) => void): Promise<T> {
-  return new Promise((resolve, reject) => start((error, answer) => (error ? reject(error) : resolve(answer))));
 }

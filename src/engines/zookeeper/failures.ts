@@ -3,7 +3,7 @@ import { lossesOf } from "../shared/losses.ts";
 import { readOf } from "../shared/passing.ts";
 
 /** The codes of ZooKeeper's `KeeperException`. */
-const codes = {
+export const codes = {
   connectionLoss: -4,
   operationTimeout: -7,
   noNode: -101,
@@ -19,12 +19,18 @@ const codes = {
   quotaExceeded: -125,
 } as const;
 
+/** What ZooKeeper answered in place of a reply, or that there was none. */
+export class ZookeeperError extends Error {
+  override readonly name = "ZookeeperError";
+  readonly code: number;
+  constructor(code: number) {
+    super(`ZooKeeper's code ${code}`);
+    this.code = code;
+  }
+}
+
 export const { lost, overdue, unreachable, closed } = lossesOf("ZooKeeper");
 export const asRead = readOf("ZooKeeper");
-
-export function isNoNode(error: unknown): boolean {
-  return codeOf(error) === codes.noNode;
-}
 
 export function isNodeExists(error: unknown): boolean {
   return codeOf(error) === codes.nodeExists;
@@ -37,11 +43,10 @@ export function isCollision(error: unknown): boolean {
 }
 
 function codeOf(error: unknown): number | undefined {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === "number" ? code : undefined;
+  return error instanceof ZookeeperError ? error.code : undefined;
 }
 
-/** What an error of the client means. `outcome`: when nobody knows whether it was carried out. */
+/** What an error of a session means. `outcome`: when nobody knows whether it was carried out. */
 export function failureOf(error: unknown, what: string, outcome: Outcome): TenonError {
   if (error instanceof TenonError) return error;
   const code = codeOf(error);

@@ -1,25 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
-import type { ZookeeperAcl, ZookeeperClient, ZookeeperStat } from "./clients.ts";
-import { answerOf, type ZookeeperConnection } from "./connection.ts";
-import { failureOf, isNodeExists, isNoNode } from "./failures.ts";
-
-export interface NodeData {
-  readonly data: Buffer;
-  readonly stat: ZookeeperStat;
-}
-
-/** `undefined`: it is not there. */
-export function readNode(client: ZookeeperClient, path: string, watcher?: () => void): Promise<NodeData | undefined> {
-  return new Promise((resolve, reject) => {
-    const done = (error: unknown, data: Buffer | undefined, stat: ZookeeperStat) => {
-      if (isNoNode(error)) resolve(undefined);
-      else if (error) reject(error);
-      else resolve({ data: data ?? nothing, stat });
-    };
-    if (watcher === undefined) client.getData(path, done);
-    else client.getData(path, watcher, done);
-  });
-}
+import type { ZookeeperConnection } from "./connection.ts";
+import { failureOf, isNodeExists } from "./failures.ts";
+import type { ZookeeperAcl } from "./protocol.ts";
 
 export const nothing = Buffer.alloc(0);
 
@@ -52,20 +34,12 @@ export class Nodes {
   }
 
   /** Makes those that are missing; engines that start together make them once. */
-  async make(connection: ZookeeperConnection, acls: readonly ZookeeperAcl[] | undefined): Promise<void> {
+  async make(connection: ZookeeperConnection, acls: readonly ZookeeperAcl[]): Promise<void> {
     const parts = this.root.split("/").slice(1);
     const parents = parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
     const make = async (path: string, data: Buffer) => {
       try {
-        await connection.run("making nodes", "unknown", (client) =>
-          // Twice, so that no version is 0, which the client takes for "any".
-          answerOf((done) => {
-            const transaction = client.transaction();
-            if (acls === undefined) transaction.create(path, data);
-            else transaction.create(path, data, [...acls]);
-            transaction.setData(path, data).commit(done);
-          }),
-        );
+        await connection.run("making nodes", "unknown", (session) => session.create(path, data, acls));
       } catch (error) {
         if (!isNodeExists(error)) throw failureOf(error, "making nodes", "unknown");
       }
@@ -77,8 +51,8 @@ export class Nodes {
 
   /** That they are there, and this version's. */
   async check(connection: ZookeeperConnection): Promise<void> {
-    const node = await connection.call("reading the nodes' version", "not-applied", (client) =>
-      readNode(client, this.#format),
+    const node = await connection.call("reading the nodes' version", "not-applied", (session) =>
+      session.getData(this.#format),
     );
     if (node === undefined) {
       const text = `The nodes under ${this.root} are not there. Make them with the option nodes: "make".`;

@@ -1,7 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { ZookeeperConnection } from "./connection.ts";
 import { failureOf } from "./failures.ts";
-import { readNode } from "./nodes.ts";
 
 export type Survives = "process" | "machine" | "replicas";
 
@@ -42,8 +41,8 @@ export async function readRequirements(
 /** `undefined` where reading it is forbidden. */
 async function configurationOf(connection: ZookeeperConnection): Promise<string | undefined> {
   try {
-    const node = await connection.run("reading the servers", "not-applied", (client) =>
-      readNode(client, configurationPath),
+    const node = await connection.run("reading the servers", "not-applied", (session) =>
+      session.getData(configurationPath),
     );
     if (node !== undefined) return node.data.toString();
   } catch (error) {

@@ -1,10 +1,10 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
 import type { World } from "../../world/world.ts";
-import type { ZookeeperAcl } from "./clients.ts";
 import { type ConnectionSettings, ZookeeperConnection } from "./connection.ts";
 import { ZookeeperLeases } from "./leases/zookeeper-leases.ts";
 import { Nodes } from "./nodes.ts";
+import type { ZookeeperAcl } from "./protocol.ts";
 import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
 
 /** ZooKeeper as an engine; see docs/zookeeper.md. */
@@ -24,7 +24,7 @@ export interface EngineSettings {
   readonly connection: ConnectionSettings;
   readonly root: string;
   readonly nodes: "make" | "expect";
-  readonly acls: readonly ZookeeperAcl[] | undefined;
+  readonly acls: readonly ZookeeperAcl[];
   readonly survives: Survives | undefined;
 }
 

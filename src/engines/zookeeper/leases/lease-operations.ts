@@ -1,10 +1,10 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { World } from "../../../world/world.ts";
 import { LeaseState } from "../../shared/leases/lease-state.ts";
-import type { ZookeeperAcl, ZookeeperClient, ZookeeperStat } from "../clients.ts";
-import { answerOf, type ZookeeperConnection } from "../connection.ts";
+import type { ZookeeperConnection } from "../connection.ts";
 import { failureOf, isCollision } from "../failures.ts";
-import { type NodeData, type Nodes, nothing, readNode } from "../nodes.ts";
+import { type Nodes, nothing } from "../nodes.ts";
+import type { NodeData, Operation as Part, Stat, ZookeeperAcl } from "../protocol.ts";
 import type { ServerClock } from "./server-clock.ts";
 
 /** What is done to a name, on its state as of now. It draws at most one token. */
@@ -15,7 +15,7 @@ export interface OperationsParts {
   readonly connection: ZookeeperConnection;
   readonly nodes: Nodes;
   readonly clock: ServerClock;
-  readonly acls: readonly ZookeeperAcl[] | undefined;
+  readonly acls: readonly ZookeeperAcl[];
 }
 
 interface Waiting {
@@ -29,7 +29,7 @@ export interface Seen {
   /** The leader's clock at that change, and the change's number. */
   readonly now: number;
   readonly change: number;
-  readonly bucket: ZookeeperStat;
+  readonly bucket: Stat;
   readonly node: NodeData | undefined;
 }
 
@@ -92,7 +92,8 @@ export class LeaseOperations {
       try {
         if (!isSame) {
           if (bytes.length > stateBytesMax) throw tooMany(name, bytes.length);
-          await connection.run("a change of a lease", "unknown", (client) => this.#write(client, name, seen, bytes));
+          const parts = this.#partsOf(name, seen, bytes);
+          await connection.run("a change of a lease", "unknown", (session) => session.transact(parts));
         }
         for (const [index, answer] of answers.entries()) taken[index]!.resolve(answer);
         return taken.slice(answers.length);
@@ -109,41 +110,36 @@ export class LeaseOperations {
   async look(name: string): Promise<Seen> {
     const { connection, nodes, clock } = this.#parts;
     for (;;) {
-      const [stamp, bucket, node] = await connection.call("looking at a lease", "not-applied", (client) =>
+      const [stamp, bucket, node] = await connection.call("looking at a lease", "not-applied", (session) =>
         // In this order, on one connection.
         Promise.all([
-          answerOf<ZookeeperStat>((done) => client.setData(nodes.clock, nothing, done)),
-          readNode(client, nodes.bucketOf(name)),
-          readNode(client, nodes.pathOf(name)),
+          session.setData(nodes.clock, nothing),
+          session.getData(nodes.bucketOf(name)),
+          session.getData(nodes.pathOf(name)),
         ]),
       );
       if (bucket === undefined) {
         const text = 'Nodes of this engine are not there. Make them with the option nodes: "make".';
         throw new TenonError("not-found", text);
       }
-      const now = numberOf(stamp.mtime);
+      const { change, changedAt: now } = stamp;
       clock.met(now);
-      const change = numberOf(stamp.mzxid);
       // Tokens are numbers of changes and must be greater than all before, so nothing may have been changed behind this one.
-      if (numberOf(bucket.stat.mzxid) > change) continue;
-      if (node !== undefined && numberOf(node.stat.mzxid) > change) continue;
+      if (bucket.stat.change > change || (node !== undefined && node.stat.change > change)) continue;
       return { now, change, bucket: bucket.stat, node };
     }
   }
 
   /** The bucket's version changes when a name is removed, so that a name that was removed and made anew is not taken for the former one. */
-  #write(client: ZookeeperClient, name: string, { bucket, node }: Seen, bytes: Buffer): Promise<unknown> {
+  #partsOf(name: string, { bucket, node }: Seen, bytes: Buffer): readonly Part[] {
     const { nodes, acls } = this.#parts;
     const path = nodes.pathOf(name);
-    const transaction = client.transaction().check(nodes.bucketOf(name), bucket.version);
-    if (node !== undefined) transaction.setData(path, bytes, node.stat.version);
-    else {
-      if (acls === undefined) transaction.create(path, nothing);
-      else transaction.create(path, nothing, [...acls]);
-      // A second change, so that its version is not 0, which the client takes for "any".
-      transaction.setData(path, bytes);
-    }
-    return answerOf((done) => transaction.commit(done));
+    return [
+      { type: "check", path: nodes.bucketOf(name), version: bucket.version },
+      node === undefined
+        ? { type: "create", path, data: bytes, acls }
+        : { type: "setData", path, data: bytes, version: node.stat.version },
+    ];
   }
 
   async #pause(attempt: number): Promise<void> {
@@ -165,11 +161,6 @@ function apply(taken: readonly Waiting[], state: LeaseState, { now, change }: Se
     if (isDrawn) break;
   }
   return answers;
-}
-
-/** Exact: an epoch of the leader in its upper half stays below 2^21 for longer than anything lasts. */
-export function numberOf(bytes: Buffer): number {
-  return Number(bytes.readBigInt64BE(0));
 }
 
 function tooMany(name: string, sizeBytes: number): TenonError {

@@ -1,8 +1,7 @@
 import type { Cancel, World } from "../../../world/world.ts";
 import { LeaseState } from "../../shared/leases/lease-state.ts";
-import { answerOf, type ZookeeperConnection } from "../connection.ts";
-import { type Nodes, nothing, readNode } from "../nodes.ts";
-import { numberOf } from "./lease-operations.ts";
+import type { ZookeeperConnection } from "../connection.ts";
+import { type Nodes, nothing } from "../nodes.ts";
 import type { ServerClock } from "./server-clock.ts";
 
 /** One bucket after the other; a name that nobody has used for so long is removed. */
@@ -40,8 +39,8 @@ export class Sweeper {
   }
 
   async sweep(bucket: string, olderMs = unusedMs): Promise<void> {
-    const [stat, children] = await this.#connection.call("sweeping", "not-applied", (client) =>
-      Promise.all([readNode(client, bucket), answerOf<string[]>((done) => client.getChildren(bucket, done))]),
+    const [stat, children] = await this.#connection.call("sweeping", "not-applied", (session) =>
+      Promise.all([session.getData(bucket), session.getChildren(bucket)]),
     );
     let version = stat?.stat.version ?? 0;
     for (const child of children.slice(0, namesMax)) {
@@ -51,15 +50,16 @@ export class Sweeper {
   }
 
   async #remove(bucket: string, version: number, path: string, olderMs: number): Promise<boolean> {
-    const node = await this.#connection.call("sweeping", "not-applied", (client) => readNode(client, path));
+    const node = await this.#connection.call("sweeping", "not-applied", (session) => session.getData(path));
     const now = this.#clock.notLaterThan;
-    if (node === undefined || numberOf(node.stat.mtime) > now - olderMs) return false;
+    if (node === undefined || node.stat.changedAt > now - olderMs) return false;
     const state = LeaseState.decode(node.data);
     if (!state.unused && state.endsAt > now - olderMs) return false;
-    await this.#connection.call("removing an unused name", "unknown", (client) =>
-      answerOf((done) =>
-        client.transaction().setData(bucket, nothing, version).remove(path, node.stat.version).commit(done),
-      ),
+    await this.#connection.call("removing an unused name", "unknown", (session) =>
+      session.transact([
+        { type: "setData", path: bucket, data: nothing, version },
+        { type: "remove", path, version: node.stat.version },
+      ]),
     );
     return true;
   }

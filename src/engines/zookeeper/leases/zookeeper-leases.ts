@@ -13,11 +13,11 @@ import type { Answer } from "../../shared/leases/acquisition.ts";
 import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
 import { LeaseState } from "../../shared/leases/lease-state.ts";
 import { watchLease } from "../../shared/leases/lease-watch.ts";
-import type { ZookeeperAcl } from "../clients.ts";
 import type { ZookeeperConnection } from "../connection.ts";
 import { asRead } from "../failures.ts";
 import { NodeWatches } from "../node-watches.ts";
-import { type Nodes, nothing, readNode } from "../nodes.ts";
+import { type Nodes, nothing } from "../nodes.ts";
+import type { ZookeeperAcl } from "../protocol.ts";
 import { LeaseOperations } from "./lease-operations.ts";
 import { ServerClock } from "./server-clock.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -26,7 +26,7 @@ import { Turns } from "./turns.ts";
 export interface LeaseSettings {
   readonly world: World;
   readonly nodes: Nodes;
-  readonly acls: readonly ZookeeperAcl[] | undefined;
+  readonly acls: readonly ZookeeperAcl[];
   readonly survives: LeaseCapabilities["survives"];
 }
 
@@ -138,7 +138,7 @@ export class ZookeeperLeases implements LeaseEngine {
   /** What the server at hand knows; it may be a little behind, and is asked again when it has come further. */
   async #glance(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
     const node = await this.#connection
-      .call("describing a lease", "not-applied", (client) => readNode(client, this.#nodes.pathOf(name)))
+      .call("describing a lease", "not-applied", (session) => session.getData(this.#nodes.pathOf(name)))
       .catch(asRead);
     const now = this.#clock.notLaterThan;
     const { holders, waiting } = LeaseState.decode(node?.data ?? nothing).describe(now);
