@@ -91,7 +91,7 @@ export function refused({ status, code, text }: Refusal, what: string, outcome: 
     case grpc.resourceExhausted:
       return answer(
         "overloaded",
-        "Where its space is used up, compact, defragment and disarm the alarm; else try again later.",
+        "Where its space is used up, compact, defragment and disarm the alarm; where the request is too large, tell the engine what --max-request-bytes is; else try again later.",
       );
     case grpc.failedPrecondition:
       return answer("conflict", "Look at what etcd says.");
