@@ -6,6 +6,8 @@ import { type EtcdFetch, type EtcdOptions, etcd } from "tenon/etcd";
 import { systemWorld } from "tenon/world";
 import { engine as find } from "./engines.ts";
 import { ask, base64, deleteKeys, testPrefix } from "./etcd-host.ts";
+import { startOwnServer } from "./own-server.ts";
+import { etcdMissing, ownEtcd } from "./own-servers.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
@@ -279,3 +281,39 @@ async function leasesOf(url: string): Promise<readonly string[]> {
   const { leases = [] } = (await ask(url, "lease/leases", {})) as { leases?: readonly { ID: string }[] };
   return leases.map(({ ID }) => ID);
 }
+
+describe("an etcd with authentication", { skip: etcdMissing }, () => {
+  test("serves a user who may touch nothing but the prefix", async (t) => {
+    const own = await startOwnServer(ownEtcd);
+    t.after(() => own.dispose());
+    const url = `http://127.0.0.1:${own.port}`;
+    const range = { key: base64("shop/"), range_end: base64("shop0") };
+    await ask(url, "auth/user/add", { name: "root", password: "root" });
+    await ask(url, "auth/user/grant", { user: "root", role: "root" });
+    await ask(url, "auth/role/add", { name: "shop" });
+    await ask(url, "auth/role/grant", { name: "shop", perm: { permType: "READWRITE", ...range } });
+    await ask(url, "auth/user/add", { name: "shop", password: "secret" });
+    await ask(url, "auth/user/grant", { user: "shop", role: "shop" });
+    await ask(url, "auth/enable", {});
+    const options = { endpoints: [url], fetch, prefix: "shop" };
+    await assert.rejects(etcd(options), { code: "denied" });
+    await assert.rejects(etcd({ ...options, credentials: { name: "shop", password: "wrong" } }), (error: Error) => {
+      assert.ok(!error.message.includes("wrong"));
+      return (error as TenonError).code === "denied";
+    });
+    const credentials = { name: "shop", password: "secret" };
+    const engine = await etcd({ ...options, credentials });
+    t.after(() => engine.close());
+    const watching = engine.keyValue.watch("")[Symbol.asyncIterator]();
+    assert.equal((await watching.next()).value?.type, "synced");
+    await engine.keyValue.commit([put("k", "1", 60_000)]);
+    const { value } = await watching.next();
+    assert.equal(value?.type, "put");
+    const lease = await engine.leases.acquire("name", { holder: "a", ttlMs: 60_000, waitMs: 0 });
+    const next = engine.leases.acquire("name", { holder: "b", ttlMs: 60_000, waitMs: 60_000 });
+    await engine.leases.release("name", lease!.holder);
+    assert.equal((await next)?.holder, "b");
+    const elsewhere = etcd({ ...options, credentials, prefix: "bank" });
+    await assert.rejects(elsewhere, { code: "denied" });
+  });
+});

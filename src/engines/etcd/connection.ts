@@ -143,8 +143,14 @@ export class EtcdConnection {
 
   async #askToken(credentials: Credentials): Promise<string> {
     const path = "auth/authenticate";
-    const reply = await this.#once<{ token: string }>("authenticating", path, credentials, "not-applied", undefined);
-    return reply.token;
+    try {
+      const reply = await this.#once<{ token: string }>("authenticating", path, credentials, "not-applied", undefined);
+      return reply.token;
+    } catch (error) {
+      if (!(error instanceof TenonError && (error.code === "invalid" || error.code === "conflict"))) throw error;
+      const text = "etcd refused the credentials, or its authentication is off. Mend them, or leave them out.";
+      throw new TenonError("denied", text, { cause: error });
+    }
   }
 
   async #once<T>(what: string, path: string, body: object, outcome: Outcome, token: string | undefined): Promise<T> {

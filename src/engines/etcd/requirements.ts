@@ -34,6 +34,7 @@ const levels: readonly Survives[] = ["process", "machine", "replicas"];
 /** Reads what the server is; refuses one on which the engine's promises cannot be kept. */
 export async function readRequirements(connection: EtcdConnection, expected: Expected): Promise<ServerState> {
   const version = await versionOf(connection);
+  await readOnce(connection, expected);
   const { requirement: members, survives } = await membersOf(connection, expected.survives);
   const { requirement: shortest, leaseMsMin } = await shortestLeaseOf(connection);
   const requirements = [
@@ -56,6 +57,17 @@ async function versionOf(connection: EtcdConnection): Promise<Requirement> {
   throw new TenonError("unsupported", `The server is etcd ${version}; this engine needs 3.4 or later.`, {
     fields: { version },
   });
+}
+
+/** A read that nothing can be wrong with, unless nobody in particular may read. */
+async function readOnce(connection: EtcdConnection, { prefix }: Expected): Promise<void> {
+  try {
+    await connection.read("reading the prefix", "kv/range", { key: base64(`${prefix}/`), count_only: true });
+  } catch (error) {
+    if (!(error instanceof TenonError && error.code === "invalid")) throw error;
+    const text = "etcd asks who is there: give the option credentials, and its user a role for the prefix.";
+    throw new TenonError("denied", text, { cause: error });
+  }
 }
 
 /** The members that vote. etcd confirms what most of them have on their disks. */

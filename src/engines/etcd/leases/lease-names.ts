@@ -28,6 +28,13 @@ export class LeasedName {
     return base64(Buffer.concat([this.#waiterPrefix, Buffer.from(holder)]));
   }
 
+  /** Whose place it is; `undefined` when the key is no place of this name. */
+  placeOf(key: string): string | undefined {
+    const bytes = bytesOf(key);
+    const prefix = this.#waiterPrefix;
+    return bytes.subarray(0, prefix.length).equals(prefix) ? bytes.subarray(prefix.length).toString() : undefined;
+  }
+
   holderOf(pair: KeyValue): HolderKey {
     const holder = bytesOf(pair.key).subarray(this.#holderPrefix.length).toString();
     return { ...this.#read<HolderValue>(pair), holder, token: BigInt(pair.create_revision), lease: pair.lease };

@@ -5,6 +5,8 @@ import type { Turns } from "./turns.ts";
 /** Places in queues vanish so soon after the process that waits. */
 const presenceMs = 4_000;
 const renewEveryMs = 1_000;
+/** Who has asked for it may just be taking its place. */
+const keptMs = 30_000;
 
 /** One lease of etcd for all places that an engine has in queues, alive for as long as the engine is and has any. */
 export class Presence {
@@ -12,6 +14,7 @@ export class Presence {
   readonly #leases: ServerLeases;
   readonly #turns: Turns;
   #lease: Promise<string> | undefined;
+  #askedAt = 0;
   #timer: Cancel | undefined;
   #closed = false;
 
@@ -22,6 +25,7 @@ export class Presence {
   }
 
   async lease(): Promise<string> {
+    this.#askedAt = this.#world.clock.monotonic();
     const lease = this.#lease ?? this.#take();
     this.#lease = lease;
     try {
@@ -53,7 +57,7 @@ export class Presence {
     }
     const lease = this.#lease;
     this.#timer = this.#world.timers.schedule(renewEveryMs, () => {
-      if (this.#turns.isEmpty) {
+      if (this.#turns.isEmpty && this.#world.clock.monotonic() - this.#askedAt > keptMs) {
         this.lost(lease);
         this.#leases.revoke(id);
         return;

@@ -102,7 +102,14 @@ export class Turns {
     if (created === true) return;
     const last = events.at(-1);
     if (fragment !== true) queue.heard = last === undefined ? revisionOf(header) : Number(last.kv.mod_revision);
-    if (events.some(({ type }) => type === "DELETE")) void this.#look(queue);
+    const deleted = events.filter(({ type }) => type === "DELETE");
+    if (deleted.length === 0) return;
+    for (const { kv } of deleted) {
+      // Its place is gone: it was granted the name, or the engine was taken for dead, and it has to stand in line anew.
+      const holder = queue.name.placeOf(kv.key);
+      if (holder !== undefined) this.#call(queue.name.name, holder, queue.holders);
+    }
+    void this.#look(queue);
   }
 
   async #anew(queue: Queue): Promise<void> {
