@@ -134,6 +134,13 @@ export class LeaseState {
     this.#wake(this.#first(now));
   }
 
+  /** Whose turn it is, for stores that cannot say it to whom it concerns; it then asks again. */
+  nextTurn(now: number): string | undefined {
+    this.#sweep(now);
+    const first = this.#first(now);
+    return first !== undefined && this.#fits(first) ? first.holder : undefined;
+  }
+
   describe(now: number): { readonly holders: readonly LeaseHolder[]; readonly waiting: number } {
     this.#sweep(now);
     this.#first(now);

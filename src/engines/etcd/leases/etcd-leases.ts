@@ -1,0 +1,176 @@
+import type { TenonError } from "../../../contracts/errors.ts";
+import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
+import type {
+  Lease,
+  LeaseCapabilities,
+  LeaseDescription,
+  LeaseEngine,
+  LeaseRequest,
+} from "../../../contracts/leases.ts";
+import type { World } from "../../../world/world.ts";
+import { Acquisitions, notHeld } from "../../shared/leases/acquisitions.ts";
+import { watchLease } from "../../shared/leases/lease-watch.ts";
+import type { EtcdConnection } from "../connection.ts";
+import { EventStream } from "../event-stream.ts";
+import { asRead } from "../failures.ts";
+import { revisionOf } from "../wire.ts";
+import { Grants } from "./grants.ts";
+import { describeHolder, LeasedName } from "./lease-names.ts";
+import { LeaseStore } from "./lease-store.ts";
+
+export interface LeaseSettings {
+  readonly world: World;
+  readonly prefix: string;
+  readonly survives: LeaseCapabilities["survives"];
+  /** The shortest lease of etcd. */
+  readonly leaseMsMin: number;
+}
+
+const idleMs = 1_000;
+
+/**
+ * Leases as keys of etcd, each attached to a lease of etcd of its own, which ends it by the clock of etcd's leader. Who waits has a key in the name's queue; whoever is first in it, by create
+ * revision, and fits in takes the name in one transaction with leaving the queue.
+ */
+export class EtcdLeases implements LeaseEngine {
+  readonly capabilities: LeaseCapabilities;
+  readonly #connection: EtcdConnection;
+  readonly #world: World;
+  readonly #prefix: string;
+  readonly #store: LeaseStore;
+  readonly #grants: Grants;
+  readonly #acquisitions: Acquisitions;
+  readonly #ended = new AbortController();
+
+  constructor(connection: EtcdConnection, { world, prefix, survives, leaseMsMin }: LeaseSettings) {
+    this.#connection = connection;
+    this.#world = world;
+    this.#prefix = prefix;
+    this.#store = new LeaseStore(connection);
+    this.#grants = new Grants(connection, this.#store, world, (name, holder) => this.#acquisitions.wake(name, holder));
+    this.#acquisitions = new Acquisitions({
+      world,
+      asking: (name) => {
+        const leased = this.#nameOf(name);
+        return (request, waits, isOver) => this.#grants.ask(leased, request, waits, isOver);
+      },
+      leave: (name, holder, what) => this.#grants.leave(this.#nameOf(name), holder, what),
+    });
+    this.capabilities = {
+      survives,
+      fifo: true,
+      counted: true,
+      // Leases of etcd last whole seconds, and are looked at twice a second.
+      expiryLatenessMs: leaseMsMin + 1_000,
+      ttlMsMin: 1,
+      ttlMsMax: 2 ** 31 - 1,
+      nameBytesMax: 1_024,
+      dataBytesMax: 4_096,
+    };
+  }
+
+  async acquire(
+    name: string,
+    request: LeaseRequest,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Lease | undefined> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const asked: ValidRequest = validRequest(request, this.capabilities);
+    options.signal?.throwIfAborted();
+    return this.#acquisitions.acquire(name, asked, options.signal);
+  }
+
+  async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
+    this.#throwIfClosed();
+    this.#checkName(lease.name);
+    validTtl(ttlMs, this.capabilities);
+    const since = await this.#grants.renew(this.#nameOf(lease.name), lease, ttlMs);
+    if (since === undefined) throw notHeld(lease);
+    const { name, holder, token } = lease;
+    return { name, holder, token, ttlMs, since };
+  }
+
+  async release(name: string, holder: string): Promise<void> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    validText("holder", holder, 1, this.capabilities.nameBytesMax);
+    this.#acquisitions.give(name, holder);
+    await this.#grants.release(this.#nameOf(name), holder);
+  }
+
+  async describe(name: string): Promise<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    return this.#describe(this.#nameOf(name));
+  }
+
+  async #describe(name: LeasedName): Promise<LeaseDescription> {
+    const { holders, waiting } = await this.#store.look(name).catch(asRead);
+    return { name: name.name, holders: holders.map(describeHolder), waiting };
+  }
+
+  async *watch(
+    name: string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const leased = this.#nameOf(name);
+    const parts = {
+      world: this.#world,
+      describe: async () => ({ description: await this.#describe(leased), nextEndMs: idleMs }),
+      listen: (changed: () => void) => this.#listen(leased, changed),
+      ended: this.#ended.signal,
+    };
+    yield* watchLease(parts, options.signal);
+  }
+
+  /** Only to be woken: what there is is looked at, at the latest a second later. */
+  async #listen(name: LeasedName, changed: () => void): Promise<() => Promise<void>> {
+    let heard: number | undefined;
+    const stream = new EventStream({
+      world: this.#world,
+      connection: this.#connection,
+      range: name.holders,
+      // Zero means from now on.
+      from: () => (heard === undefined ? 0 : heard + 1),
+      heard: ({ events = [], header }) => {
+        heard = Number(events.at(-1)?.kv.mod_revision ?? Math.max(heard ?? 0, revisionOf(header)));
+        changed();
+      },
+      missed: () => {
+        heard = undefined;
+        changed();
+        if (!this.#ended.signal.aborted) void stream.run();
+      },
+      failed: changed,
+    });
+    const end = (): void => stream.end();
+    this.#ended.signal.addEventListener("abort", end);
+    void stream.run();
+    return async () => {
+      this.#ended.signal.removeEventListener("abort", end);
+      end();
+    };
+  }
+
+  close(reason: TenonError): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort(reason);
+    this.#acquisitions.fail(reason);
+    this.#grants.close();
+  }
+
+  #nameOf(name: string): LeasedName {
+    return new LeasedName(this.#prefix, name);
+  }
+
+  #checkName(name: string): void {
+    validText("the name of a lease", name, 1, this.capabilities.nameBytesMax);
+  }
+
+  #throwIfClosed(): void {
+    this.#ended.signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,192 @@
+import type { TenonError } from "../../../contracts/errors.ts";
+import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
+import type {
+  Lease,
+  LeaseCapabilities,
+  LeaseDescription,
+  LeaseEngine,
+  LeaseInstant,
+  LeaseRequest,
+} from "../../../contracts/leases.ts";
+import type { World } from "../../../world/world.ts";
+import type { Answer } from "../../shared/leases/acquisition.ts";
+import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
+import { LeaseState } from "../../shared/leases/lease-state.ts";
+import { watchLease } from "../../shared/leases/lease-watch.ts";
+import type { ZookeeperConnection } from "../connection.ts";
+import { asRead } from "../failures.ts";
+import { NodeWatches } from "../node-watches.ts";
+import { type Nodes, nothing } from "../nodes.ts";
+import type { ZookeeperAcl } from "../protocol.ts";
+import { LeaseOperations } from "./lease-operations.ts";
+import { ServerClock } from "./server-clock.ts";
+import { Sweeper } from "./sweeper.ts";
+import { Turns } from "./turns.ts";
+
+export interface LeaseSettings {
+  readonly world: World;
+  readonly nodes: Nodes;
+  readonly acls: readonly ZookeeperAcl[];
+  readonly survives: LeaseCapabilities["survives"];
+}
+
+/** Who waits asks again once a second, and is believed to wait for three times as long. */
+const patienceMs = 3_000;
+
+/**
+ * Leases in nodes, one for each name, by the clock of ZooKeeper's leader. Who waits has a place in the node, watches it, and asks again now and then, by which everybody knows that it is
+ * still there. Nothing hangs on sessions.
+ */
+export class ZookeeperLeases implements LeaseEngine {
+  readonly capabilities: LeaseCapabilities;
+  readonly #connection: ZookeeperConnection;
+  readonly #world: World;
+  readonly #nodes: Nodes;
+  readonly #clock: ServerClock;
+  readonly #operations: LeaseOperations;
+  readonly #watches: NodeWatches;
+  readonly #turns: Turns;
+  readonly #sweeper: Sweeper;
+  readonly #acquisitions: Acquisitions;
+  readonly #ended = new AbortController();
+
+  constructor(connection: ZookeeperConnection, { world, nodes, acls, survives }: LeaseSettings) {
+    this.#connection = connection;
+    this.#world = world;
+    this.#nodes = nodes;
+    const clock = new ServerClock(world);
+    this.#clock = clock;
+    this.#operations = new LeaseOperations({ world, connection, nodes, clock, acls });
+    this.#watches = new NodeWatches(connection, world);
+    this.#turns = new Turns(nodes, this.#watches, clock, (name, holder) => this.#acquisitions.wake(name, holder));
+    this.#sweeper = new Sweeper(connection, world, nodes, clock);
+    this.#acquisitions = new Acquisitions({
+      world,
+      asking: (name) => (request, waits) => this.#ask(name, request, waits),
+      leave: (name, holder, what) => this.#release(name, holder, what === "place"),
+    });
+    this.capabilities = {
+      survives,
+      fifo: true,
+      counted: true,
+      expiryLatenessMs: 1_000,
+      ttlMsMin: 1,
+      ttlMsMax: 2 ** 31 - 1,
+      nameBytesMax: 1_024,
+      dataBytesMax: 4_096,
+    };
+  }
+
+  async acquire(
+    name: string,
+    request: LeaseRequest,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Lease | undefined> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const asked = validRequest(request, this.capabilities);
+    options.signal?.throwIfAborted();
+    return this.#acquisitions.acquire(name, asked, options.signal);
+  }
+
+  async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
+    this.#throwIfClosed();
+    const { name, holder, token } = lease;
+    this.#checkName(name);
+    validTtl(ttlMs, this.capabilities);
+    const since = this.#now();
+    const renewed = await this.#operations.run(name, (state, now) => state.renew(holder, Number(token), ttlMs, now));
+    if (renewed) return { name, holder, token, ttlMs, since };
+    throw notHeld(lease);
+  }
+
+  async release(name: string, holder: string): Promise<void> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    validText("holder", holder, 1, this.capabilities.nameBytesMax);
+    this.#acquisitions.give(name, holder);
+    await this.#release(name, holder, false);
+  }
+
+  async describe(name: string): Promise<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    const { node, now } = await this.#operations.look(name).catch(asRead);
+    return { name, ...LeaseState.decode(node?.data ?? nothing).describe(now) };
+  }
+
+  async *watch(
+    name: string,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<LeaseDescription> {
+    this.#throwIfClosed();
+    this.#checkName(name);
+    // The clock is known from then on.
+    await this.#operations.look(name).catch(asRead);
+    const parts = {
+      world: this.#world,
+      describe: () => this.#glance(name),
+      listen: async (changed: () => void) => {
+        const end = this.#watches.listen(this.#nodes.pathOf(name), changed);
+        return async () => end();
+      },
+      ended: this.#ended.signal,
+    };
+    yield* watchLease(parts, options.signal);
+  }
+
+  /** What the server at hand knows; it may be a little behind, and is asked again when it has come further. */
+  async #glance(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
+    const node = await this.#connection
+      .call("describing a lease", "not-applied", (session) => session.getData(this.#nodes.pathOf(name)))
+      .catch(asRead);
+    const now = this.#clock.notLaterThan;
+    const { holders, waiting } = LeaseState.decode(node?.data ?? nothing).describe(now);
+    const nextEnd = Math.min(...holders.map(({ expiresAt }) => expiresAt));
+    return { description: { name, holders, waiting }, nextEndMs: Math.max(1, nextEnd - now) };
+  }
+
+  close(reason: TenonError): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort(reason);
+    this.#acquisitions.fail(reason);
+    this.#watches.close();
+    this.#sweeper.close();
+  }
+
+  async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
+    const since = this.#now();
+    const { holder, ttlMs } = request;
+    let isWaiting = false;
+    try {
+      const answer = await this.#operations.run(name, (state, now, token) =>
+        state.acquire(request, { waits, channel: "", patienceMs, token }, now),
+      );
+      if (answer.type === "differs") throw differs(name, answer.does, answer.weight, answer.capacity, request);
+      isWaiting = answer.type === "waiting";
+      if (answer.type !== "granted") return answer;
+      const { token, isNew } = answer;
+      return { type: "granted", lease: { name, holder, token: BigInt(token), ttlMs, since }, isNew };
+    } finally {
+      if (isWaiting && !this.#ended.signal.aborted) this.#turns.follow(name, holder);
+      else this.#turns.leave(name, holder);
+    }
+  }
+
+  async #release(name: string, holder: string, placeOnly: boolean): Promise<void> {
+    this.#turns.leave(name, holder);
+    await this.#operations.run(name, (state, now) => state.release(holder, placeOnly, now));
+  }
+
+  #now(): LeaseInstant {
+    return { monotonic: this.#world.clock.monotonic(), wall: this.#world.clock.now() };
+  }
+
+  #checkName(name: string): void {
+    validText("the name of a lease", name, 1, this.capabilities.nameBytesMax);
+  }
+
+  #throwIfClosed(): void {
+    this.#ended.signal.throwIfAborted();
+  }
+}
