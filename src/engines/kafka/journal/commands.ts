@@ -92,7 +92,7 @@ export interface CommitCommand {
 export interface ProducerCommand {
   readonly kind: "producer";
   readonly topic: number;
-  readonly id: string;
+  readonly producer: string;
   readonly epoch: number;
   /** A number that Kafka has given to nobody else; taken where the producer has none, or has used up its epochs. */
   readonly kafkaId: string;

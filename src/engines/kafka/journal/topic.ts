@@ -66,7 +66,7 @@ export class JournaledTopic {
   }
 
   /** The producer as of its newest epoch. */
-  open({ id, epoch, kafkaId }: ProducerCommand, now: number): JournaledProducer {
+  open({ producer: id, epoch, kafkaId }: ProducerCommand, now: number): JournaledProducer {
     for (const [silent, { since }] of this.producers) {
       if (since + producerSilenceMs > now) break;
       this.producers.delete(silent);

@@ -165,7 +165,7 @@ export class Appends {
       }
       const kafkaId = known?.kafkaId ?? (await this.#newId());
       known = await journal.submit<"producer">(
-        { kind: "producer", topic: topic.number, id, epoch, kafkaId },
+        { kind: "producer", topic: topic.number, producer: id, epoch, kafkaId },
         "opening a producer",
       );
       if (known === undefined) this.#parts.topics.checkThere(topic);
