@@ -63,7 +63,7 @@ export interface KafkaClient {
     [topics: { name: string; partitionIndexes: number[] }[]],
     {
       readonly topics: readonly {
-        readonly partitions: readonly { readonly activeProducers: readonly { readonly producerId: bigint }[] }[];
+        readonly partitions: readonly { readonly activeProducers: readonly ActiveProducer[] }[];
       }[];
     }
   >;
@@ -81,6 +81,13 @@ export interface KafkaClient {
     ],
     ConfigsAnswer
   >;
+}
+
+/** A producer as a partition remembers it. */
+export interface ActiveProducer {
+  readonly producerId: bigint;
+  readonly producerEpoch: number;
+  readonly lastSequence: number;
 }
 
 export interface VersionsAnswer {

@@ -35,6 +35,15 @@ export type Command =
   /** Lets time pass for a topic. Whoever has seen it has seen everything before it. */
   | { readonly kind: "look"; readonly name: string | null }
   | ProducerCommand
+  | AdmitCommand
+  | {
+      readonly kind: "appended";
+      readonly topic: number;
+      readonly partition: number;
+      readonly admission: string;
+      /** Where the partition ends now; 0: that is not known. */
+      readonly end: number;
+    }
   /** Where each partition ended: for topics without groups, whose messages nobody settles. */
   | { readonly kind: "trim"; readonly topic: number; readonly ends: readonly number[] };
 
@@ -46,10 +55,24 @@ export interface DeclareCommand {
   readonly partitions: number;
   /** `"forever"`: without end; `null`: not given. */
   readonly retentionMs: number | "forever" | null;
-  readonly whenFull: "refuse" | null;
+  readonly countMax: number | null;
+  readonly whenFull: "refuse" | "evict" | null;
   readonly groups: readonly string[];
   /** Where groups start that are made; `null`: none has to be. */
   readonly starts: readonly number[] | null;
+  /** Where each partition ends, for a topic that counts; `null`: it does not. */
+  readonly ends: readonly number[] | null;
+}
+
+export interface AdmitCommand {
+  readonly kind: "admit";
+  readonly topic: number;
+  readonly partition: number;
+  readonly admission: string;
+  /** Of the messages of each batch. */
+  readonly counts: readonly number[];
+  /** Where the partition ends, at least. */
+  readonly end: number;
 }
 
 export interface JoinCommand {

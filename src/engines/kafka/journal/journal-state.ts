@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter, type Refused, type Report } from "../../lanes/index.ts";
 import type { Command, DeclareCommand, JoinCommand } from "./commands.ts";
 import { JournaledGroup } from "./group.ts";
+import type { Admitted } from "./room.ts";
 import { type JournaledProducer, JournaledTopic } from "./topic.ts";
 
 const format = 1;
@@ -40,6 +41,9 @@ export interface Results {
   readonly look: undefined;
   /** `undefined`: the topic is gone. */
   readonly producer: JournaledProducer | undefined;
+  /** `undefined`: the topic does not count, or is gone. */
+  readonly admit: Admitted | undefined;
+  readonly appended: undefined;
   readonly trim: undefined;
 }
 
@@ -116,6 +120,11 @@ export class JournalState {
         return undefined;
       case "producer":
         return this.topic(command.topic)?.open(command, this.now);
+      case "admit":
+        return this.#letTimePass(this.topic(command.topic))?.admit(command, this.now);
+      case "appended":
+        this.topic(command.topic)?.appended(command.partition, command.admission, command.end);
+        return undefined;
       case "trim":
         this.#letTimePass(this.topic(command.topic))?.trim(command.ends, this.now);
         return undefined;

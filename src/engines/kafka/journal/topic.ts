@@ -1,6 +1,7 @@
 import { type ByteReader, type ByteWriter, Retention } from "../../lanes/index.ts";
-import type { DeclareCommand, ProducerCommand } from "./commands.ts";
+import type { AdmitCommand, DeclareCommand, ProducerCommand } from "./commands.ts";
 import { JournaledGroup } from "./group.ts";
+import { type Admitted, Room } from "./room.ts";
 
 /** Kept after settlement when nothing else was declared. */
 const retentionMsDefault = 0;
@@ -27,13 +28,15 @@ export class JournaledTopic {
   readonly kafkaId: string;
   readonly partitions: number;
   retentionMs = retentionMsDefault;
-  /** What was declared before an engine that keeps limits reads it. */
+  countMax: number | undefined;
   whenFull: "refuse" | "evict" = "refuse";
   readonly groups = new Map<string, JournaledGroup>();
   readonly producers = new Map<string, JournaledProducer>();
   /** By partition, the oldest position that is kept. */
   readonly first: number[];
   readonly #retention: Retention[];
+  /** Of a topic that counts. */
+  #room: Room | undefined;
 
   constructor({ name, kafkaName, kafkaId, partitions }: TopicPlace, number: number) {
     this.number = number;
@@ -45,9 +48,31 @@ export class JournaledTopic {
     this.#retention = Array.from({ length: partitions }, () => new Retention());
   }
 
-  set({ retentionMs, whenFull }: DeclareCommand): void {
+  set({ retentionMs, countMax, whenFull, ends }: DeclareCommand): void {
     if (retentionMs !== null) this.retentionMs = retentionMs === "forever" ? Number.POSITIVE_INFINITY : retentionMs;
     if (whenFull !== null) this.whenFull = whenFull;
+    if (countMax === null) return;
+    this.countMax = countMax;
+    this.#room ??= new Room(this.partitions);
+    this.#room.note(ends ?? []);
+  }
+
+  /** `undefined`: the topic does not count. */
+  admit(command: AdmitCommand, now: number): Admitted | undefined {
+    if (this.#room === undefined || this.countMax === undefined) return undefined;
+    const parts = {
+      countMax: this.countMax,
+      evicts: this.whenFull === "evict",
+      settled: (partition: number, end: number) => this.settled(partition, end),
+      settleForAll: (partition: number, below: number) => {
+        for (const { lanes } of this.groups.values()) lanes[partition]!.state.progress.settleBelow(below);
+      },
+    };
+    return this.#room.admit(command, parts, now);
+  }
+
+  appended(partition: number, admission: string, end: number): void {
+    this.#room?.appended(partition, admission, end);
   }
 
   group(number: number): JournaledGroup | undefined {
@@ -106,6 +131,8 @@ export class JournaledTopic {
     const { number, name, kafkaName, kafkaId, partitions, retentionMs, whenFull } = this;
     writer.whole(number).text(name).text(kafkaName).text(kafkaId).whole(partitions);
     writer.f64(retentionMs).u8(whenFull === "evict" ? 1 : 0);
+    writer.whole(this.countMax ?? 0);
+    this.#room?.encode(writer);
     for (const position of this.first) writer.whole(position);
     for (const retention of this.#retention) writer.bytes(retention.encode());
     writer.whole(this.groups.size);
@@ -122,6 +149,11 @@ export class JournaledTopic {
     const topic = new JournaledTopic(place, number);
     topic.retentionMs = reader.f64();
     topic.whenFull = reader.u8() === 1 ? "evict" : "refuse";
+    const countMax = reader.whole();
+    if (countMax > 0) {
+      topic.countMax = countMax;
+      topic.#room = Room.decode(reader, place.partitions);
+    }
     for (let partition = 0; partition < place.partitions; partition++) topic.first[partition] = reader.whole();
     for (let partition = 0; partition < place.partitions; partition++) {
       topic.#retention[partition] = Retention.decode(reader.bytes());

@@ -64,7 +64,7 @@ export class KafkaMessages implements MessageEngine {
       windowMax: 100_000,
       heldMax: 10_000,
       sessionMsMin: 1,
-      countLimits: "none",
+      countLimits: "evict",
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;

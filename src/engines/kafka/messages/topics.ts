@@ -4,7 +4,7 @@ import type { SeekTarget, TopicDeclaration, TopicDescription } from "../../../co
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/index.ts";
 import type { Cluster, KafkaTopic } from "../cluster.ts";
-import { failureOf } from "../failures.ts";
+import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
 import type { JournaledGroup } from "../journal/group.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
@@ -50,7 +50,6 @@ export class Topics {
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
     checkDeclaration(name, declaration, { partitionsMax });
-    checkLimits(name, declaration);
     for (let tries = 0; tries < triesMax; tries++) if (await this.#declare(name, declaration)) return;
     throw new TenonError(
       "unavailable",
@@ -59,14 +58,17 @@ export class Topics {
   }
 
   /** `false`: it was not as it seemed; look again. */
-  async #declare(name: string, { partitions, groups = [], retentionMs, whenFull }: TopicDeclaration): Promise<boolean> {
+  async #declare(
+    name: string,
+    { partitions, groups = [], retentionMs, countMax, whenFull }: TopicDeclaration,
+  ): Promise<boolean> {
     const { journal } = this.#parts;
     const known = journal.state.topicNamed(name);
     if (known !== undefined && known.partitions !== partitions) await journal.reach("declaring a topic", name);
     const place = known ?? (await this.#make(name, partitions));
     if (place === undefined) return false;
     const missing = groups.some((group) => known?.groups.has(group) !== true);
-    const starts = missing ? await this.ends(place, "declaring a topic") : null;
+    const ends = missing || countMax !== undefined ? await this.ends(place, "declaring a topic") : null;
     const declared = await journal.submit<"declare">(
       {
         kind: "declare",
@@ -75,9 +77,11 @@ export class Topics {
         kafkaId: place.kafkaId,
         partitions,
         retentionMs: retentionMs === Number.POSITIVE_INFINITY ? "forever" : (retentionMs ?? null),
-        whenFull: whenFull === "refuse" ? whenFull : null,
+        countMax: countMax ?? null,
+        whenFull: whenFull ?? null,
         groups,
-        starts,
+        starts: missing ? ends : null,
+        ends: countMax === undefined ? null : ends,
       },
       "declaring a topic",
     );
@@ -240,6 +244,8 @@ export class Topics {
       }
       return undefined;
     } catch (error) {
+      // It was settled and deleted meanwhile.
+      if (answeredCode(error) === kafkaCode.offsetOutOfRange) return undefined;
       throw failureOf(error, "describing a topic", "not-applied");
     }
   }
@@ -255,12 +261,6 @@ function kafkaNamesOf(prefix: string, name: string): readonly string[] {
   return isLegal ? [plain, `${prefix}.${hash}`] : [`${prefix}.${hash}`];
 }
 
-function checkLimits(name: string, { countMax, whenFull }: TopicDeclaration): void {
-  if (countMax === undefined && whenFull !== "evict") return;
-  const text = `topic ${name} cannot have countMax or whenFull "evict" on Kafka, which bounds topics by their bytes; leave them out`;
-  throw new TenonError("unsupported", text, { fields: { topic: name } });
-}
-
 function otherTopic(name: string, kafkaName: string): TenonError {
   const text = `topic ${name} was declared on Kafka's topic ${kafkaName}, which somebody else has deleted since; remove it, and declare it anew`;
   return new TenonError("conflict", text, { fields: { topic: name, kafkaName } });
@@ -270,7 +270,7 @@ function describe(topic: JournaledTopic, ends: readonly number[], now: number): 
   return {
     topic: topic.name,
     retentionMs: topic.retentionMs,
-    countMax: undefined,
+    countMax: topic.countMax,
     whenFull: topic.whenFull,
     partitions: ends.map((end, partition) => ({
       first: BigInt(Math.min(end, topic.firstKept(partition, end))),
