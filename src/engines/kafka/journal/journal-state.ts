@@ -137,6 +137,7 @@ export class JournalState {
     const { name, kafkaId, partitions, groups } = command;
     if (this.#removed.has(kafkaId)) return { refused: "removed" };
     const known = this.#letTimePass(this.#topics.get(name));
+    if (known === undefined && this.#isTaken(kafkaId)) return { refused: "other" };
     if (known !== undefined) {
       if (known.partitions !== partitions) return { refused: "partitions", partitions: known.partitions };
       if (known.kafkaId !== kafkaId) return { refused: "other" };
@@ -150,6 +151,11 @@ export class JournalState {
     this.#topics.set(name, topic);
     for (const group of missing) this.#make(topic, group, command.starts!);
     return { topic: topic.number };
+  }
+
+  #isTaken(kafkaId: string): boolean {
+    for (const topic of this.#topics.values()) if (topic.kafkaId === kafkaId) return true;
+    return false;
   }
 
   #make(topic: JournaledTopic, name: string, starts: readonly number[]): JournaledGroup {

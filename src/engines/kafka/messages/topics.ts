@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { TenonError } from "../../../contracts/errors.ts";
 import type { SeekTarget, TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
@@ -10,6 +9,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
 import { fetchPartition, isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
 import type { TopicMaker } from "../topic-maker.ts";
+import { kafkaNamesOf } from "./kafka-names.ts";
 
 export const partitionsMax = 1_024;
 /** So often a declaration begins anew when others declare and remove at the same time. */
@@ -107,7 +107,10 @@ export class Topics {
   /** Kafka's topic. One that is there already, with as many partitions, is taken: a declaration may have ended half-way. */
   async #make(name: string, partitions: number): Promise<Place | undefined> {
     const { maker, prefix, journal } = this.#parts;
-    const made = await maker.make(kafkaNamesOf(prefix, name), partitions);
+    // What another topic has, this one cannot have: long names may be the same when they are cut.
+    const taken = new Set(Array.from(journal.state.topics, (topic) => topic.kafkaName));
+    const names = kafkaNamesOf(prefix, name).filter((kafkaName) => !taken.has(kafkaName));
+    const made = await maker.make(names, partitions);
     if (made.partitions === partitions) return made;
     if (journal.state.isRemoved(made.kafkaId)) {
       await maker.remove(made);
@@ -252,14 +255,6 @@ export class Topics {
 }
 
 type Place = Pick<JournaledTopic, "kafkaName" | "kafkaId" | "partitions">;
-
-/** Kafka's names for a topic, in the order of trying: the same name where Kafka can have it, else one made of it. */
-function kafkaNamesOf(prefix: string, name: string): readonly string[] {
-  const hash = createHash("sha256").update(name).digest("hex").slice(0, 40);
-  const plain = `${prefix}.${name}`;
-  const isLegal = /^[A-Za-z0-9._-]+$/.test(name) && plain.length <= 249;
-  return isLegal ? [plain, `${prefix}.${hash}`] : [`${prefix}.${hash}`];
-}
 
 function otherTopic(name: string, kafkaName: string): TenonError {
   const text = `topic ${name} was declared on Kafka's topic ${kafkaName}, which somebody else has deleted since; remove it, and declare it anew`;
