@@ -4,7 +4,7 @@ import { type EmbeddedEngine, memory } from "tenon/embedded";
 import { kafka } from "tenon/kafka";
 import { startKafkaServer } from "../../scripts/engines/kafka-server.ts";
 import { deleteTopics, type Server, testPrefix } from "../kafka-host.ts";
-import type { EngineSettings, RunEngine, RunSite } from "./run.ts";
+import type { EngineSettings, RunSite } from "./run.ts";
 import type { StormServer } from "./storm.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";
 
@@ -21,19 +21,21 @@ export function ownKafkaSite(): RunSite {
 
 function siteOf(prefix: string, startServer: () => Promise<StormServer>): RunSite {
   let rest: Promise<EmbeddedEngine> | undefined;
+  const open = new Set<object>();
   return {
     startServer,
     async open(port, settings) {
-      rest ??= memory();
-      const shared = await rest;
       const engine = await openThrough(port, prefix, settings);
-      return Object.assign(Object.create(engine) as typeof engine, {
-        world: engine.world,
-        messages: engine.messages,
-        keyValue: shared.keyValue,
-        leases: shared.leases,
-        close: () => engine.close(),
-      }) satisfies RunEngine;
+      open.add(engine);
+      rest ??= memory();
+      const { keyValue, leases } = await rest;
+      const { world, messages } = engine;
+      const close = async () => {
+        await engine.close();
+        // It ends with the last one.
+        if (open.delete(engine) && open.size === 0) await (await rest)?.close();
+      };
+      return { world, messages, keyValue, leases, close };
     },
   };
 }

@@ -83,6 +83,11 @@ export class Cluster {
     return this.#closing.signal.aborted;
   }
 
+  /** Why the last try failed. */
+  get trouble(): unknown {
+    return this.#trouble;
+  }
+
   // Asking -------------------------------------------------------------------------------------------------------------
 
   /** Asks any broker. */

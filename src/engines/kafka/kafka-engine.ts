@@ -4,7 +4,7 @@ import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
 import type { KafkaClient, KafkaConnection } from "./clients.ts";
 import { type BrokerAddress, Cluster, type ClusterSettings } from "./cluster.ts";
-import { failureOf } from "./failures.ts";
+import { failureOf, unreachable } from "./failures.ts";
 import { Journal } from "./journal/journal.ts";
 import { KafkaMessages } from "./messages/kafka-messages.ts";
 import {
@@ -43,7 +43,7 @@ export interface KafkaOptions {
   readonly topicCreation?: "ifMissing" | "never" | undefined;
   /** How long an operation waits for a leader or a connection, and then for each answer; 5,000 ms if left out. */
   readonly commandTimeoutMs?: number | undefined;
-  /** How long a connection may take to be made; 10,000 ms if left out. */
+  /** How long the first answer, and later each connection, may take; 10,000 ms if left out. */
   readonly connectTimeoutMs?: number | undefined;
   /** The system's if left out. */
   readonly world?: World | undefined;
@@ -166,7 +166,7 @@ class ConnectedEngine implements KafkaEngine {
     const topic = `${settings.prefix}-journal`;
     const journal = new Journal(cluster, { topic, snapshotEvery });
     try {
-      await checkVersions(cluster);
+      await withinTime(cluster, settings.cluster.connectTimeoutMs, checkVersions(cluster));
       const maker = new TopicMaker(cluster, settings.maker);
       if (!(await isThere(cluster, topic))) await makeJournal(maker, topic, settings.makeJournal);
       const state = await readRequirements(cluster, topic, settings.survives);
@@ -217,6 +217,20 @@ class ConnectedEngine implements KafkaEngine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/** The first answer. Later ones are bounded by themselves. */
+async function withinTime(cluster: Cluster, timeoutMs: number, answer: Promise<void>): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const cancel = cluster.world.timers.schedule(timeoutMs, () =>
+    reject(unreachable("the first request", timeoutMs, cluster.trouble)),
+  );
+  answer.catch(() => undefined);
+  try {
+    await Promise.race([answer, late]);
+  } finally {
+    cancel();
   }
 }
 
