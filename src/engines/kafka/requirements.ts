@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { KafkaClient } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { answeredCode, failureOf } from "./failures.ts";
+import { checkKept, readSettings } from "./topic-settings.ts";
 
 export type Survives = "nothing" | "process" | "machine" | "replicas";
 
@@ -73,14 +74,10 @@ export async function readRequirements(
   journal: string,
   stated: Survives | undefined,
 ): Promise<ServerState> {
-  const settings = await readSettings(cluster, journal);
+  const settings = (await readSettings(cluster, journal, names)) as Settings;
   const replicas = (await cluster.topic(journal))?.replicas ?? 1;
   const survives = survivalOf(settings, replicas);
-  for (const [setting, value] of Object.entries(kept)) {
-    if (settings[setting as keyof Settings] === value) continue;
-    const text = `${setting} of Kafka's topic ${journal} is ${settings[setting as keyof Settings]}, and has to be ${value}: the engine would lose its state.`;
-    throw new TenonError("conflict", text, { fields: { topic: journal, setting } });
-  }
+  checkKept(journal, settings);
   if (stated !== undefined && levels.indexOf(stated) > levels.indexOf(survives)) {
     const step =
       survives === "process"
@@ -96,32 +93,6 @@ export async function readRequirements(
 }
 
 const levels: readonly Survives[] = ["nothing", "process", "machine", "replicas"];
-
-/** Otherwise the journal would lose what it needs. */
-const kept: Partial<Settings> = {
-  "retention.ms": "-1",
-  "retention.bytes": "-1",
-  "cleanup.policy": "delete",
-  "message.timestamp.type": "LogAppendTime",
-};
-
-async function readSettings(cluster: Cluster, topic: string): Promise<Settings> {
-  const asked = { what: "reading settings", outcome: "not-applied" } as const;
-  try {
-    const answer = await cluster.anywhere(asked, (connection) =>
-      cluster.client.describeConfigsV4.api.async(
-        connection,
-        [{ resourceType: 2, resourceName: topic, configurationKeys: [...names] }],
-        false,
-        false,
-      ),
-    );
-    const found = new Map(answer.results[0]?.configs.map(({ name, value }) => [name, value ?? ""]));
-    return Object.fromEntries(names.map((name) => [name, found.get(name) ?? ""])) as Settings;
-  } catch (error) {
-    throw failureOf(error, asked.what, "not-applied");
-  }
-}
 
 function survivalOf(settings: Settings, replicas: number): Survives {
   const isElectedClean = settings["unclean.leader.election.enable"] === "false";

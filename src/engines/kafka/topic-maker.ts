@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { TopicsAnswer } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { answeredCode, answerOf, failureOf, kafkaCode } from "./failures.ts";
+import { checkKept, readSettings, settingsKept, settingsNeeded } from "./topic-settings.ts";
 
 export interface TopicMakerSettings {
   /** Copies of each partition; `undefined`: as many as the brokers say. */
@@ -15,17 +16,6 @@ export interface MadeTopic {
   readonly kafkaId: string;
   readonly partitions: number;
 }
-
-/** What the engine rests on: nothing goes by age, positions have no gaps, times are the broker's, and a whole batch of the contract fits. */
-const settingsNeeded: Readonly<Record<string, string>> = {
-  "cleanup.policy": "delete",
-  "retention.ms": "-1",
-  "retention.bytes": "-1",
-  "message.timestamp.type": "LogAppendTime",
-  "max.message.bytes": String(32 * 1024 * 1024),
-  "compression.type": "producer",
-  "unclean.leader.election.enable": "false",
-};
 
 /** Makes and deletes topics in Kafka. */
 export class TopicMaker {
@@ -43,7 +33,10 @@ export class TopicMaker {
       const code = await this.#create(name, partitions);
       // It collides with a topic whose name differs in dots and underscores only.
       if (code === kafkaCode.invalidTopic) continue;
-      return this.#find(name);
+      const found = await this.#find(name);
+      // Who made it, may have made it otherwise.
+      if (code === kafkaCode.topicExists) checkKept(name, await readSettings(this.#cluster, name, settingsKept));
+      return found;
     }
     throw new TenonError(
       "invalid",
@@ -80,7 +73,7 @@ export class TopicMaker {
     const deadline = world.clock.monotonic() + commandTimeoutMs;
     for (let pauseMs = 5; ; pauseMs = Math.min(200, pauseMs * 2)) {
       const topic = await this.#cluster.readTopic(name);
-      if (topic !== undefined && topic.leaders.every((leader) => leader >= 0)) {
+      if (topic?.leaders.every((leader) => leader >= 0)) {
         return { kafkaName: name, kafkaId: topic.id, partitions: topic.leaders.length };
       }
       if (world.clock.monotonic() >= deadline) {

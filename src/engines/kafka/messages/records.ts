@@ -56,8 +56,11 @@ export function runsOf(batches: readonly KafkaBatch[], from: number): FetchedRun
   const gaps: { from: number; to: number }[] = [];
   let end = from;
   const skipTo = (position: number) => {
-    if (position > end) gaps.push({ from: end, to: position });
-    end = Math.max(end, position);
+    if (position <= end) return;
+    const last = gaps.at(-1);
+    if (last?.to === end) last.to = position;
+    else gaps.push({ from: end, to: position });
+    end = position;
   };
   for (const batch of batches) {
     const first = Number(batch.firstOffset);
