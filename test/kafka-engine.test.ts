@@ -210,6 +210,24 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     assert.deepEqual(await messages.topics(), ["half-way"]);
   });
 
+  test("a topic that was deleted and made anew behind the engine's back is noticed", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, { commandTimeoutMs: 1_000 }, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    await messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
+    await admin.deleteTopics({ topics: [`${prefix}.orders`] });
+    await admin.close();
+    await new TopicMaker(openCluster(t), { replicationFactor: undefined, settings: {} }).make([`${prefix}.orders`], 1);
+    const other = await kafka({ client, connect, brokers, prefix });
+    t.after(() => other.close());
+    const again = () => other.messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    await assert.rejects(again, { code: "conflict", outcome: "not-applied", message: /declare it anew/ });
+    await messages.remove("orders");
+    await other.messages.declare("orders", { partitions: 1, groups: ["group"] });
+    assert.deepEqual(await again(), [0n]);
+  });
+
   test("what every group has settled is deleted in Kafka, unless it is to be kept", async (t) => {
     const prefix = testPrefix();
     const real = systemWorld();

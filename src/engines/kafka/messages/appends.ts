@@ -75,8 +75,19 @@ export class Appends {
 
   /** Answers which of them have to be sent again. */
   async #send(taken: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const { topics, journal } = this.#parts;
+    const name = taken[0]!.checked.batch.topic;
+    try {
+      return await this.#sendTo(await topics.find(name), taken);
+    } catch (error) {
+      if (!(error instanceof Moved)) throw error;
+      await journal.reach("an append", name);
+      return this.#sendTo(await topics.find(name), taken);
+    }
+  }
+
+  async #sendTo(topic: JournaledTopic, taken: readonly Waiting[]): Promise<readonly Waiting[]> {
     const { batch } = taken[0]!.checked;
-    const topic = await this.#parts.topics.find(batch.topic);
     if (batch.partition >= topic.partitions) {
       throw refusedBatch(batch, { refused: "partition", partitions: topic.partitions });
     }
@@ -124,13 +135,22 @@ export class Appends {
     const { cluster, topics } = this.#parts;
     const { kafkaName } = topic;
     const asked = { what: "an append", outcome: "unknown", check: () => topics.checkThere(topic) } as const;
-    return cluster.leader(asked, kafkaName, partition, (connection) => {
+    return cluster.leader(asked, kafkaName, partition, (connection, place) => {
+      if (place.id !== topic.kafkaId) throw new Moved(topic);
       // The client changes what it is given, so that each try needs its own.
       const records = taken.flatMap(({ checked }) =>
         checked.batch.messages.map((message) => recordOf(message, kafkaName, partition)),
       );
       return produce(cluster.client, connection, cluster.commandTimeoutMs, records, producer);
     });
+  }
+}
+
+/** Kafka's topic is another one than the journal says, as far as this engine has read. */
+class Moved extends TenonError {
+  constructor({ name, kafkaName }: JournaledTopic) {
+    const text = `Kafka's topic ${kafkaName} is not the one that topic ${name} was declared on: somebody else has deleted that one; remove the topic, and declare it anew`;
+    super("conflict", text, { fields: { topic: name, kafkaName } });
   }
 }
 

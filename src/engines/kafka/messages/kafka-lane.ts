@@ -131,7 +131,11 @@ export class KafkaLane implements OpenedLane {
         { what, outcome: "not-applied", check },
         this.#place.kafkaName,
         partition,
-        (c, place) => fetchPartition(cluster.client, c, place, partition, { offset, maxWaitMs: 0, bytesMax }),
+        (connection, place) => {
+          // Another topic has the name now, which the journal says to whoever reads on.
+          if (place.id !== this.#place.kafkaId) throw new Superseded();
+          return fetchPartition(cluster.client, connection, place, partition, { offset, maxWaitMs: 0, bytesMax });
+        },
       );
     } catch (error) {
       if (error instanceof Superseded) return undefined;
