@@ -1,24 +1,14 @@
 import { type Outcome, TenonError } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
 import type { KafkaClient, KafkaConnection, MetadataAnswer } from "./clients.ts";
-import { answeredCode, answerOf, closed, failureOf, isPassingCode, overdue, plain, unreachable } from "./failures.ts";
-import { Overdue, Session } from "./session.ts";
+import { Again, type BrokerAddress, type ConnectionSettings, Connections } from "./connections.ts";
+import { answeredCode, answerOf, closed, failureOf, isPassingCode, overdue, unreachable } from "./failures.ts";
+import { Overdue, type Session } from "./session.ts";
 
-export interface BrokerAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-export interface ClusterSettings {
-  readonly world: World;
+export interface ClusterSettings extends ConnectionSettings {
   readonly client: KafkaClient;
-  /** Answers a new connection each time; it belongs to the engine from then on. */
-  readonly connect: () => KafkaConnection;
   readonly brokers: readonly BrokerAddress[];
-  /** To each broker, beside those that wait for news. */
-  readonly connectionsMax: number;
   readonly commandTimeoutMs: number;
-  readonly connectTimeoutMs: number;
 }
 
 /** A topic as Kafka's metadata shows it. */
@@ -43,19 +33,8 @@ export interface Asked {
 
 const backoffMs = { first: 20, longest: 500 };
 
-interface Waiting {
-  readonly resolve: (session: Session | undefined) => void;
-}
-
-/** The connections to one broker: each carries one request at a time, as a broker answers a connection's requests one after the other. */
-interface Broker {
-  readonly idle: Session[];
-  readonly waiting: Waiting[];
-  count: number;
-}
-
 /**
- * The brokers: who leads what, and a few connections to each, made when they are needed. What fails without having been carried out is asked again, elsewhere when the leader
+ * The brokers: who leads what. What fails without having been carried out is asked again, elsewhere when the leader
  * moved, for as long as a command may take.
  */
 export class Cluster {
@@ -65,8 +44,7 @@ export class Cluster {
   readonly #settings: ClusterSettings;
   readonly #addresses = new Map<number, BrokerAddress>();
   readonly #topics = new Map<string, KafkaTopic>();
-  readonly #brokers = new Map<string, Broker>();
-  readonly #sessions = new Set<Session>();
+  readonly #connections: Connections;
   readonly #closing = new AbortController();
   #underWay = 0;
   #drained: (() => void) | undefined;
@@ -77,6 +55,7 @@ export class Cluster {
     this.client = settings.client;
     this.world = settings.world;
     this.commandTimeoutMs = settings.commandTimeoutMs;
+    this.#connections = new Connections(settings);
   }
 
   get isClosed(): boolean {
@@ -169,7 +148,7 @@ export class Cluster {
     timeoutMs: number,
     deadline: number,
   ): Promise<Answer> {
-    const session = await this.#take(address, deadline);
+    const session = await this.#connections.take(address, deadline);
     try {
       return await session.within(timeoutMs, ask);
     } catch (error) {
@@ -183,7 +162,7 @@ export class Cluster {
       if (error instanceof Overdue) throw overdue(what, error.timeoutMs, outcome);
       throw failureOf(error, what, outcome);
     } finally {
-      this.#giveBack(address, session);
+      this.#connections.giveBack(address, session);
     }
   }
 
@@ -230,99 +209,13 @@ export class Cluster {
     return answer;
   }
 
-  // Connections --------------------------------------------------------------------------------------------------------
-
-  /** A connection of the caller's own; who asked for it destroys it. */
-  async dedicated(address: BrokerAddress): Promise<Session> {
-    const { connect, connectTimeoutMs } = this.#settings;
-    if (this.isClosed) throw closed("a connection");
-    const connection = connect();
-    if (typeof connection?.connect !== "function" || typeof connection.close !== "function") {
-      throw new TenonError("invalid", "connect must answer a new Connection of the package @platformatic/kafka");
-    }
-    const session = new Session(connection, this.world);
-    this.#sessions.add(session);
-    try {
-      await session.connect(address.host, address.port, connectTimeoutMs);
-      return session;
-    } catch (error) {
-      this.discard(session);
-      throw error;
-    }
+  /** A connection of the caller's own; who asked for it discards it. */
+  dedicated(address: BrokerAddress): Promise<Session> {
+    return this.#connections.dedicated(address);
   }
 
   discard(session: Session): void {
-    this.#sessions.delete(session);
-    session.destroy();
-  }
-
-  #brokerAt({ host, port }: BrokerAddress): Broker {
-    const name = `${host}:${port}`;
-    let broker = this.#brokers.get(name);
-    if (broker === undefined) {
-      broker = { idle: [], waiting: [], count: 0 };
-      this.#brokers.set(name, broker);
-    }
-    return broker;
-  }
-
-  /** Rejects with `Again` when there is none in time. */
-  async #take(address: BrokerAddress, deadline: number): Promise<Session> {
-    const broker = this.#brokerAt(address);
-    for (;;) {
-      for (let session = broker.idle.pop(); session !== undefined; session = broker.idle.pop()) {
-        if (!session.ended) return session;
-        broker.count -= 1;
-        this.#sessions.delete(session);
-      }
-      if (broker.count < this.#settings.connectionsMax) return this.#make(address, broker);
-      const handed = await this.#wait(broker, deadline);
-      if (handed !== undefined) return handed;
-      if (this.world.clock.monotonic() >= deadline) throw new Again(new Error("all connections are busy"));
-    }
-  }
-
-  async #make(address: BrokerAddress, broker: Broker): Promise<Session> {
-    broker.count += 1;
-    try {
-      return await this.dedicated(address);
-    } catch (error) {
-      broker.count -= 1;
-      broker.waiting.shift()?.resolve(undefined);
-      if (error instanceof TenonError) throw error;
-      this.world.log.log("warn", "trouble with a connection to Kafka", { error: plain(error)?.message ?? "" });
-      throw isRefusal(error) ? failureOf(error, "a connection", "not-applied") : new Again(error);
-    }
-  }
-
-  /** A session, or `undefined`: look again. */
-  #wait(broker: Broker, deadline: number): Promise<Session | undefined> {
-    return new Promise((resolve) => {
-      const waiting: Waiting = {
-        resolve: (session) => {
-          cancel();
-          resolve(session);
-        },
-      };
-      const cancel = this.world.timers.schedule(Math.max(1, deadline - this.world.clock.monotonic()), () => {
-        broker.waiting.splice(broker.waiting.indexOf(waiting), 1);
-        resolve(undefined);
-      });
-      broker.waiting.push(waiting);
-    });
-  }
-
-  #giveBack(address: BrokerAddress, session: Session): void {
-    const broker = this.#brokerAt(address);
-    if (session.ended) {
-      broker.count -= 1;
-      this.#sessions.delete(session);
-      broker.waiting.shift()?.resolve(undefined);
-      return;
-    }
-    const next = broker.waiting.shift();
-    if (next !== undefined) next.resolve(session);
-    else broker.idle.push(session);
+    this.#connections.discard(session);
   }
 
   #pause(ms: number): Promise<void> {
@@ -346,23 +239,6 @@ export class Cluster {
   /** Ends every connection. */
   close(): void {
     this.#closing.abort();
-    for (const { waiting } of this.#brokers.values()) for (const { resolve } of waiting.splice(0)) resolve(undefined);
-    for (const session of this.#sessions) session.destroy();
+    this.#connections.close();
   }
-}
-
-/** It was not carried out, and is worth another try. */
-class Again extends Error {
-  readonly reason: unknown;
-  constructor(reason: unknown) {
-    super("again");
-    this.reason = reason;
-  }
-}
-
-/** The credentials were refused; it will not get better. */
-function isRefusal(error: unknown): boolean {
-  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
-  if (code === "PLT_KFK_AUTHENTICATION") return true;
-  return cause !== undefined && isRefusal(cause);
 }

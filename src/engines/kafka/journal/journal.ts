@@ -1,12 +1,13 @@
 import { TenonError } from "../../../contracts/errors.ts";
-import type { Cancel, World } from "../../../world/world.ts";
+import type { World } from "../../../world/world.ts";
 import type { KafkaBatch } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
-import { answeredCode, closed, failureOf, kafkaCode, overdue, plain, unreachable } from "../failures.ts";
-import { fetchPartition, isControl, listOffset, offsetAt, produce, timestampOf } from "../requests.ts";
+import { answeredCode, closed, kafkaCode, plain } from "../failures.ts";
+import { fetchPartition, isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
 import type { Session } from "../session.ts";
-import { type Command, decodeCommand, encodeCommand } from "./commands.ts";
+import { type Command, decodeCommand } from "./commands.ts";
 import { JournalState, type News, type Results } from "./journal-state.ts";
+import { JournalWriter } from "./journal-writer.ts";
 import { keyOf, partFrom, partsOf, type SnapshotPart, SnapshotParts } from "./snapshots.ts";
 
 export interface JournalSettings {
@@ -20,18 +21,7 @@ type Hear = (news: News | "missed") => void;
 
 const maxWaitMs = 500;
 const fetchBytesMax = 4 * 1024 * 1024;
-const produceCountMax = 500;
-const produceBytesMax = 1024 * 1024;
 const backoffMs = { first: 50, longest: 1_000 };
-
-interface Pending {
-  readonly id: string;
-  readonly bytes: Buffer;
-  readonly what: string;
-  readonly resolve: (result: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  timer: Cancel;
-}
 
 /**
  * The engine's state as a replicated state machine. A command is a record of a topic with one partition; each engine reads all of them in their order and carries them out, so
@@ -42,10 +32,7 @@ export class Journal {
   readonly #cluster: Cluster;
   readonly #world: World;
   readonly #settings: JournalSettings;
-  /** Begins the ids of this engine's commands. */
-  readonly #own: string;
-  readonly #pending = new Map<string, Pending>();
-  readonly #queue: Pending[] = [];
+  readonly #writer: JournalWriter;
   readonly #listeners = new Map<number, Set<Hear>>();
   #state = new JournalState();
   /** The offset of the record that is read next. */
@@ -55,8 +42,6 @@ export class Journal {
   /** Of the last whole snapshot. */
   #asOf = 0;
   #snapshotAt = 0;
-  #count = 0;
-  #draining = false;
   #session: Session | undefined;
   #ended: TenonError | undefined;
 
@@ -64,7 +49,7 @@ export class Journal {
     this.#cluster = cluster;
     this.#world = cluster.world;
     this.#settings = settings;
-    this.#own = `${cluster.world.random.uuid().slice(0, 13)}/`;
+    this.#writer = new JournalWriter(cluster, settings.topic);
   }
 
   /** As far as this engine has read. */
@@ -78,96 +63,17 @@ export class Journal {
     void this.#follow();
   }
 
-  // Writing ------------------------------------------------------------------------------------------------------------
-
   /** Writes a command, and answers what it came to. When that is not heard, nobody knows. */
   submit<Kind extends Command["kind"]>(
     command: Extract<Command, { kind: Kind }>,
     what: string,
   ): Promise<Results[Kind]> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    return new Promise<unknown>((resolve, reject) => {
-      const id = this.#own + (this.#count++).toString(36);
-      const bytes = encodeCommand({ id, command });
-      const pending: Pending = { id, bytes, what, resolve, reject, timer: () => undefined };
-      const { commandTimeoutMs } = this.#cluster;
-      pending.timer = this.#world.timers.schedule(commandTimeoutMs, () => {
-        const index = this.#queue.indexOf(pending);
-        if (index < 0) return;
-        this.#queue.splice(index, 1);
-        reject(unreachable(what, commandTimeoutMs, undefined));
-      });
-      this.#queue.push(pending);
-      if (!this.#draining) void this.#drain();
-    }) as Promise<Results[Kind]>;
+    return this.#writer.submit(command, what);
   }
 
   /** Resolves when this engine has read all that was written before the call. Time passes for the topic. */
   async reach(what: string, topic: string | null): Promise<void> {
     await this.submit<"look">({ kind: "look", name: topic }, what);
-  }
-
-  async #drain(): Promise<void> {
-    this.#draining = true;
-    // What is written within the same turn goes out together.
-    await undefined;
-    while (this.#queue.length > 0) await this.#write(this.#take());
-    this.#draining = false;
-  }
-
-  #take(): Pending[] {
-    let count = 0;
-    let bytes = 0;
-    for (; count < this.#queue.length && count < produceCountMax; count++) {
-      bytes += this.#queue[count]!.bytes.length;
-      if (count > 0 && bytes > produceBytesMax) break;
-    }
-    return this.#queue.splice(0, count);
-  }
-
-  async #write(taken: readonly Pending[]): Promise<void> {
-    for (const pending of taken) this.#pending.set(pending.id, pending);
-    const { topic } = this.#settings;
-    let failure: TenonError | undefined;
-    try {
-      await this.#produce(taken.map(({ bytes }) => ({ value: bytes, topic, partition: 0 })));
-    } catch (error) {
-      failure = failureOf(error, "a record of the journal", "unknown");
-    }
-    for (const pending of taken) {
-      if (failure?.outcome === "not-applied") this.#settle(pending, failure);
-      else if (this.#pending.has(pending.id)) this.#expect(pending, failure);
-    }
-  }
-
-  /** What was written comes back soon, and what perhaps was comes soon or never. */
-  #expect(pending: Pending, failure: TenonError | undefined): void {
-    const { commandTimeoutMs } = this.#cluster;
-    pending.timer();
-    pending.timer = this.#world.timers.schedule(commandTimeoutMs, () =>
-      this.#settle(pending, failure ?? overdue(pending.what, commandTimeoutMs, "unknown")),
-    );
-  }
-
-  #settle(pending: Pending, error: TenonError): void {
-    pending.timer();
-    if (!this.#pending.delete(pending.id)) return;
-    const { code, outcome, fields, cause } = error;
-    const text =
-      code === "unavailable" && outcome === "unknown"
-        ? `Kafka did not confirm ${pending.what}. It may have happened; look, or repeat it where that is safe.`
-        : error.message;
-    pending.reject(new TenonError(code, text, { outcome, fields, cause }));
-  }
-
-  #produce(records: { key?: Buffer; value: Buffer; topic: string; partition: number }[]): Promise<number> {
-    const { client, commandTimeoutMs } = this.#cluster;
-    return this.#cluster.leader(
-      { what: "a record of the journal", outcome: "unknown" },
-      this.#settings.topic,
-      0,
-      (connection) => produce(client, connection, commandTimeoutMs, records),
-    );
   }
 
   // Reading ------------------------------------------------------------------------------------------------------------
@@ -321,29 +227,19 @@ export class Journal {
       throw new TenonError("conflict", text, { fields: { topic: this.#settings.topic } });
     }
     const result = this.#state.apply(stored.command, at);
-    const isOwn = stored.id.startsWith(this.#own);
-    if (isOwn) this.#answer(stored.id, result);
+    const isOwn = this.#writer.isOwn(stored.id);
+    if (isOwn) this.#writer.answer(stored.id, result);
     if (offset < this.#snapshotAt) return;
     this.#snapshotAt = offset + this.#settings.snapshotEvery;
     if (isOwn) void this.#writeSnapshot(offset + 1, this.#state.encode());
   }
 
-  #answer(id: string, result: unknown): void {
-    const pending = this.#pending.get(id);
-    if (pending === undefined) return;
-    this.#pending.delete(id);
-    pending.timer();
-    pending.resolve(result);
-  }
-
   // Snapshots ----------------------------------------------------------------------------------------------------------
 
   async #writeSnapshot(asOf: number, state: Buffer): Promise<void> {
-    const { topic } = this.#settings;
-    const name = this.#own + (this.#count++).toString(36);
     try {
-      for (const part of partsOf(name, asOf, state)) {
-        await this.#produce([{ key: keyOf(part), value: part.bytes, topic, partition: 0 }]);
+      for (const part of partsOf(this.#writer.newId(), asOf, state)) {
+        await this.#writer.produce([{ key: keyOf(part), value: part.bytes }]);
       }
     } catch (error) {
       // The next one does for it.
@@ -358,7 +254,7 @@ export class Journal {
     this.#asOf = whole.asOf;
     this.#snapshotAt = Math.max(this.#snapshotAt, whole.asOf + this.#settings.snapshotEvery);
     // Who reads slowly may still be behind this one; nobody needs what is older than the one before.
-    if (former > 0 && whole.snapshot.startsWith(this.#own)) void this.#deleteBelow(former);
+    if (former > 0 && this.#writer.isOwn(whole.snapshot)) void this.#deleteBelow(former);
   }
 
   async #deleteBelow(offset: number): Promise<void> {
@@ -392,20 +288,12 @@ export class Journal {
 
   #fail(error: TenonError): void {
     this.#ended ??= error;
-    for (const pending of [...this.#pending.values()]) this.#settle(pending, error);
-    for (const pending of this.#queue.splice(0)) {
-      pending.timer();
-      pending.reject(error);
-    }
+    this.#writer.fail(error);
   }
 
   close(): void {
     this.#ended ??= closed("an operation");
     this.#session?.destroy();
-    for (const pending of [...this.#pending.values()]) this.#settle(pending, closed(pending.what, "unknown"));
-    for (const pending of this.#queue.splice(0)) {
-      pending.timer();
-      pending.reject(closed(pending.what));
-    }
+    this.#writer.close();
   }
 }

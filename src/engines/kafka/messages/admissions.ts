@@ -1,7 +1,8 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import { refusedBatch } from "../../lanes/index.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
-import { type AppendParts, settle, type Waiting } from "./appends.ts";
+import type { AppendParts } from "./appends.ts";
+import { countOf, settle, type Waiting } from "./waiting.ts";
 
 /** How long to wait for somebody else who is appending. */
 const busyMs = { first: 2, longest: 50 };
@@ -38,7 +39,7 @@ export async function admitted(
   };
   try {
     const first = await store(fitting);
-    await done(first + fitting.reduce((sum, { checked }) => sum + checked.batch.messages.length, 0));
+    await done(first + fitting.reduce((sum, each) => sum + countOf(each), 0));
     settle(fitting, first);
   } catch (error) {
     await done(0);
@@ -59,7 +60,7 @@ async function decide(
   const deadline = world.clock.monotonic() + commandTimeoutMs;
   for (let pauseMs = busyMs.first; ; pauseMs = Math.min(busyMs.longest, pauseMs * 2)) {
     const end = await topics.end(topic, partition, "an append");
-    const counts = taken.map(({ checked }) => checked.batch.messages.length);
+    const counts = taken.map(countOf);
     const command = { kind: "admit", topic: topic.number, partition, admission, counts, end } as const;
     const admittedOrNot = await journal.submit<"admit">(command, "an append");
     if (admittedOrNot !== "busy") return admittedOrNot;

@@ -1,6 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
-import { type CheckedBatch, checkBatch, refusedBatch } from "../../lanes/index.ts";
+import { checkBatch, refusedBatch } from "../../lanes/index.ts";
 import type { ProducerOptions } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { failureOf } from "../failures.ts";
@@ -12,6 +12,7 @@ import { isMarked, type MarkedBatch, Producers } from "./producers.ts";
 import { recordOf } from "./records.ts";
 import type { Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
+import { settle, type Waiting } from "./waiting.ts";
 
 /** About so much of batches without a producer goes out as one batch. */
 const requestBytesMax = 1024 * 1024;
@@ -22,12 +23,6 @@ export interface AppendParts {
   readonly topics: Topics;
   readonly trimmer: Trimmer;
   readonly capabilities: MessageCapabilities;
-}
-
-export interface Waiting {
-  readonly checked: CheckedBatch;
-  readonly resolve: (positions: bigint[]) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /** Appending: one request is under way for each partition, which keeps the order of the calls. */
@@ -151,13 +146,6 @@ class Moved extends TenonError {
   constructor({ name, kafkaName }: JournaledTopic) {
     const text = `Kafka's topic ${kafkaName} is not the one that topic ${name} was declared on: somebody else has deleted that one; remove the topic, and declare it anew`;
     super("conflict", text, { fields: { topic: name, kafkaName } });
-  }
-}
-
-export function settle(taken: readonly Waiting[], first: number): void {
-  let position = first;
-  for (const { checked, resolve } of taken) {
-    resolve(checked.batch.messages.map(() => BigInt(position++)));
   }
 }
 
