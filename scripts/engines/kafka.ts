@@ -19,8 +19,10 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `;
 const copyDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
+/** Below the engine's folder. */
+export const jarsFolder = `jars-${version}`;
 /** Sixteen bytes, as Kafka wants them. */
-const clusterId = Buffer.from("tenon-engines-01").toString("base64url");
+export const clusterId = Buffer.from("tenon-engines-01").toString("base64url");
 
 export const kafka: Engine = {
   name: "kafka",
@@ -34,22 +36,25 @@ export const kafka: Engine = {
   async start(site) {
     if (!existsSync(jarsOf(site))) await fetchJars(site);
     const file = site.path("server.properties");
-    writeFileSync(file, propertiesOf(site));
+    writeFileSync(file, propertiesOf(site.path("data"), site.port("broker"), site.port("controller")));
     if (!existsSync(site.path("data", "meta.properties"))) {
       rmSync(site.path("data"), { recursive: true, force: true });
       const parameters = ["format", "--cluster-id", clusterId, "--config", file];
-      await site.run({ command: "java", parameters: [...java(site), "kafka.tools.StorageTool", ...parameters] });
+      await site.run({
+        command: "java",
+        parameters: [...javaParameters(jarsOf(site)), "kafka.tools.StorageTool", ...parameters],
+      });
     }
     site.start("kafka", {
       command: "java",
-      parameters: ["-Xms256m", "-Xmx768m", ...java(site), "kafka.Kafka", file],
+      parameters: ["-Xms256m", "-Xmx768m", ...javaParameters(jarsOf(site)), "kafka.Kafka", file],
     });
     await site.untilReady("kafka", () => askVersions(urlsAt("kafka", [site.port("broker")])[0]!), 60_000);
   },
 };
 
 function jarsOf(site: Site): string {
-  return site.path(`jars-${version}`);
+  return site.path(jarsFolder);
 }
 
 /** From Maven's central repository, or from where the user's settings say, with every checksum verified. */
@@ -65,13 +70,13 @@ async function fetchJars(site: Site): Promise<void> {
   renameSync(unfinished, jarsOf(site));
 }
 
-function java(site: Site): string[] {
-  return ["-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", `${jarsOf(site)}/*`];
+export function javaParameters(jars: string): string[] {
+  return ["-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", `${jars}/*`];
 }
 
-function propertiesOf(site: Site): string {
-  const broker = `127.0.0.1:${site.port("broker")}`;
-  const controller = `127.0.0.1:${site.port("controller")}`;
+export function propertiesOf(data: string, brokerPort: number, controllerPort: number): string {
+  const broker = `127.0.0.1:${brokerPort}`;
+  const controller = `127.0.0.1:${controllerPort}`;
   const properties = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -79,7 +84,7 @@ function propertiesOf(site: Site): string {
     listeners: `PLAINTEXT://${broker},CONTROLLER://${controller}`,
     "advertised.listeners": `PLAINTEXT://${broker}`,
     "controller.listener.names": "CONTROLLER",
-    "log.dirs": site.path("data"),
+    "log.dirs": data,
     // One node can keep one copy, so it has to be on the disk before the answer.
     "log.flush.interval.messages": "1",
     "offsets.topic.replication.factor": "1",

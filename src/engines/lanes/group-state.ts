@@ -64,6 +64,13 @@ export class GroupState {
     return this.#moved;
   }
 
+  /** The same since it was asked last, for stores that keep the state machine and not its value. */
+  takeMoved(): boolean {
+    const moved = this.#moved;
+    this.#moved = false;
+    return moved;
+  }
+
   get isEphemeral(): boolean {
     return this.#only !== "";
   }

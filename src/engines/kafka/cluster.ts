@@ -1,0 +1,244 @@
+import { type Outcome, TenonError } from "../../contracts/errors.ts";
+import type { World } from "../../world/world.ts";
+import type { KafkaClient, KafkaConnection, MetadataAnswer } from "./clients.ts";
+import { Again, type BrokerAddress, type ConnectionSettings, Connections } from "./connections.ts";
+import { answeredCode, answerOf, closed, failureOf, isPassingCode, overdue, unreachable } from "./failures.ts";
+import { Overdue, type Session } from "./session.ts";
+
+export interface ClusterSettings extends ConnectionSettings {
+  readonly client: KafkaClient;
+  readonly brokers: readonly BrokerAddress[];
+  readonly commandTimeoutMs: number;
+}
+
+/** A topic as Kafka's metadata shows it. */
+export interface KafkaTopic {
+  readonly name: string;
+  readonly id: string;
+  /** The leading broker of each partition; -1: there is none now. */
+  readonly leaders: readonly number[];
+  readonly replicas: number;
+}
+
+export interface Asked {
+  /** What it is, for messages. */
+  readonly what: string;
+  /** When the answer is lost: a read is repeated, of a change nobody knows. */
+  readonly outcome: "not-applied" | "unknown";
+  /** Asked before it is repeated; an error ends it. */
+  readonly check?: (() => void) | undefined;
+  /** How long one answer may take; `commandTimeoutMs` when left out. */
+  readonly timeoutMs?: number | undefined;
+}
+
+const backoffMs = { first: 20, longest: 500 };
+
+/**
+ * The brokers: who leads what. What fails without having been carried out is asked again, elsewhere when the leader
+ * moved, for as long as a command may take.
+ */
+export class Cluster {
+  readonly client: KafkaClient;
+  readonly world: World;
+  readonly commandTimeoutMs: number;
+  readonly #settings: ClusterSettings;
+  readonly #addresses = new Map<number, BrokerAddress>();
+  readonly #topics = new Map<string, KafkaTopic>();
+  readonly #connections: Connections;
+  readonly #closing = new AbortController();
+  #underWay = 0;
+  #drained: (() => void) | undefined;
+  #trouble: unknown;
+
+  constructor(settings: ClusterSettings) {
+    this.#settings = settings;
+    this.client = settings.client;
+    this.world = settings.world;
+    this.commandTimeoutMs = settings.commandTimeoutMs;
+    this.#connections = new Connections(settings);
+  }
+
+  get isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** Why the last try failed. */
+  get trouble(): unknown {
+    return this.#trouble;
+  }
+
+  // Asking -------------------------------------------------------------------------------------------------------------
+
+  /** Asks any broker. */
+  anywhere<Answer>(asked: Asked, ask: (connection: KafkaConnection) => Promise<Answer>): Promise<Answer> {
+    let turn = 0;
+    return this.#repeat(asked, ask, async () => {
+      const known = [...this.#addresses.values(), ...this.#settings.brokers];
+      return known[turn++ % known.length]!;
+    });
+  }
+
+  /** Asks the controller, who makes and removes topics. */
+  controller<Answer>(asked: Asked, ask: (connection: KafkaConnection) => Promise<Answer>): Promise<Answer> {
+    return this.#repeat(asked, ask, async () => {
+      const { controllerId } = await this.#readMetadata([]);
+      return this.#addresses.get(controllerId);
+    });
+  }
+
+  /** Asks the leader of a partition. */
+  leader<Answer>(
+    asked: Asked,
+    topic: string,
+    partition: number,
+    ask: (connection: KafkaConnection, topic: KafkaTopic) => Promise<Answer>,
+  ): Promise<Answer> {
+    let found: KafkaTopic | undefined;
+    return this.#repeat(
+      asked,
+      (connection) => ask(connection, found!),
+      async () => {
+        found = await this.topic(topic);
+        const leader = found?.leaders[partition];
+        const address = leader === undefined ? undefined : this.#addresses.get(leader);
+        if (address === undefined) this.#topics.delete(topic);
+        return address;
+      },
+      () => this.#topics.delete(topic),
+    );
+  }
+
+  async #repeat<Answer>(
+    { what, outcome, check, timeoutMs = this.commandTimeoutMs }: Asked,
+    ask: (connection: KafkaConnection) => Promise<Answer>,
+    locate: () => Promise<BrokerAddress | undefined>,
+    forget?: () => void,
+  ): Promise<Answer> {
+    const { clock } = this.world;
+    const deadline = clock.monotonic() + this.commandTimeoutMs;
+    this.#underWay += 1;
+    try {
+      for (let failures = 0; ; failures++) {
+        if (this.isClosed) throw closed(what);
+        check?.();
+        try {
+          const address = await locate();
+          if (address !== undefined) return await this.#ask(what, outcome, address, ask, timeoutMs, deadline);
+        } catch (error) {
+          if (!(error instanceof Again)) throw error;
+          this.#trouble = error.reason;
+        }
+        forget?.();
+        const pauseMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.min(10, failures));
+        const leftMs = deadline - clock.monotonic();
+        if (leftMs <= pauseMs) throw unreachable(what, this.commandTimeoutMs, this.#trouble);
+        await this.#pause(pauseMs);
+      }
+    } finally {
+      this.#underWay -= 1;
+      if (this.#underWay === 0) this.#drained?.();
+    }
+  }
+
+  async #ask<Answer>(
+    what: string,
+    outcome: Outcome,
+    address: BrokerAddress,
+    ask: (connection: KafkaConnection) => Promise<Answer>,
+    timeoutMs: number,
+    deadline: number,
+  ): Promise<Answer> {
+    const session = await this.#connections.take(address, deadline);
+    try {
+      return await session.within(timeoutMs, ask);
+    } catch (error) {
+      if (error instanceof TenonError) throw error;
+      const code = answeredCode(error);
+      if (isPassingCode(code)) throw new Again(error);
+      if (code !== undefined) throw error;
+      session.destroy();
+      if (this.isClosed) throw closed(what, outcome);
+      if (outcome === "not-applied") throw new Again(error);
+      if (error instanceof Overdue) throw overdue(what, error.timeoutMs, outcome);
+      throw failureOf(error, what, outcome);
+    } finally {
+      this.#connections.giveBack(address, session);
+    }
+  }
+
+  // Topics -------------------------------------------------------------------------------------------------------------
+
+  /** As it was seen last; `undefined` when it is not there. */
+  async topic(name: string): Promise<KafkaTopic | undefined> {
+    return this.#topics.get(name) ?? (await this.readTopic(name));
+  }
+
+  async readTopic(name: string): Promise<KafkaTopic | undefined> {
+    await this.#readMetadata([name]);
+    return this.#topics.get(name);
+  }
+
+  forget(name: string): void {
+    this.#topics.delete(name);
+  }
+
+  addressOf(node: number): BrokerAddress | undefined {
+    return this.#addresses.get(node);
+  }
+
+  async #readMetadata(names: readonly string[]): Promise<MetadataAnswer> {
+    const asked = { what: "reading metadata", outcome: "not-applied" } as const;
+    const topics = names.map((name) => ({ name }));
+    const answer = await this.anywhere(asked, async (connection) => {
+      try {
+        return await this.client.metadataV12.api.async(connection, topics, false);
+      } catch (error) {
+        // A topic that is not there, or has a partition without leader, is an error of the whole answer.
+        return answerOf<MetadataAnswer>(error);
+      }
+    });
+    for (const { nodeId, host, port } of answer.brokers) this.#addresses.set(nodeId, { host, port });
+    for (const name of names) this.#topics.delete(name);
+    for (const { errorCode, name, topicId, partitions } of answer.topics) {
+      if (errorCode !== 0 || typeof name !== "string") continue;
+      const leaders = new Array<number>(partitions.length).fill(-1);
+      for (const { partitionIndex, leaderId } of partitions) leaders[partitionIndex] = leaderId;
+      const replicas = Math.min(...partitions.map((partition) => partition.replicaNodes.length));
+      this.#topics.set(name, { name, id: topicId, leaders, replicas });
+    }
+    return answer;
+  }
+
+  /** A connection of the caller's own; who asked for it discards it. */
+  dedicated(address: BrokerAddress): Promise<Session> {
+    return this.#connections.dedicated(address);
+  }
+
+  discard(session: Session): void {
+    this.#connections.discard(session);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return this.world.timers
+      .sleep(ms * (0.5 + this.world.random.float() / 2), { signal: this.#closing.signal })
+      .catch(() => undefined);
+  }
+
+  /** Waits a little for what is under way. */
+  async drain(drainMs: number): Promise<void> {
+    if (this.#underWay === 0) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.world.timers.schedule(drainMs, resolve);
+      this.#drained = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  /** Ends every connection. */
+  close(): void {
+    this.#closing.abort();
+    this.#connections.close();
+  }
+}

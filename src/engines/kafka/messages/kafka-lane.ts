@@ -1,0 +1,209 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Held } from "../../../contracts/messages.ts";
+import {
+  type Fetched,
+  type FetchRequest,
+  type Grant,
+  type LaneChange,
+  LaneProgress,
+  laneNameOf,
+  type OpenedLane,
+  positionBeyond,
+} from "../../lanes/index.ts";
+import type { FetchedPartition } from "../clients.ts";
+import type { Cluster } from "../cluster.ts";
+import { answeredCode, asRead, failureOf, kafkaCode } from "../failures.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { JournaledTopic } from "../journal/topic.ts";
+import { fetchPartition, listOffset, offsetAt } from "../requests.ts";
+import type { Appends } from "./appends.ts";
+import { runsOf } from "./records.ts";
+import type { Topics } from "./topics.ts";
+import type { Trimmer } from "./trimmer.ts";
+import type { Watcher } from "./watcher.ts";
+
+/** What lanes need of the engine. */
+export interface LaneParts {
+  readonly cluster: Cluster;
+  readonly journal: Journal;
+  readonly topics: Topics;
+  readonly appends: Appends;
+  readonly watcher: Watcher;
+  readonly trimmer: Trimmer;
+}
+
+/** A lane as journal and partition show it to the owner of one grant. Who owns it, and what is settled, is read where this engine has the journal's state. */
+export class KafkaLane implements OpenedLane {
+  readonly low: number;
+  readonly suspectBelow: number;
+  readonly held: readonly Held[];
+  readonly settledEnd: number;
+  readonly #parts: LaneParts;
+  readonly #place: JournaledTopic;
+  readonly #grant: Grant;
+  readonly #before: LaneProgress;
+  readonly #hear: () => void;
+  #revision = 0;
+  #next = 0;
+
+  static async open(
+    parts: LaneParts,
+    place: JournaledTopic,
+    grant: Grant,
+    hear: () => void,
+  ): Promise<KafkaLane | undefined> {
+    const find = () => {
+      const group = parts.journal.state.topic(place.number)?.group(grant.groupNumber);
+      const lane = group?.lanes[grant.partition]?.state;
+      return lane?.fence === grant.fence ? { lane, windowMax: group!.windowMax } : undefined;
+    };
+    const suspect = (find()?.lane.suspectBelow ?? 0) > 0;
+    // A vanished owner fetched nothing beyond the end and the window.
+    const end = suspect ? await parts.topics.end(place, grant.partition, "opening a lane") : 0;
+    const found = find();
+    if (found === undefined) return undefined;
+    const before = LaneProgress.decode(found.lane.progress.encode());
+    return new KafkaLane(parts, place, grant, before, Math.min(end, before.low + found.windowMax), hear);
+  }
+
+  private constructor(
+    parts: LaneParts,
+    place: JournaledTopic,
+    grant: Grant,
+    before: LaneProgress,
+    suspectBelow: number,
+    hear: () => void,
+  ) {
+    this.#parts = parts;
+    this.#place = place;
+    this.#grant = grant;
+    this.#before = before;
+    this.#hear = hear;
+    this.low = before.low;
+    this.held = before.held;
+    this.settledEnd = before.end;
+    this.suspectBelow = suspectBelow;
+  }
+
+  wasSettled(position: number): boolean {
+    return this.#before.has(position);
+  }
+
+  /** The lowest unsettled position; `undefined` when the grant is superseded, as far as this engine has read. */
+  #lowNow(): number | undefined {
+    const { partition, groupNumber, fence } = this.#grant;
+    const lane = this.#parts.journal.state.topic(this.#place.number)?.group(groupNumber)?.lanes[partition]?.state;
+    return lane?.fence === fence ? lane.progress.low : undefined;
+  }
+
+  // Fetching -----------------------------------------------------------------------------------------------------------
+
+  async fetch({ cursor, windowMax, bytesMax }: FetchRequest): Promise<Fetched | undefined> {
+    const low = this.#lowNow();
+    if (low === undefined) return undefined;
+    const from = Math.max(cursor, low);
+    if (from >= low + windowMax) return { low, next: Math.max(this.#next, from), dueMs: -1, runs: [] };
+    const fetched = await this.#read(from, bytesMax);
+    if (fetched === undefined) return undefined;
+    if (fetched === "out of range") return this.#findRange(from);
+    this.#next = Number(fetched.highWatermark);
+    const { runs, gaps, end } = runsOf(fetched.records ?? [], from);
+    if (gaps.length > 0) await this.#settle(gaps);
+    const lowNow = this.#lowNow();
+    if (lowNow === undefined) return undefined;
+    if (runs.length === 0 && this.#next <= end) {
+      const { kafkaName, kafkaId } = this.#place;
+      this.#parts.watcher.watch(kafkaName, kafkaId, this.#grant.partition, this.#next, this.#hear);
+    }
+    return { low: lowNow, next: this.#next, dueMs: -1, runs: runs.filter((run) => run.position < lowNow + windowMax) };
+  }
+
+  /** `undefined`: the grant is superseded. */
+  async #read(offset: number, bytesMax: number): Promise<FetchedPartition | "out of range" | undefined> {
+    const { cluster } = this.#parts;
+    const what = "fetching";
+    const check = () => {
+      if (this.#lowNow() === undefined) throw new Superseded();
+    };
+    const { partition } = this.#grant;
+    try {
+      return await cluster.leader(
+        { what, outcome: "not-applied", check },
+        this.#place.kafkaName,
+        partition,
+        (connection, place) => {
+          // Another topic has the name now, which the journal says to whoever reads on.
+          if (place.id !== this.#place.kafkaId) throw new Superseded();
+          return fetchPartition(cluster.client, connection, place, partition, { offset, maxWaitMs: 0, bytesMax });
+        },
+      );
+    } catch (error) {
+      if (error instanceof Superseded) return undefined;
+      if (answeredCode(error) === kafkaCode.offsetOutOfRange) return "out of range";
+      return asRead(failureOf(error, what, "not-applied"));
+    }
+  }
+
+  /** Somebody deleted what was not settled, or the servers lost it. What was deleted counts as settled; of a partition that went back the caller knows what to do. */
+  async #findRange(from: number): Promise<Fetched | undefined> {
+    const { cluster } = this.#parts;
+    const { partition } = this.#grant;
+    const first = await listOffset(cluster, "fetching", this.#place.kafkaName, partition, offsetAt.earliest);
+    const next = await this.#parts.topics.end(this.#place, partition, "fetching");
+    if (first > from) await this.#settle([{ from: 0, to: first }]);
+    const low = this.#lowNow();
+    return low === undefined ? undefined : { low, next, dueMs: -1, runs: [] };
+  }
+
+  /** Positions without a message, which nobody else will settle. */
+  async #settle(gaps: readonly { readonly from: number; readonly to: number }[]): Promise<void> {
+    const settled = { from: gaps.map(({ from }) => from), to: gaps.map(({ to }) => to) };
+    await this.#commit({ settled, held: new Map(), forgotten: [], appends: [] });
+  }
+
+  // Committing ---------------------------------------------------------------------------------------------------------
+
+  async commit(change: LaneChange): Promise<number | undefined> {
+    await this.#checkPositions(change);
+    if (this.#lowNow() === undefined) return undefined;
+    for (const { batch } of change.appends) await this.#parts.appends.append(batch);
+    const before = this.#lowNow();
+    const low = await this.#commit(change);
+    if (low !== undefined && low > (before ?? 0)) this.#parts.trimmer.note(this.#place);
+    return low;
+  }
+
+  #commit({ settled, held }: LaneChange): Promise<number | undefined> {
+    const { partition, groupNumber: group, fence } = this.#grant;
+    this.#revision += 1;
+    return this.#parts.journal.submit<"commit">(
+      {
+        kind: "commit",
+        topic: this.#place.number,
+        group,
+        partition,
+        fence,
+        revision: this.#revision,
+        from: settled.from,
+        to: settled.to,
+        held: [...held.values()].map((each) => [Number(each.position), each.failures, each.deliveries, each.dueAt]),
+      },
+      "a commit of a lane",
+    );
+  }
+
+  async #checkPositions({ settled, held }: LaneChange): Promise<void> {
+    let last = settled.to.length > 0 ? settled.to.at(-1)! - 1 : -1;
+    for (const position of held.keys()) last = Math.max(last, position);
+    if (last < this.#next) return;
+    this.#next = await this.#parts.topics.end(this.#place, this.#grant.partition, "committing");
+    if (last >= this.#next) throw positionBeyond(laneNameOf(this.#grant), this.#next);
+  }
+}
+
+/** The grant is superseded. */
+class Superseded extends TenonError {
+  constructor() {
+    super("lost", "the grant is superseded");
+  }
+}

@@ -1,0 +1,179 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import { checkJoin } from "../../../contracts/join-options.ts";
+import type {
+  Batch,
+  JoinOptions,
+  Membership,
+  MessageCapabilities,
+  MessageEngine,
+  SeekTarget,
+  TopicDeclaration,
+  TopicDescription,
+} from "../../../contracts/messages.ts";
+import { checkName } from "../../../contracts/topic-declarations.ts";
+import type { World } from "../../../world/world.ts";
+import { checkTarget, Member, topicNotFound } from "../../lanes/index.ts";
+import type { Cluster } from "../cluster.ts";
+import { closed } from "../failures.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { JournaledTopic } from "../journal/topic.ts";
+import type { TopicMaker } from "../topic-maker.ts";
+import { Appends } from "./appends.ts";
+import type { LaneParts } from "./kafka-lane.ts";
+import { KafkaLaneStore } from "./kafka-lane-store.ts";
+import { partitionsMax, Topics } from "./topics.ts";
+import { Trimmer } from "./trimmer.ts";
+import { Watcher } from "./watcher.ts";
+
+export interface MessageSettings {
+  readonly cluster: Cluster;
+  readonly journal: Journal;
+  readonly maker: TopicMaker;
+  readonly prefix: string;
+  readonly survives: MessageCapabilities["survives"];
+}
+
+/** How long closing may take to give lanes back when the servers do not answer. */
+const closeMs = 2_000;
+
+/** The `messages` contract on Kafka. */
+export class KafkaMessages implements MessageEngine {
+  readonly capabilities: MessageCapabilities;
+  readonly #world: World;
+  readonly #topics: Topics;
+  readonly #appends: Appends;
+  readonly #watcher: Watcher;
+  readonly #parts: LaneParts;
+  readonly #members = new Set<Member>();
+  #closing: Promise<void> | undefined;
+
+  constructor({ cluster, journal, maker, prefix, survives }: MessageSettings) {
+    this.#world = cluster.world;
+    this.capabilities = {
+      survives,
+      deduplicate: "session",
+      delay: false,
+      delayLatenessMs: 0,
+      replay: true,
+      fence: true,
+      orderAfterCrash: true,
+      atomic: false,
+      messageBytesMax: 4 * 1024 * 1024,
+      keyBytesMax: 65_535,
+      partitionsMax,
+      windowMax: 100_000,
+      heldMax: 10_000,
+      sessionMsMin: 1,
+      countLimits: "evict",
+      batchBytesMax: 8 * 1024 * 1024,
+    };
+    const { capabilities } = this;
+    const topics = new Topics({ cluster, journal, maker, prefix });
+    const trimmer = new Trimmer(cluster, journal, topics);
+    const appends = new Appends({ cluster, journal, topics, trimmer, capabilities });
+    this.#topics = topics;
+    this.#appends = appends;
+    this.#watcher = new Watcher(cluster);
+    this.#parts = { cluster, journal, topics, appends, watcher: this.#watcher, trimmer };
+  }
+
+  async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
+    this.#throwIfClosed("declaring a topic");
+    await this.#topics.declare(topic, declaration);
+  }
+
+  async topics(): Promise<readonly string[]> {
+    this.#throwIfClosed("listing the topics");
+    return this.#topics.names();
+  }
+
+  async remove(topic: string): Promise<void> {
+    this.#throwIfClosed("removing a topic");
+    await this.#topics.remove(topic);
+  }
+
+  async removeGroup(topic: string, group: string): Promise<void> {
+    this.#throwIfClosed("removing a group");
+    await this.#topics.removeGroup(topic, group);
+  }
+
+  async describe(topic: string): Promise<TopicDescription> {
+    this.#throwIfClosed("describing a topic");
+    return this.#topics.describe(topic);
+  }
+
+  append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    if (this.#closing !== undefined) return Promise.reject(closed("appending"));
+    return this.#appends.append(batch);
+  }
+
+  async join(name: string, group: string, options: JoinOptions): Promise<Membership> {
+    this.#throwIfClosed("joining a group");
+    checkName("group", group);
+    checkJoin(options, this.capabilities);
+    const from = options.from ?? "now";
+    checkTarget(name, from);
+    const topic = await this.#topics.find(name);
+    // It may have been removed and declared anew, as this engine has read since.
+    const joined =
+      (await this.#join(topic, group, options, from)) ?? (await this.#joinAnew(name, group, options, from));
+    if (this.#closing !== undefined) await joined.close(closed("joining a group"));
+    this.#throwIfClosed("joining a group");
+    return joined;
+  }
+
+  async #joinAnew(name: string, group: string, options: JoinOptions, from: SeekTarget): Promise<Member> {
+    const joined = await this.#join(await this.#topics.find(name), group, options, from);
+    if (joined === undefined) throw topicNotFound(name);
+    return joined;
+  }
+
+  /** `undefined`: the topic is gone. */
+  async #join(
+    topic: JournaledTopic,
+    group: string,
+    options: JoinOptions,
+    from: SeekTarget,
+  ): Promise<Member | undefined> {
+    const member = new Member(
+      { world: this.#world, capabilities: this.capabilities },
+      new KafkaLaneStore(this.#parts, topic),
+      { group, options, from, left: (left) => this.#members.delete(left) },
+    );
+    this.#members.add(member);
+    try {
+      if (await member.join()) return member;
+      this.#members.delete(member);
+      return undefined;
+    } catch (error) {
+      this.#members.delete(member);
+      throw error;
+    }
+  }
+
+  async seek(name: string, group: string, to: SeekTarget): Promise<void> {
+    this.#throwIfClosed("seeking");
+    checkTarget(name, to);
+    await this.#topics.seek(name, group, to);
+  }
+
+  /** Gives every lane back, as far as the servers answer soon. The connections stay open. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const reason = new TenonError("closed", "The Kafka engine was closed.");
+    const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
+    const done = new AbortController();
+    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
+    await Promise.race([left, overdue]);
+    done.abort();
+    this.#watcher.close();
+  }
+
+  #throwIfClosed(what: string): void {
+    if (this.#closing !== undefined) throw closed(what);
+  }
+}

@@ -1,0 +1,158 @@
+import { TenonError } from "../../../contracts/errors.ts";
+import type { Batch, ProducerMark } from "../../../contracts/messages.ts";
+import { refusedBatch, topicNotFound } from "../../lanes/index.ts";
+import type { ActiveProducer, ProducerOptions } from "../clients.ts";
+import type { Cluster } from "../cluster.ts";
+import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
+import type { Journal } from "../journal/journal.ts";
+import { type JournaledProducer, type JournaledTopic, producerRenewalMs } from "../journal/topic.ts";
+
+/** Kafka's sequences begin anew after so many. */
+const sequences = 2 ** 31;
+
+/** A batch with the mark of its producer. */
+export interface MarkedBatch extends Batch {
+  readonly producer: ProducerMark;
+}
+
+export function isMarked(batch: Batch): batch is MarkedBatch {
+  return batch.producer !== undefined;
+}
+
+/**
+ * What producers of the contract are to Kafka. The journal says which of Kafka's producers a producer and its epoch are, so that another process can go on as the same one, and which epoch is the newest; Kafka
+ * itself answers a repeated sequence, refuses a gap, and fences an older epoch wherever a newer one has written.
+ */
+export class Producers {
+  readonly #cluster: Cluster;
+  readonly #journal: Journal;
+  /** Those that a partition is known to remember. */
+  readonly #remembered = new Set<string>();
+
+  constructor(cluster: Cluster, journal: Journal) {
+    this.#cluster = cluster;
+    this.#journal = journal;
+  }
+
+  /** What a request to Kafka has to say. */
+  async optionsFor(topic: JournaledTopic, batch: MarkedBatch): Promise<ProducerOptions> {
+    const { sequence } = batch.producer;
+    const known = await this.#open(topic, batch);
+    const isKnownToRemember = sequence === 0 || this.#remembered.has(rememberedAs(topic, batch, known));
+    // Of a producer that a partition does not know, or has forgotten, Kafka takes any sequence.
+    if (!isKnownToRemember && (await this.#active(topic, batch, known)) === undefined) {
+      throw refusedBatch(batch, { refused: "gap", expected: 0 });
+    }
+    return {
+      producerId: BigInt(known.kafkaId),
+      producerEpoch: known.kafkaEpoch,
+      sequences: { getWithDefault: () => sequence % sequences },
+    };
+  }
+
+  /** Whether the partition has this batch already, or one behind it. */
+  async hasStored(topic: JournaledTopic, batch: MarkedBatch): Promise<boolean> {
+    const known = await this.#open(topic, batch);
+    const active = await this.#active(topic, batch, known);
+    if (active?.producerEpoch !== known.kafkaEpoch || active.lastSequence < 0) return false;
+    const last = (batch.producer.sequence + batch.messages.length - 1) % sequences;
+    return (active.lastSequence - last + sequences) % sequences < sequences / 2;
+  }
+
+  noteStored(topic: JournaledTopic, batch: MarkedBatch): void {
+    const known = this.#known(topic, batch);
+    if (known?.epoch === batch.producer.epoch) this.#remembered.add(rememberedAs(topic, batch, known));
+  }
+
+  /** What it means that Kafka did not take a batch. */
+  async refusalOf(error: unknown, topic: JournaledTopic, batch: MarkedBatch): Promise<TenonError> {
+    const code = answeredCode(error);
+    if (code === kafkaCode.invalidProducerEpoch) {
+      await this.#journal.reach("an append", topic.name);
+      const newest = this.#known(topic, batch)?.epoch ?? batch.producer.epoch;
+      return refusedBatch(batch, { refused: "fenced", epoch: newest });
+    }
+    if (code === kafkaCode.outOfOrderSequence || code === kafkaCode.duplicateSequence) return outOfOrder(batch);
+    return failureOf(error, "an append", "unknown");
+  }
+
+  #known({ number }: JournaledTopic, { producer }: MarkedBatch): JournaledProducer | undefined {
+    return this.#journal.state.topic(number)?.producers.get(producer.id);
+  }
+
+  /** The producer under this epoch; refuses an older one, and a newer one that does not begin at 0. */
+  async #open(topic: JournaledTopic, batch: MarkedBatch): Promise<JournaledProducer> {
+    const { epoch } = batch.producer;
+    let known = this.#known(topic, batch);
+    if (known === undefined || known.epoch < epoch || !this.#isFresh(known)) known = await this.#register(topic, batch);
+    if (known.epoch > epoch) throw refusedBatch(batch, { refused: "fenced", epoch: known.epoch });
+    return known;
+  }
+
+  #isFresh({ since }: JournaledProducer): boolean {
+    return this.#journal.state.now - since < producerRenewalMs;
+  }
+
+  async #register(topic: JournaledTopic, batch: MarkedBatch): Promise<JournaledProducer> {
+    const { id, epoch, sequence } = batch.producer;
+    if (sequence !== 0) {
+      // Before a gap is refused, what others opened has to be read.
+      await this.#journal.reach("an append", topic.name);
+      const known = this.#known(topic, batch);
+      if (known === undefined || known.epoch < epoch) throw refusedBatch(batch, { refused: "gap", expected: 0 });
+    }
+    const kafkaId = this.#known(topic, batch)?.kafkaId ?? (await this.#newId());
+    const opened = await this.#journal.submit<"producer">(
+      { kind: "producer", topic: topic.number, producer: id, epoch, kafkaId },
+      "opening a producer",
+    );
+    if (opened === undefined) throw topicNotFound(topic.name);
+    return opened;
+  }
+
+  async #newId(): Promise<string> {
+    const { client } = this.#cluster;
+    const asked = { what: "opening a producer", outcome: "not-applied" } as const;
+    try {
+      const { producerId } = await this.#cluster.anywhere(asked, (connection) =>
+        client.initProducerIdV4.api.async(connection, null, 60_000, -1n, -1),
+      );
+      return String(producerId);
+    } catch (error) {
+      throw failureOf(error, asked.what, "not-applied");
+    }
+  }
+
+  /** The producer as the partition remembers it. */
+  async #active(
+    topic: JournaledTopic,
+    { partition }: Batch,
+    { kafkaId }: JournaledProducer,
+  ): Promise<ActiveProducer | undefined> {
+    const asked = { what: "an append", outcome: "not-applied" } as const;
+    const topics = [{ name: topic.kafkaName, partitionIndexes: [partition] }];
+    const { client } = this.#cluster;
+    try {
+      const answer = await this.#cluster.leader(asked, topic.kafkaName, partition, (connection) =>
+        client.describeProducersV0.api.async(connection, topics),
+      );
+      const producers = answer.topics[0]?.partitions[0]?.activeProducers ?? [];
+      return producers.find(({ producerId }) => producerId === BigInt(kafkaId));
+    } catch (error) {
+      throw failureOf(error, asked.what, "not-applied");
+    }
+  }
+}
+
+function rememberedAs(
+  { number }: JournaledTopic,
+  { partition }: Batch,
+  { kafkaId, kafkaEpoch }: JournaledProducer,
+): string {
+  return `${number}/${partition}/${kafkaId}/${kafkaEpoch}`;
+}
+
+function outOfOrder({ topic, producer: { id, epoch, sequence } }: MarkedBatch): TenonError {
+  const text = `producer ${id} sent sequence ${sequence}, which is not the next one and begins none of its last five batches: one is missing, or was changed, or is repeated long after`;
+  return new TenonError("conflict", text, { fields: { topic, producer: id, epoch, sequence } });
+}

@@ -1,0 +1,94 @@
+/** Single requests of Kafka's protocol, for one partition each. */
+import type {
+  FetchedPartition,
+  KafkaBatch,
+  KafkaClient,
+  KafkaConnection,
+  KafkaRecord,
+  NewKafkaRecord,
+  ProducerOptions,
+} from "./clients.ts";
+import type { Cluster, KafkaTopic } from "./cluster.ts";
+import { asRead, failureOf } from "./failures.ts";
+
+export interface FetchFrom {
+  readonly offset: number;
+  readonly maxWaitMs: number;
+  readonly bytesMax: number;
+  /** Of the last batch that was read; -1: none was. */
+  readonly lastEpoch?: number | undefined;
+}
+
+const allInSync = -1;
+
+/** What is stored from an offset on; at least one batch when there is one, however large. */
+export async function fetchPartition(
+  client: KafkaClient,
+  connection: KafkaConnection,
+  topic: KafkaTopic,
+  partition: number,
+  { offset, maxWaitMs, bytesMax, lastEpoch = -1 }: FetchFrom,
+): Promise<FetchedPartition> {
+  const from = {
+    partition,
+    currentLeaderEpoch: -1,
+    fetchOffset: BigInt(offset),
+    lastFetchedEpoch: lastEpoch,
+    partitionMaxBytes: bytesMax,
+  };
+  const topics = [{ topicId: topic.id, partitions: [from] }];
+  const answer = await client.fetchV13.api.async(connection, maxWaitMs, 1, bytesMax, 0, 0, -1, topics, [], "");
+  const fetched = answer.responses[0]?.partitions[0];
+  if (fetched === undefined) throw new Error("an answer without the partition that was asked for");
+  return fetched;
+}
+
+/** Appends records as one batch, all or nothing; answers the first one's offset. */
+export async function produce(
+  client: KafkaClient,
+  connection: KafkaConnection,
+  timeoutMs: number,
+  records: NewKafkaRecord[],
+  producer: ProducerOptions = {},
+): Promise<number> {
+  const answer = await client.produceV9.api.async(connection, allInSync, timeoutMs, records, producer);
+  const appended = typeof answer === "boolean" ? undefined : answer.responses[0]?.partitionResponses[0];
+  if (appended === undefined) throw new Error("an answer without the partition that was appended to");
+  return Number(appended.baseOffset);
+}
+
+export const offsetAt = { latest: -1, earliest: -2 } as const;
+
+/** The offset of the first record at or after an instant; -1 when there is none. */
+export async function listOffset(
+  cluster: Cluster,
+  what: string,
+  topic: string,
+  partition: number,
+  at: number,
+  check?: () => void,
+): Promise<number> {
+  try {
+    return await cluster.leader({ what, outcome: "not-applied", check }, topic, partition, async (connection) => {
+      const partitions = [{ partitionIndex: partition, currentLeaderEpoch: -1, timestamp: BigInt(at) }];
+      const answer = await cluster.client.listOffsetsV7.api.async(connection, -1, 0, [{ name: topic, partitions }]);
+      const found = answer.topics[0]?.partitions[0];
+      if (found === undefined) throw new Error("an answer without the partition that was asked for");
+      return Number(found.offset);
+    });
+  } catch (error) {
+    return asRead(failureOf(error, what, "not-applied"));
+  }
+}
+
+const attribute = { logAppendTime: 8, control: 32 } as const;
+
+/** Marks of transactions, which are no messages. */
+export function isControl({ attributes }: KafkaBatch): boolean {
+  return (attributes & attribute.control) !== 0;
+}
+
+export function timestampOf(batch: KafkaBatch, record: KafkaRecord): number {
+  const isBatches = (batch.attributes & attribute.logAppendTime) !== 0;
+  return Number(isBatches ? batch.maxTimestamp : batch.firstTimestamp + record.timestampDelta);
+}

@@ -1,0 +1,261 @@
+/** What is Kafka's own: the journal and its snapshots, topics that others made, messages of other clients, what is deleted. */
+import assert from "node:assert/strict";
+import { after, describe, type TestContext, test } from "node:test";
+import * as client from "@platformatic/kafka";
+import { type KafkaOptions, kafka } from "tenon/kafka";
+import { systemWorld, type World } from "tenon/world";
+import { Cluster } from "../src/engines/kafka/cluster.ts";
+import { Journal } from "../src/engines/kafka/journal/journal.ts";
+import { listOffset, offsetAt } from "../src/engines/kafka/requests.ts";
+import { TopicMaker } from "../src/engines/kafka/topic-maker.ts";
+import { engine as find } from "./engines.ts";
+import { deleteTopics, serverOf, testPrefix } from "./kafka-host.ts";
+
+// The timers of an engine do not keep the process alive while a test waits for one.
+const keepAlive = setInterval(() => undefined, 60_000);
+after(() => clearInterval(keepAlive));
+
+const found = await find("kafka");
+const server = serverOf(found.url);
+const brokers = [`${server.host}:${server.port}`];
+const connect = () => new client.Connection("tenon-test");
+const body = Buffer.from("body");
+const joining = { sessionMs: 600_000, revokeMs: 1_000, windowMax: 1_000 };
+
+async function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix = testPrefix()) {
+  t.after(() => deleteTopics(server, prefix));
+  const engine = await kafka({ client, connect, brokers, prefix, journal: "make", ...options });
+  t.after(() => engine.close());
+  return engine;
+}
+
+function openCluster(t: TestContext): Cluster {
+  const limits = { connectionsMax: 4, commandTimeoutMs: 5_000, connectTimeoutMs: 5_000 };
+  const cluster = new Cluster({ world: systemWorld(), client, connect, brokers: [server], ...limits });
+  t.after(() => cluster.close());
+  return cluster;
+}
+
+async function openJournal(t: TestContext, topic: string): Promise<Journal> {
+  const journal = new Journal(openCluster(t), { topic, snapshotEvery: 20 });
+  t.after(() => journal.close());
+  await journal.open();
+  return journal;
+}
+
+/** By another client of Kafka. */
+async function produceRaw(topic: string, ...messages: readonly Partial<client.MessageToProduce>[]): Promise<void> {
+  const producer = new client.Producer({ clientId: "another", bootstrapBrokers: brokers });
+  try {
+    await producer.send({ messages: messages.map((message) => ({ topic, partition: 0, value: body, ...message })) });
+  } finally {
+    await producer.close();
+  }
+}
+
+describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
+  test("makes no journal unless it is told to, and says what to do", async (t) => {
+    await assert.rejects(open(t, { journal: "expect" }), { code: "not-found", message: /journal: "make"/ });
+  });
+
+  test("engines that start together make one journal, and each sees what the others did", async (t) => {
+    const prefix = testPrefix();
+    const engines = await Promise.all([open(t, {}, prefix), open(t, {}, prefix), open(t, {}, prefix)]);
+    await Promise.all(engines.map(({ messages }, index) => messages.declare(`topic${index}`, { partitions: 1 })));
+    for (const { messages } of engines) assert.deepEqual(await messages.topics(), ["topic0", "topic1", "topic2"]);
+  });
+
+  test("says what the brokers' settings mean, and refuses to promise more", async (t) => {
+    const engine = await open(t);
+    const settings = engine.requirements.map(({ setting }) => setting);
+    assert.ok(["replication.factor", "min.insync.replicas", "flush.messages"].every((name) => settings.includes(name)));
+    assert.equal(engine.messages.capabilities.survives, "machine");
+    await assert.rejects(open(t, { survives: "replicas" }), { code: "invalid", message: /min\.insync\.replicas/ });
+    const careless = await open(t, { topicSettings: { "flush.messages": "1000" } });
+    assert.equal(careless.messages.capabilities.survives, "process");
+  });
+
+  test("refuses options that make no sense", async () => {
+    const wrong: readonly Partial<KafkaOptions>[] = [
+      { prefix: "no_underscores" },
+      { brokers: [] },
+      { brokers: ["127.0.0.1"] },
+      { connectionsMax: 0 },
+      { replicationFactor: 0 },
+      { commandTimeoutMs: Number.NaN },
+      { journal: "drop" as "make" },
+      { connect: () => ({}) as client.Connection },
+    ];
+    for (const options of wrong) {
+      await assert.rejects(kafka({ client, connect, brokers, prefix: testPrefix(), ...options }), { code: "invalid" });
+    }
+  });
+
+  test("whoever comes new reads the journal from its last snapshot on, and what is older is deleted", async (t) => {
+    const prefix = testPrefix();
+    t.after(() => deleteTopics(server, prefix));
+    const topic = `${prefix}-journal`;
+    const cluster = openCluster(t);
+    await new TopicMaker(cluster, { replicationFactor: undefined, settings: {} }).make([topic], 1);
+    const journal = await openJournal(t, topic);
+    for (let round = 0; round < 70; round++) {
+      const place = { name: `orders${round}`, kafkaName: `none.${round}`, kafkaId: `none-${round}`, partitions: 1 };
+      const rest = { retentionMs: null, countMax: null, whenFull: null, groups: [], starts: null, ends: null };
+      await journal.submit<"declare">({ kind: "declare", ...place, ...rest }, "a test");
+    }
+    const begins = () => listOffset(cluster, "a test", topic, 0, offsetAt.earliest);
+    const deadline = performance.now() + 10_000;
+    while ((await begins()) === 0 && performance.now() < deadline) await journal.reach("a test", null);
+    assert.ok((await begins()) > 0, "the journal was shortened");
+    const other = await openJournal(t, topic);
+    await other.reach("a test", null);
+    await journal.reach("a test", null);
+    assert.deepEqual(other.state.encode(), journal.state.encode());
+    assert.equal(other.state.names.length, 70);
+  });
+
+  test("a journal that a later version wrote to is left alone", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    await produceRaw(`${prefix}-journal`, { value: Buffer.from("not for Tenon") });
+    assert.deepEqual(await messages.topics(), []);
+    await produceRaw(`${prefix}-journal`, { value: Buffer.from('{"version":99,"id":"x/0","kind":"look"}') });
+    await assert.rejects(messages.topics(), { code: "conflict", message: /later version/ });
+    await assert.rejects(open(t, {}, prefix), { code: "conflict", message: /later version/ });
+  });
+
+  test("other clients of Kafka read what is published, and what they write is consumed", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    await messages.append({ topic: "orders", partition: 0, messages: [{ body, key: "k", headers: { tenant: "a" } }] });
+    const consumer = new client.Consumer({ clientId: "another", groupId: prefix, bootstrapBrokers: brokers });
+    try {
+      const stream = await consumer.consume({ topics: [`${prefix}.orders`], mode: "earliest", autocommit: false });
+      for await (const { key, value, headers } of stream) {
+        assert.deepEqual([String(key), String(value)], ["k", "body"]);
+        assert.equal(String([...headers][0]), "tenant,a");
+        break;
+      }
+    } finally {
+      await consumer.close(true);
+    }
+    await produceRaw(`${prefix}.orders`, {
+      key: Buffer.from("theirs"),
+      headers: new Map([[Buffer.from("from"), Buffer.from("elsewhere")]]),
+    });
+    const lane = await (await messages.join("orders", "billing", joining)).nextLane();
+    const fetched = [...(await lane.fetch(1)), ...(await lane.fetch(1))];
+    assert.deepEqual([fetched[1]!.key, { ...fetched[1]!.headers }], ["theirs", { from: "elsewhere" }]);
+  });
+
+  test("a position that holds a mark of a transaction does not keep a lane from going on", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    const transactionalId = prefix;
+    const producer = new client.Producer({
+      clientId: "another",
+      bootstrapBrokers: brokers,
+      idempotent: true,
+      transactionalId,
+    });
+    for (const key of ["one", "two"]) {
+      const transaction = await producer.beginTransaction();
+      await transaction.send({
+        messages: [{ topic: `${prefix}.orders`, partition: 0, key: Buffer.from(key), value: body }],
+      });
+      await transaction.commit();
+    }
+    await producer.close();
+    const lane = await (await messages.join("orders", "billing", { ...joining, from: "earliest" })).nextLane();
+    const keys: (string | undefined)[] = [];
+    while (keys.length < 2) {
+      for (const { key, position } of await lane.fetch(10)) {
+        keys.push(key);
+        await lane.commit({ settled: [position] });
+      }
+    }
+    assert.deepEqual(keys, ["one", "two"]);
+    await messages.append({ topic: "orders", partition: 0, messages: [{ body, key: "three" }] });
+    const [third] = await lane.fetch(10);
+    await lane.commit({ settled: [third!.position] });
+    assert.equal((await messages.describe("orders")).groups[0]!.lanes[0]!.lag, 0);
+  });
+
+  test("topics whose names differ for Tenon and not for Kafka are apart", async (t) => {
+    const { messages } = await open(t);
+    const names = ["a.b", "a_b", "käse", "x".repeat(400), `${"x".repeat(400)}y`];
+    for (const [index, name] of names.entries()) {
+      await messages.declare(name, { partitions: 1, groups: ["group"] });
+      for (let count = 0; count <= index; count++)
+        await messages.append({ topic: name, partition: 0, messages: [{ body }] });
+    }
+    for (const [index, name] of names.entries()) {
+      assert.equal((await messages.describe(name)).groups[0]!.lanes[0]!.lag, index + 1, name);
+    }
+  });
+
+  test("a topic that is there already is taken when it keeps what it is given, and refused when it does not", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    const maker = new TopicMaker(openCluster(t), { replicationFactor: undefined, settings: {} });
+    await maker.make([`${prefix}.half-way`], 2);
+    await assert.rejects(messages.declare("half-way", { partitions: 3 }), { code: "conflict" });
+    await messages.declare("half-way", { partitions: 2 });
+    const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
+    await admin.createTopics({ topics: [`${prefix}.theirs`], partitions: 1, replicas: 1 });
+    await admin.close();
+    await assert.rejects(messages.declare("theirs", { partitions: 1 }), { code: "conflict", message: /retention\.ms/ });
+    assert.deepEqual(await messages.topics(), ["half-way"]);
+  });
+
+  test("a topic that was deleted and made anew behind the engine's back is noticed", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, { commandTimeoutMs: 1_000 }, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    await messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
+    await admin.deleteTopics({ topics: [`${prefix}.orders`] });
+    await admin.close();
+    await new TopicMaker(openCluster(t), { replicationFactor: undefined, settings: {} }).make([`${prefix}.orders`], 1);
+    const other = await kafka({ client, connect, brokers, prefix });
+    t.after(() => other.close());
+    const again = () => other.messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    await assert.rejects(again, { code: "conflict", outcome: "not-applied", message: /declare it anew/ });
+    await messages.remove("orders");
+    await other.messages.declare("orders", { partitions: 1, groups: ["group"] });
+    assert.deepEqual(await again(), [0n]);
+  });
+
+  test("what every group has settled is deleted in Kafka, unless it is to be kept", async (t) => {
+    const prefix = testPrefix();
+    const real = systemWorld();
+    let laterMs = 0;
+    const clock = { now: () => real.clock.now(), monotonic: () => real.clock.monotonic() + laterMs };
+    const world: World = { ...real, clock };
+    const { messages } = await open(t, { world }, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["a", "b"] });
+    await messages.declare("kept", { partitions: 1, groups: ["a"], retentionMs: 3_600_000 });
+    for (const [topic, groups] of [
+      ["orders", ["a", "b"]],
+      ["kept", ["a"]],
+    ] as const) {
+      await messages.append({ topic, partition: 0, messages: [{ body }, { body }, { body }] });
+      for (const group of groups) {
+        const lane = await (await messages.join(topic, group, joining)).nextLane();
+        const fetched = await lane.fetch(3);
+        await lane.commit({ settled: fetched.slice(0, 2).map(({ position }) => position) });
+        laterMs += 10_000;
+        await lane.commit({ settled: [], held: [] });
+        await lane.commit({ settled: fetched.slice(2).map(({ position }) => position) });
+      }
+    }
+    const cluster = openCluster(t);
+    const begins = (topic: string) => listOffset(cluster, "a test", `${prefix}.${topic}`, 0, offsetAt.earliest);
+    const deadline = performance.now() + 10_000;
+    while ((await begins("orders")) < 3 && performance.now() < deadline) await messages.topics();
+    assert.equal(await begins("orders"), 3);
+    assert.equal(await begins("kept"), 0);
+  });
+});
