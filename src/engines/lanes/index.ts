@@ -24,6 +24,7 @@
  */
 
 export { ByteReader, ByteWriter } from "../shared/binary.ts";
+export { type Appended, AppendQueues } from "./append-queues.ts";
 export {
   type BatchRefusal,
   type CheckedBatch,
