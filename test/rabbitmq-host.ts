@@ -93,7 +93,7 @@ async function withValues(
   });
   await connection.open();
   try {
-    await work(new LockedValues(connection, { durable: true, arguments: { "x-queue-type": "quorum" } }), connection);
+    await work(new LockedValues(connection, { lock: {}, state: {} }), connection);
   } finally {
     connection.close();
   }

@@ -22,11 +22,18 @@ export interface HeldValue {
   remove(): Promise<void>;
 }
 
+/** How the two queues of a value are declared. */
+export interface ValueQueues {
+  readonly lock: RabbitmqQueueOptions;
+  readonly state: RabbitmqQueueOptions;
+}
+
 /**
- * Values that one process at a time changes, each kept in two quorum queues:
+ * Values that one process at a time changes, each kept in two queues:
  *
- *     NAME.lock    one message, for ever the same. Whoever has taken it and not given it back holds the lock.
- *     NAME.state   the value, as one message with a version. Only the lock's holder touches it.
+ *     NAME.lock    one message, for ever the same. Whoever has taken it and not given it back holds the lock. A classic queue where one node is all
+ *                  that there is: taking from it was measured at 0.1 ms, from a quorum queue at 3 ms.
+ *     NAME.state   the value, as one message with a version. Only the lock's holder touches it. A quorum queue.
  *
  * The server gives both back when the holder's channel ends, so no holder can leave a lock behind; and what that channel sent is over by then, so no
  * holder can write after another one got the lock. A new value is published before the former is acknowledged: after a crash in between there are
@@ -35,20 +42,25 @@ export interface HeldValue {
  */
 export class LockedValues {
   readonly #connection: RabbitmqConnection;
-  readonly #queue: RabbitmqQueueOptions;
+  readonly #queues: ValueQueues;
   /** Within this process one at a time asks for a value. */
   readonly #turns = new Map<string, Promise<void>>();
 
-  constructor(connection: RabbitmqConnection, queue: RabbitmqQueueOptions) {
+  constructor(connection: RabbitmqConnection, queues: ValueQueues) {
     this.#connection = connection;
-    this.#queue = queue;
+    this.#queues = queues;
   }
 
   /** Makes a value that is not there. Nobody else may know of it yet. */
   async make(channel: Channel, name: string, bytes: Buffer): Promise<void> {
-    for (const queue of queuesOf(name)) await channel.declareQueue(queue, this.#queue);
-    await channel.publish("", `${name}.state`, encode(1, bytes), true);
-    await channel.publish("", `${name}.lock`, Buffer.alloc(0), true);
+    const { lock, state } = this.#queues;
+    await channel.declareQueue(`${name}.lock`, lock);
+    // A former value that is left goes by itself when a new one is there.
+    await channel.declareQueue(`${name}.state`, { ...state, arguments: { ...state.arguments, "x-max-length": 1 } });
+    await Promise.all([
+      channel.publish("", `${name}.state`, encode(1, bytes), true),
+      channel.publish("", `${name}.lock`, Buffer.alloc(0), true),
+    ]);
   }
 
   async remove(channel: Channel, name: string): Promise<void> {

@@ -105,8 +105,9 @@ class ConnectedEngine implements RabbitmqEngine {
     try {
       const client = await connection.open();
       const state = readRequirements(client, settings.survives);
-      const queue = lastingQueue(state.major);
-      const values = new LockedValues(connection, queue);
+      const queue = quorumQueue(state.major);
+      const lock = state.survives === "replicas" ? queue : { durable: true };
+      const values = new LockedValues(connection, { lock, state: queue });
       if (settings.makeQueues) await makeStart(connection, values, settings.names, queue);
       else await startIsThere(connection, settings.names);
       return new ConnectedEngine(settings, connection, values, queue, state);
@@ -159,7 +160,7 @@ class ConnectedEngine implements RabbitmqEngine {
 }
 
 /** RabbitMQ 4 would drop what was given back twenty times. */
-function lastingQueue(major: number): RabbitmqQueueOptions {
+function quorumQueue(major: number): RabbitmqQueueOptions {
   const type = { "x-queue-type": "quorum" };
   return { durable: true, arguments: major >= 4 ? { ...type, "x-delivery-limit": -1 } : type };
 }

@@ -116,8 +116,10 @@ export class Groups {
     const entry = { number: nextGroup, ephemeral, ready: false };
     await held.write({ ...held.record, nextGroup: nextGroup + 1, groups: new Map(groups).set(group, entry) });
     const { values } = this.#parts;
-    await inParallel(upTo(topic.partitions), (partition) => this.#makeLane(topic, nextGroup, partition));
-    await values.make(held.value.channel, topic.names.group(nextGroup), record.encode());
+    await Promise.all([
+      inParallel(upTo(topic.partitions), (partition) => this.#makeLane(topic, nextGroup, partition)),
+      values.make(held.value.channel, topic.names.group(nextGroup), record.encode()),
+    ]);
     const ready = new Map(held.record.groups).set(group, { ...entry, ready: true });
     await held.write({ ...held.record, groups: ready });
     return nextGroup;

@@ -137,9 +137,10 @@ export class RabbitmqMessages implements MessageEngine {
     return joined;
   }
 
-  async seek(name: string, _group: string, to: SeekTarget): Promise<void> {
+  async seek(name: string, group: string, to: SeekTarget): Promise<void> {
     this.#throwIfClosed("seeking");
     checkTarget(name, to);
+    await this.#topics.checkGroup(name, group);
     throw noReplay(name);
   }
 

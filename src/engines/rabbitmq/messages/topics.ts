@@ -133,13 +133,15 @@ export class Topics {
     const { connection, values, names } = this.#parts;
     const topic = topicNamesOf(names, id);
     const head = new PartitionHead().encode();
-    await connection.with("making a topic", async (channel) => {
-      await channel.declareExchange(topic.exchange, "direct");
-      await values.make(channel, topic.record, encodeTopic(newRecord));
-    });
-    await inParallel(upTo(partitions), (partition) =>
-      connection.with("making a partition", (channel) => values.make(channel, topic.head(partition), head)),
-    );
+    await Promise.all([
+      connection.with("making a topic", async (channel) => {
+        await channel.declareExchange(topic.exchange, "direct");
+        await values.make(channel, topic.record, encodeTopic(newRecord));
+      }),
+      inParallel(upTo(partitions), (partition) =>
+        connection.with("making a partition", (channel) => values.make(channel, topic.head(partition), head)),
+      ),
+    ]);
   }
 
   #set(topic: Topic, { retentionMs }: TopicDeclaration, groups: readonly string[]): Promise<void> {
@@ -206,6 +208,18 @@ export class Topics {
       }),
     );
     if (found === "group") throw groupNotFound(name, group);
+  }
+
+  /** `not-found` when the topic or the group is not there. */
+  async checkGroup(name: string, group: string): Promise<void> {
+    const isThere = await this.during(name, (topic) =>
+      this.#groups.ofTopic(
+        topic,
+        "looking for a group",
+        async ({ record }) => record.groups.get(group)?.ready === true,
+      ),
+    );
+    if (!isThere) throw groupNotFound(name, group);
   }
 
   // Describing ---------------------------------------------------------------------------------------------------------
