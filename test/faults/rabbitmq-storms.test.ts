@@ -21,7 +21,7 @@ describe("in a storm on RabbitMQ", { skip: server.skip, concurrency: 2 }, () => 
       const plan = drawPlan({ seed, steps: 10, outageMsMax: 2_500 });
       const { faults, summary, least } = await runStorm({
         seed,
-        stuckMs: 150_000,
+        stuckMs: 60_000,
         site: rabbitmqSite(server.url),
         plan,
       });

@@ -62,6 +62,7 @@ export {
   type ReportedLane,
 } from "./lane-store.ts";
 export { type Joining, Member, type MemberHost } from "./member.ts";
+export { Memberships } from "./memberships.ts";
 export { Run } from "./message-format.ts";
 export { type Positions, ProducerMarks } from "./producer-marks.ts";
 export { eachOf, type Ranges, rangesOf } from "./ranges.ts";

@@ -197,6 +197,8 @@ export class RabbitmqConnection {
   async #open(session: Session, what: string): Promise<Channel> {
     const { world, commandTimeoutMs } = this.#settings;
     const cut = () => {
+      // It reads nothing from whoever publishes until it has room again; a new connection would fare no better.
+      if (session.blockedBy !== undefined) return;
       session.client.connection.stream?.destroy();
       this.#lose(session, new Error("the server did not answer"));
     };

@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { assert, TenonError } from "../../contracts/errors.ts";
 import { ByteReader, ByteWriter } from "../shared/binary.ts";
 import type { Channel } from "./channel.ts";
 import type { RabbitmqMessage, RabbitmqQueueOptions } from "./clients.ts";
@@ -16,7 +16,7 @@ export interface HeldValue {
   readonly channel: Channel;
   /** Resolves when the new value is durable. */
   write(bytes: Buffer): Promise<void>;
-  /** The same, without waiting for it: until the new value is there, the former one holds. */
+  /** The same after another `write`, without waiting for it: until this value is there, that one holds. */
   writeQuietly(bytes: Buffer): void;
   /** The value is gone; nothing can be done with it any more. */
   remove(): Promise<void>;
@@ -85,30 +85,34 @@ export class LockedValues {
     const lock = (await channel.get(`${name}.lock`)) ?? (await this.#waitFor(channel, `${name}.lock`, what));
     const { state, version, bytes } = await this.#read(channel, name);
     let written = version;
-    let removed = false;
+    let isConfirmed = false;
+    let isRemoved = false;
     const value: HeldValue = {
       bytes,
       channel,
       async write(next) {
         written += 1;
         await channel.publish("", `${name}.state`, encode(written, next), true);
+        isConfirmed = true;
       },
       writeQuietly(next) {
+        assert(isConfirmed, "a value is written quietly after another write only");
         written += 1;
         channel.publishQuietly("", `${name}.state`, encode(written, next));
       },
       async remove() {
-        removed = true;
+        isRemoved = true;
         for (const queue of queuesOf(name)) await channel.deleteQueue(queue);
       },
     };
     try {
       return await work(value);
     } finally {
-      if (removed) void channel.close();
+      // The former value goes when another one is there for certain. A write of which nobody knows, and its channel, are given up: then the server keeps the later of the two.
+      if (isRemoved || (written > version && !isConfirmed)) void channel.close();
       else {
-        if (written === version) channel.giveBack(state);
-        else channel.ack(state);
+        if (isConfirmed) channel.ack(state);
+        else channel.giveBack(state);
         channel.giveBack(lock);
       }
     }

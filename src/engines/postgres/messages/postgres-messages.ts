@@ -13,7 +13,7 @@ import type {
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
 import { groupNotFound } from "../../lanes/errors.ts";
-import { Member } from "../../lanes/member.ts";
+import { Memberships } from "../../lanes/memberships.ts";
 import { checkTarget } from "../../lanes/targets.ts";
 import type { PostgresConnection } from "../connection.ts";
 import type { Listener } from "../listener.ts";
@@ -32,22 +32,17 @@ export interface MessageSettings {
   readonly survives: MessageCapabilities["survives"];
 }
 
-/** How long closing may take to give lanes back when the server does not answer. */
-const closeMs = 2_000;
-
 /** The `messages` contract on PostgreSQL. */
 export class PostgresMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
-  readonly #world: World;
   readonly #topics: Topics;
   readonly #groups: Groups;
   readonly #appends: Appends;
   readonly #parts: LaneParts;
-  readonly #members = new Set<Member>();
+  readonly #members: Memberships;
   #closing: Promise<void> | undefined;
 
   constructor(connection: PostgresConnection, listener: Listener, { world, tables, survives }: MessageSettings) {
-    this.#world = world;
     this.capabilities = {
       survives,
       deduplicate: "id",
@@ -67,6 +62,7 @@ export class PostgresMessages implements MessageEngine {
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;
+    this.#members = new Memberships({ world, capabilities });
     const statements = messageStatements(tables);
     const trimmer = new Trimmer(connection, statements, () => world.clock.monotonic());
     const groups = new Groups(connection, statements, tables.prefix, trimmer);
@@ -115,21 +111,8 @@ export class PostgresMessages implements MessageEngine {
     checkJoin(options, this.capabilities);
     const from = options.from ?? "now";
     checkTarget(name, from);
-    const joined = await this.#topics.during(name, async (topic) => {
-      const member = new Member(
-        { world: this.#world, capabilities: this.capabilities },
-        new PostgresLaneStore(this.#parts, topic),
-        { group, options, from, left: (left) => this.#members.delete(left) },
-      );
-      this.#members.add(member);
-      try {
-        if (await member.join()) return member;
-        this.#members.delete(member);
-        return undefined;
-      } catch (error) {
-        this.#members.delete(member);
-        throw error;
-      }
+    const joined = await this.#topics.during(name, (topic) => {
+      return this.#members.join(new PostgresLaneStore(this.#parts, topic), { group, options, from });
     });
     if (this.#closing !== undefined) await joined.close(closed("joining a group"));
     this.#throwIfClosed("joining a group");
@@ -145,17 +128,8 @@ export class PostgresMessages implements MessageEngine {
 
   /** Gives every lane back, as far as the server answers soon. The connections stay open. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#members.close(new TenonError("closed", "The PostgreSQL engine was closed."));
     return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    const reason = new TenonError("closed", "The PostgreSQL engine was closed.");
-    const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
-    const done = new AbortController();
-    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
-    await Promise.race([left, overdue]);
-    done.abort();
   }
 
   #throwIfClosed(what: string): void {

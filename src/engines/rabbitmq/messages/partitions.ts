@@ -58,6 +58,7 @@ export class Partitions {
       head.add(next - start, this.#now(), packed);
       await value.write(head.encode());
       await sendOn(topic, partition, head, value);
+      value.writeQuietly(head.encode());
     }
     return answers;
   }
@@ -83,7 +84,10 @@ export class Partitions {
   ): Promise<T> {
     return this.#values.hold(topic.names.head(partition), what, async (value) => {
       const head = PartitionHead.decode(value.bytes);
-      if (head.pending !== undefined) await sendOn(topic, partition, head, value);
+      if (head.pending !== undefined) {
+        await sendOn(topic, partition, head, value);
+        await value.write(head.encode());
+      }
       return work(head, value);
     });
   }
@@ -101,5 +105,4 @@ function nameOf({ id, epoch }: ProducerMark): string {
 async function sendOn(topic: Topic, partition: number, head: PartitionHead, value: HeldValue): Promise<void> {
   await value.channel.publish(topic.names.exchange, String(partition), encodeRun(head.pending!), false);
   head.pending = undefined;
-  value.writeQuietly(head.encode());
 }

@@ -12,7 +12,7 @@ import type {
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
-import { Member } from "../../lanes/member.ts";
+import { Memberships } from "../../lanes/memberships.ts";
 import { checkTarget } from "../../lanes/targets.ts";
 import type { RabbitmqQueueOptions } from "../clients.ts";
 import type { RabbitmqConnection } from "../connection.ts";
@@ -37,22 +37,17 @@ export interface MessageSettings {
   readonly queue: RabbitmqQueueOptions;
 }
 
-/** How long closing may take to give lanes back when the server does not answer. */
-const closeMs = 2_000;
-
 /** The `messages` contract on RabbitMQ. */
 export class RabbitmqMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
-  readonly #world: World;
   readonly #topics: Topics;
   readonly #groups: Groups;
   readonly #appends: Appends;
   readonly #parts: LaneParts;
-  readonly #members = new Set<Member>();
+  readonly #members: Memberships;
   #closing: Promise<void> | undefined;
 
   constructor({ survives, ...settings }: MessageSettings) {
-    this.#world = settings.world;
     this.capabilities = {
       survives,
       deduplicate: "session",
@@ -71,6 +66,7 @@ export class RabbitmqMessages implements MessageEngine {
       countLimits: "none",
       batchBytesMax: 8 * 1024 * 1024,
     };
+    this.#members = new Memberships({ world: settings.world, capabilities: this.capabilities });
     const partitions = new Partitions(settings.values, () => settings.world.clock.now());
     const parts = { ...settings, capabilities: this.capabilities, partitions };
     this.#groups = new Groups(parts);
@@ -116,21 +112,8 @@ export class RabbitmqMessages implements MessageEngine {
     const from = options.from ?? "now";
     checkTarget(name, from);
     if (from !== "now") throw noReplay(name);
-    const joined = await this.#topics.during(name, async (topic) => {
-      const member = new Member(
-        { world: this.#world, capabilities: this.capabilities },
-        new RabbitmqLaneStore(this.#parts, this.#groups, topic),
-        { group, options, from, left: (left) => this.#members.delete(left) },
-      );
-      this.#members.add(member);
-      try {
-        if (await member.join()) return member;
-        this.#members.delete(member);
-        return undefined;
-      } catch (error) {
-        this.#members.delete(member);
-        throw error;
-      }
+    const joined = await this.#topics.during(name, (topic) => {
+      return this.#members.join(new RabbitmqLaneStore(this.#parts, this.#groups, topic), { group, options, from });
     });
     if (this.#closing !== undefined) await joined.close(closed("joining a group"));
     this.#throwIfClosed("joining a group");
@@ -146,17 +129,8 @@ export class RabbitmqMessages implements MessageEngine {
 
   /** Gives every lane back, as far as the server answers soon. The connection stays open. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#members.close(new TenonError("closed", "The RabbitMQ engine was closed."));
     return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    const reason = new TenonError("closed", "The RabbitMQ engine was closed.");
-    const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
-    const done = new AbortController();
-    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
-    await Promise.race([left, overdue]);
-    done.abort();
   }
 
   #throwIfClosed(what: string): void {
