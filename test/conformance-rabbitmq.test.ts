@@ -1,5 +1,6 @@
 import { after, describe, test } from "node:test";
-import { messageCases, runCase } from "tenon/conformance";
+import { type ConformanceHost, type MessagesEngine, messageCases, runCase } from "tenon/conformance";
+import { altered } from "../src/conformance/messages/fixtures.ts";
 import { engine } from "./engines.ts";
 import { rabbitmqHost } from "./rabbitmq-host.ts";
 
@@ -20,4 +21,30 @@ describe("messages on RabbitMQ", { concurrency, skip: server.skip }, () => {
       if (outcome.outcome === "skipped") context.skip(outcome.reason);
     });
   }
+});
+
+/** As if the engine declared to refuse commits under a superseded grant. */
+const fencing: ConformanceHost<MessagesEngine> = {
+  async start() {
+    const subject = await host.start();
+    return {
+      get engine(): MessagesEngine {
+        const { messages, world } = subject.engine;
+        const capabilities = { ...messages.capabilities, fence: true };
+        return { messages: altered(messages, { capabilities }), world, close: () => subject.engine.close() };
+      },
+      crash: subject.crash,
+      stop: () => subject.stop(),
+    };
+  },
+};
+
+// It is not declared because a cluster whose nodes lose each other could not keep it, which one node cannot show.
+describe("the fence of lanes on one node of RabbitMQ", { concurrency, skip: server.skip }, async () => {
+  const [declared, stated] = server.skip ? [] : await Promise.all([host.start(), fencing.start()]);
+  const names = messageCases.filter(({ needs }) => {
+    return declared && needs?.(declared) === "the engine declares no fence" && needs(stated!) === true;
+  });
+  await Promise.all([declared?.stop(), stated?.stop()]);
+  for (const each of names) test(each.name, async () => void (await runCase(each, fencing)));
 });

@@ -105,8 +105,8 @@ async function endSessionsSoon(url: string, prefix: string): Promise<void> {
   await withValues(url, async (values) => {
     const read = async ({ bytes }: { bytes: Buffer }) => bytes;
     const { topics } = decodeCatalogue(await values.hold(names.catalogue, "a test", read));
-    for (const { id, ready } of topics.values()) {
-      if (!ready) continue;
+    for (const { id, stage } of topics.values()) {
+      if (stage !== "ready") continue;
       const topic = topicNamesOf(names, id);
       const { groups } = decodeTopic(await values.hold(topic.record, "a test", read));
       for (const { number } of groups.values()) {

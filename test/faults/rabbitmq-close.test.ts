@@ -9,4 +9,4 @@ after(() => clearInterval(keepAlive));
 
 const server = await engine("rabbitmq");
 
-closing("RabbitMQ", server.skip, { amqplib: () => rabbitmqSite(server.url) });
+closing("RabbitMQ", server.skip, { amqplib: () => rabbitmqSite(server.url, { closesRest: true }) });

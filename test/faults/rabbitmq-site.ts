@@ -10,10 +10,10 @@ import type { EngineSettings, RunEngine, RunSite } from "./run.ts";
 import type { StormServer } from "./storm.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";
 
-/** For one run: its queues go with its server. */
-export function rabbitmqSite(url: string): RunSite {
+/** For one run: its queues go with its server. `closesRest`: the memory is closed with the engine, of which there is one only then. */
+export function rabbitmqSite(url: string, { closesRest = false } = {}): RunSite {
   const prefix = testPrefix();
-  const rest = new SharedMemory();
+  const rest = new SharedMemory(closesRest);
   return {
     startServer: () => startServer(url, prefix),
     open: (port, settings) => open(through(url, port), prefix, rest, settings),
@@ -31,7 +31,7 @@ function through(url: string, port: number): string {
 
 async function open(url: string, prefix: string, rest: SharedMemory, settings: EngineSettings): Promise<RunEngine> {
   const engine = await rabbitmq({ ...settings, connect: () => connect(url), prefix, queues: "make" });
-  const { keyValue, leases } = await rest.enter();
+  const { keyValue, leases } = await rest.engine;
   let closing: Promise<void> | undefined;
   return {
     messages: engine.messages,
@@ -39,26 +39,22 @@ async function open(url: string, prefix: string, rest: SharedMemory, settings: E
     keyValue,
     leases,
     close() {
-      closing ??= Promise.all([engine.close(), rest.leave()]).then(() => undefined);
+      closing ??= Promise.all([engine.close(), rest.close()]).then(() => undefined);
       return closing;
     },
   };
 }
 
-/** Closed by the last one who leaves. */
 class SharedMemory {
-  #engine: Promise<EmbeddedEngine> | undefined;
-  #inside = 0;
+  readonly engine: Promise<EmbeddedEngine> = memory();
+  readonly #closes: boolean;
 
-  enter(): Promise<EmbeddedEngine> {
-    this.#inside += 1;
-    this.#engine ??= memory();
-    return this.#engine;
+  constructor(closes: boolean) {
+    this.#closes = closes;
   }
 
-  async leave(): Promise<void> {
-    this.#inside -= 1;
-    if (this.#inside === 0) await (await this.#engine)?.close();
+  async close(): Promise<void> {
+    if (this.#closes) await (await this.engine).close();
   }
 }
 

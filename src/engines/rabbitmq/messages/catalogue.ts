@@ -4,8 +4,8 @@ import { TenonError } from "../../../contracts/errors.ts";
 export interface CatalogueEntry {
   readonly id: number;
   readonly partitions: number;
-  /** What belongs to it is there. One that is not ready was left so by a maker that vanished. */
-  readonly ready: boolean;
+  /** All that belongs to it is there, or only some: it is being made or removed, or who did that vanished. Groups are made when it is ready. */
+  readonly stage: "making" | "ready" | "leaving";
 }
 
 /** Which topics there are; all administration is under its lock. Numbers are never given again. */

@@ -56,7 +56,7 @@ export class Topics {
     const known = this.#known.get(name);
     if (known !== undefined) return known;
     const entry = await this.#catalogue("finding a topic", async (catalogue) => catalogue.topics.get(name));
-    if (entry?.ready !== true) throw topicNotFound(name);
+    if (entry?.stage !== "ready") throw topicNotFound(name);
     return this.#note(name, entry);
   }
 
@@ -83,7 +83,7 @@ export class Topics {
 
   async names(): Promise<readonly string[]> {
     const { topics } = await this.#catalogue("listing the topics", async (catalogue) => catalogue);
-    return [...topics].flatMap(([name, { ready }]) => (ready ? [name] : [])).sort();
+    return [...topics].flatMap(([name, { stage }]) => (stage === "ready" ? [name] : [])).sort();
   }
 
   // Declaring ----------------------------------------------------------------------------------------------------------
@@ -112,17 +112,17 @@ export class Topics {
   async #find(name: string, partitions: number): Promise<Topic> {
     const entry = await this.#catalogue("declaring a topic", async (catalogue, value) => {
       const found = catalogue.topics.get(name);
-      if (found?.ready === true) {
+      if (found?.stage === "ready") {
         if (found.partitions !== partitions) throw otherPartitions(name, found.partitions, partitions);
         return found;
       }
       if (found !== undefined) await this.#tearDown(found);
-      const made = { id: catalogue.nextId, partitions, ready: false };
-      const topics = new Map(catalogue.topics).set(name, made);
+      const made = { id: catalogue.nextId, partitions, stage: "making" } as const;
+      const topics = new Map(catalogue.topics).set(name, made as CatalogueEntry);
       const next = { nextId: catalogue.nextId + 1, topics };
       await value.write(encodeCatalogue(next));
       await this.#make(made);
-      const ready = { ...made, ready: true };
+      const ready = { ...made, stage: "ready" } as const;
       await value.write(encodeCatalogue({ ...next, topics: new Map(topics).set(name, ready) }));
       return ready;
     });
@@ -162,11 +162,12 @@ export class Topics {
     this.#known.delete(name);
     await this.#catalogue("removing a topic", async (catalogue, value) => {
       const entry = catalogue.topics.get(name);
-      if (entry?.ready !== true) throw topicNotFound(name);
+      if (entry?.stage !== "ready") throw topicNotFound(name);
       // Who finds it so goes on with what follows.
-      const topics = new Map(catalogue.topics).set(name, { ...entry, ready: false });
+      const leaving = { ...entry, stage: "leaving" } as const;
+      const topics = new Map(catalogue.topics).set(name, leaving as CatalogueEntry);
       await value.write(encodeCatalogue({ ...catalogue, topics }));
-      await this.#tearDown(entry);
+      await this.#tearDown(leaving);
       topics.delete(name);
       await value.write(encodeCatalogue({ ...catalogue, topics }));
       this.#parts.news.tell(value.channel, topicNamesOf(this.#parts.names, entry.id).news, "");
@@ -177,22 +178,23 @@ export class Topics {
   async #tearDown(entry: CatalogueEntry): Promise<void> {
     const { connection, values, names } = this.#parts;
     const topic: Topic = { name: "", ...entry, names: topicNamesOf(names, entry.id) };
-    const heads = async () => {
+    const removeRest = async () => {
       await connection.with("removing a topic", async (channel) => {
         for (const partition of upTo(entry.partitions)) await values.remove(channel, topic.names.head(partition));
         await channel.deleteExchange(topic.names.exchange);
       });
     };
     try {
+      if (entry.stage === "making") throw new Gone("a record that may be half made");
       await this.#groups.ofTopic(topic, "removing a topic", async (held) => {
-        await heads();
+        await removeRest();
         for (const { number } of held.record.groups.values()) await this.#groups.tearDown(topic, number);
         await held.remove();
       });
     } catch (error) {
       if (!(error instanceof Gone)) throw error;
-      // The record is made first and deleted last, but half of one may be left.
-      await heads();
+      // It is deleted last: without it there are no groups any more, or not yet.
+      await removeRest();
       await connection.with("removing a topic", (channel) => values.remove(channel, topic.names.record));
     }
   }
