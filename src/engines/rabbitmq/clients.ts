@@ -7,7 +7,7 @@ export interface RabbitmqClient {
     /** As it was agreed on with the server, in seconds; 0: none. */
     readonly heartbeat?: number | undefined;
     /** What it writes to, so that small requests go out at once, and a connection that is dead can be cut. */
-    readonly stream?: { setNoDelay?(noDelay: boolean): unknown; destroy(): unknown } | undefined;
+    readonly stream?: { setNoDelay?(noDelay: boolean): unknown; destroy(error?: Error): unknown } | undefined;
   };
   on(event: "error", listener: (error: Error) => void): unknown;
   on(event: "close" | "unblocked", listener: () => void): unknown;

@@ -54,7 +54,6 @@ export class Deliveries {
   #inHand: InHand[] = [];
   #channel: Channel | undefined;
   #prefetch = prefetchMin;
-  #failures = 0;
   #isEnded = false;
   #isGrowing = false;
   /** Everything below has been here. */
@@ -64,7 +63,7 @@ export class Deliveries {
   constructor(host: DeliveriesHost, low: number) {
     this.#host = host;
     this.seenEnd = low;
-    void this.#consume();
+    void this.#run();
   }
 
   /** What comes next from the cursor on, without a gap. */
@@ -124,46 +123,53 @@ export class Deliveries {
 
   // Consuming ----------------------------------------------------------------------------------------------------------
 
-  async #consume(): Promise<void> {
-    const { connection, queue, world, name } = this.#host;
-    try {
-      const channel = await connection.channel(`consuming for ${name}`);
-      const former = channel.onEnd;
-      channel.onEnd = () => {
-        former?.();
-        if (this.#channel === channel) this.#again();
-      };
-      this.#channel = channel;
-      for (const each of this.#inHand) each.message = undefined;
-      if (this.#isEnded) return void channel.close();
-      await channel.prefetch(this.#prefetch);
-      await channel.consume(queue, (message) => this.#take(channel, message));
-      this.#failures = 0;
-      if (this.#isEnded) void channel.close();
-    } catch (error) {
-      if (error instanceof Gone) this.#host.gone();
-      else if (!this.#isEnded) {
+  /** Consumes on one channel after the other; when one ends, with the connection or because something was in hand for longer than the server allows, what was in hand comes again. */
+  async #run(): Promise<void> {
+    const { world, name } = this.#host;
+    for (let failures = 0; !this.#isEnded; ) {
+      try {
+        await this.#consume(() => {
+          failures = 0;
+        });
+      } catch (error) {
+        if (error instanceof Gone) {
+          this.#host.gone();
+          return;
+        }
         world.log.log("warn", "consuming a lane's messages failed; it is repeated", {
           lane: name,
           error: String(error),
         });
-        if (this.#channel === undefined || this.#channel.isEnded) this.#again();
-        else void this.#channel.close();
       }
+      await this.#channel?.close();
+      this.#channel = undefined;
+      if (this.#isGrowing) this.#isGrowing = false;
+      else if (!this.#isEnded) await this.#pause(Math.min(retryMs * 2 ** failures++, retryMsMax));
     }
   }
 
-  /** The channel has ended, with the connection or because something was in hand for longer than the server allows: what was in hand comes again. */
-  #again(): void {
-    this.#channel = undefined;
-    if (this.#isEnded) return;
-    const { world } = this.#host;
-    const waitMs = Math.min(retryMs * 2 ** this.#failures, retryMsMax);
-    this.#failures += 1;
-    world.timers.schedule(this.#isGrowing ? 0 : waitMs, () => {
-      if (!this.#isEnded && this.#channel === undefined) void this.#consume();
+  /** Resolves when the channel has ended. */
+  async #consume(begun: () => void): Promise<void> {
+    const { connection, queue, name } = this.#host;
+    const channel = await connection.channel(`consuming for ${name}`);
+    this.#channel = channel;
+    const ended = new Promise<void>((resolve) => {
+      const former = channel.onEnd;
+      channel.onEnd = () => {
+        former?.();
+        resolve();
+      };
     });
-    this.#isGrowing = false;
+    for (const each of this.#inHand) each.message = undefined;
+    if (this.#isEnded) return;
+    await channel.prefetch(this.#prefetch);
+    await channel.consume(queue, (message) => this.#take(channel, message));
+    begun();
+    if (!this.#isEnded && !channel.isEnded) await ended;
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#host.world.timers.schedule(ms, resolve));
   }
 
   #take(channel: Channel, message: RabbitmqMessage | null): void {
