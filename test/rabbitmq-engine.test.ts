@@ -218,6 +218,23 @@ describe("the RabbitMQ engine", { skip: server.skip, concurrency: 3 }, () => {
     }
   });
 
+  test("tells members of other processes at once what concerns them", async (t) => {
+    const { engine, prefix } = await withOrders(t);
+    const other = await rabbitmq({ connect: () => connect(url), prefix });
+    t.after(() => other.close());
+    const options = { sessionMs: 600_000, revokeMs: 600_000, windowMax: 100 };
+    const first = await engine.messages.join("orders", "group", options);
+    await first.nextLane();
+    // Only news can tell it: nothing is due for minutes.
+    const second = await other.messages.join("orders", "group", options);
+    const granted = second.nextLane();
+    await first.leave();
+    assert.equal((await granted).partition, 0);
+    const gone = assert.rejects(second.nextLane(), { code: "not-found" });
+    await engine.messages.remove("orders");
+    await gone;
+  });
+
   test("fences a producer's lower epochs in every partition of the topic", async (t) => {
     const { engine } = await withOrders(t, 3);
     const { messages } = engine;

@@ -20,6 +20,7 @@ export class Channel {
   readonly #returned = new Set<string>();
   readonly #ended = Promise.withResolvers<never>();
   #isEnded = false;
+  #isClosing = false;
   #cause: unknown;
   /** Called once, when the channel has ended. */
   onEnd: (() => void) | undefined;
@@ -37,6 +38,11 @@ export class Channel {
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /** Whether something else may be done on it. */
+  get isFree(): boolean {
+    return !this.#isEnded && !this.#isClosing;
   }
 
   /** The connection is gone, or the server closed the channel. */
@@ -123,7 +129,8 @@ export class Channel {
 
   /** What it took and did not acknowledge goes back, in its order. */
   async close(): Promise<void> {
-    if (this.#isEnded) return;
+    if (!this.isFree) return;
+    this.#isClosing = true;
     try {
       await this.#ask("closing a channel", () => this.#channel.close(), "not-applied");
     } catch {

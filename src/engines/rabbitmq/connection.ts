@@ -67,11 +67,11 @@ export class RabbitmqConnection {
     const session = await this.#reach(what);
     if (session.blockedBy !== undefined) throw blocked(what, session.blockedBy);
     let channel = session.idle.pop();
-    while (channel?.isEnded) channel = session.idle.pop();
+    while (channel?.isFree === false) channel = session.idle.pop();
     channel ??= await this.#open(session, what);
     try {
       const answer = await work(channel);
-      if (!channel.isEnded && session.idle.length < idleMax) session.idle.push(channel);
+      if (channel.isFree && session.idle.length < idleMax) session.idle.push(channel);
       else void channel.close();
       return answer;
     } catch (error) {

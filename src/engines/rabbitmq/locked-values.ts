@@ -32,7 +32,7 @@ export interface ValueQueues {
  * Values that one process at a time changes, each kept in two queues:
  *
  *     NAME.lock    one message, for ever the same. Whoever has taken it and not given it back holds the lock. A classic queue where one node is all
- *                  that there is: taking from it was measured at 0.1 ms, from a quorum queue at 3 ms.
+ *                  that there is, and syncs those: taking from it was measured at 0.1 ms, from a quorum queue at 3 ms.
  *     NAME.state   the value, as one message with a version. Only the lock's holder touches it. A quorum queue.
  *
  * The server gives both back when the holder's channel ends, so no holder can leave a lock behind; and what that channel sent is over by then, so no

@@ -27,8 +27,9 @@ export class News {
     });
   }
 
-  /** Tells the others that something changed. */
-  tell(channel: Channel, key: string, text: string): void {
+  /** Tells the others that something changed: of a group (its number), or anything. */
+  tell(channel: Channel, key: string, group?: number): void {
+    const text = group === undefined ? key : `${key} g${group}`;
     channel.publishQuietly(this.#names.news, key, Buffer.from(text), false);
   }
 

@@ -106,7 +106,8 @@ class ConnectedEngine implements RabbitmqEngine {
       const client = await connection.open();
       const state = readRequirements(client, settings.survives);
       const queue = quorumQueue(state.major);
-      const lock = state.survives === "replicas" ? queue : { durable: true };
+      // A lock is made once and never written again; it must not be lost with the machine that made it.
+      const lock = state.classicQueuesSync && state.survives !== "replicas" ? { durable: true } : queue;
       const values = new LockedValues(connection, { lock, state: queue });
       if (settings.makeQueues) await makeStart(connection, values, settings.names, queue);
       else await startIsThere(connection, settings.names);

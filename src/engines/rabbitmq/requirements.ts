@@ -18,6 +18,8 @@ export interface ServerState {
   readonly survives: Survives;
   /** The server's major version. */
   readonly major: number;
+  /** Whether its classic queues sync before they confirm: those of the second version, in servers from 3.12 on, do not. */
+  readonly classicQueuesSync: boolean;
 }
 
 const versionMin = [3, 10] as const;
@@ -38,14 +40,22 @@ export function readRequirements({ connection }: RabbitmqClient, stated: Survive
     heartbeatOf(connection.heartbeat),
     survivalOf(stated),
   ];
-  return { requirements, survives: stated ?? "machine", major: version.major };
+  return { requirements, survives: stated ?? "machine", major: version.major, classicQueuesSync: version.isBefore312 };
 }
 
-function versionOf({ product, version }: Readonly<Record<string, unknown>>): { major: number; text: string } {
+interface Version {
+  readonly major: number;
+  readonly isBefore312: boolean;
+  readonly text: string;
+}
+
+function versionOf({ product, version }: Readonly<Record<string, unknown>>): Version {
   const text = `${product} ${version}`;
   const [major = 0, minor = 0] = String(version).split(".").map(Number);
   const isOld = major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1]);
-  if (product === "RabbitMQ" && !isOld && Number.isInteger(major)) return { major, text };
+  if (product === "RabbitMQ" && !isOld && Number.isInteger(major)) {
+    return { major, isBefore312: major === 3 && minor < 12, text };
+  }
   throw new TenonError("unsupported", `The server is ${text}; this engine needs RabbitMQ 3.10 or later.`, {
     fields: { version: String(version) },
   });

@@ -146,7 +146,7 @@ export class Groups {
     const groups = new Map(leaving);
     groups.delete(group);
     await held.write({ ...held.record, groups });
-    this.#parts.news.tell(held.value.channel, topic.names.news, `g${entry.number}`);
+    this.#parts.news.tell(held.value.channel, topic.names.news, entry.number);
   }
 
   /** Deletes what belongs to a group, as far as it is there. */
@@ -186,7 +186,7 @@ export class Groups {
       const record = GroupRecord.decode(value.bytes);
       const answer = work(record, this.#now);
       if (record.state.changed) await value.write(record.encode());
-      if (record.state.moved) news.tell(value.channel, topic.names.news, `g${group}`);
+      if (record.state.moved) news.tell(value.channel, topic.names.news, group);
       return answer;
     });
   }

@@ -170,7 +170,7 @@ export class Topics {
       await this.#tearDown(leaving);
       topics.delete(name);
       await value.write(encodeCatalogue({ ...catalogue, topics }));
-      this.#parts.news.tell(value.channel, topicNamesOf(this.#parts.names, entry.id).news, "");
+      this.#parts.news.tell(value.channel, topicNamesOf(this.#parts.names, entry.id).news);
     });
   }
 
