@@ -9,6 +9,7 @@ import {
   fetchedTexts,
   joinDefaults,
   laneOf,
+  limitsOf,
   needsCrash,
   needsDelay,
   needsIds,
@@ -211,12 +212,15 @@ export const administrationCases: readonly MessageCase[] = [
       };
       await messages.declare("orders", { partitions: 1, retentionMs: 60_000 });
       deepEqual(await settings(), { retentionMs: 60_000, countMax: undefined, whenFull: "refuse" });
-      await messages.declare("orders", { partitions: 1, countMax: 10, whenFull: "evict" });
-      deepEqual(await settings(), { retentionMs: 60_000, countMax: 10, whenFull: "evict" });
-      await messages.declare("orders", { partitions: 1, retentionMs: 30_000, countMax: 20 });
+      const none = { countMax: undefined, whenFull: "refuse" };
+      const first = limitsOf(subject.engine, { countMax: 10, whenFull: "evict" });
+      await messages.declare("orders", { partitions: 1, ...first });
+      deepEqual(await settings(), { retentionMs: 60_000, ...none, ...first });
+      const second = limitsOf(subject.engine, { countMax: 20 });
+      await messages.declare("orders", { partitions: 1, retentionMs: 30_000, ...second });
       await messages.declare("orders", { partitions: 1 });
       await subject.crash?.();
-      deepEqual(await settings(), { retentionMs: 30_000, countMax: 20, whenFull: "evict" });
+      deepEqual(await settings(), { retentionMs: 30_000, ...none, ...first, ...second });
     },
   },
   {
@@ -224,7 +228,8 @@ export const administrationCases: readonly MessageCase[] = [
     rule: "`invalid`: the argument is wrong.",
     async run({ engine }) {
       const { messages } = engine;
-      await messages.declare("orders", { partitions: 1, countMax: 10 });
+      const limits = limitsOf(engine, { countMax: 10 });
+      await messages.declare("orders", { partitions: 1, ...limits });
       const wrong = [
         { countMax: 0 },
         { countMax: 1.5 },
@@ -238,7 +243,7 @@ export const administrationCases: readonly MessageCase[] = [
         );
       }
       const { countMax, whenFull } = await messages.describe("orders");
-      deepEqual([countMax, whenFull], [10, "refuse"]);
+      deepEqual([countMax, whenFull], [limits.countMax, "refuse"]);
     },
   },
 ];

@@ -7,6 +7,7 @@ import type {
   MessageEngine,
   NewMessage,
   Stored,
+  TopicDeclaration,
 } from "../../contracts/index.ts";
 import type { World } from "../../world/world.ts";
 import type { MessageSubject, MessagesEngine } from "../conformance-case.ts";
@@ -136,6 +137,17 @@ export function needsCountLimit(subject: MessageSubject): true | string {
 
 export function needsEviction(subject: MessageSubject): true | string {
   return subject.engine.messages.capabilities.countLimits === "evict" || "the engine declares no eviction";
+}
+
+/** The settings as far as the engine has limits of messages: one that has none refuses them, which a case of its own holds. */
+export function limitsOf<T extends Pick<TopicDeclaration, "countMax" | "whenFull">>(
+  { messages }: MessagesEngine,
+  settings: T,
+): Partial<T> {
+  const { countLimits } = messages.capabilities;
+  if (countLimits === "none") return {};
+  const { whenFull, ...rest } = settings;
+  return countLimits === "evict" || whenFull !== "evict" ? settings : (rest as Partial<T>);
 }
 
 /** All of the needs, in order; the first that is not met is the reason. */

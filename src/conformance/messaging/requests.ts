@@ -78,7 +78,7 @@ export const requestCases: readonly MessageCase[] = [
         return value;
       });
       const client = asking(engine);
-      // The first one makes topics and groups, which takes an engine as long as it takes.
+      // The first one makes topics, groups and an inbox for replies, which may take longer than the slow one has.
       equal(await client.request("first"), "first");
       await refused("timeout", "a slow reply", () => client.request("slow", { timeoutMs: 500 }));
       equal(client.counts.waiting, 0);

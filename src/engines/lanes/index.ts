@@ -24,6 +24,7 @@
  */
 
 export { ByteReader, ByteWriter } from "../shared/binary.ts";
+export { type Appended, AppendQueues } from "./append-queues.ts";
 export {
   type BatchRefusal,
   type CheckedBatch,
@@ -61,6 +62,7 @@ export {
   type ReportedLane,
 } from "./lane-store.ts";
 export { type Joining, Member, type MemberHost } from "./member.ts";
+export { Memberships } from "./memberships.ts";
 export { Run } from "./message-format.ts";
 export { type Positions, ProducerMarks } from "./producer-marks.ts";
 export { eachOf, type Ranges, rangesOf } from "./ranges.ts";

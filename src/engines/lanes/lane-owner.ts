@@ -118,6 +118,7 @@ export class LaneOwner implements Lane, CommittingLane {
     this.#lost.abort(reason);
     this.#endFilling?.();
     this.wake();
+    this.opened.end?.();
   }
 
   superseded(): TenonError {
@@ -192,6 +193,7 @@ export class LaneOwner implements Lane, CommittingLane {
     this.#endFilling?.();
     this.wake();
     await this.#commits.idle();
+    this.opened.end?.();
   }
 
   async #giveBack(): Promise<void> {

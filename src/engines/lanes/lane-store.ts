@@ -96,6 +96,8 @@ export interface OpenedLane {
    * after an unknown outcome. `invalid` (see `noSuchPosition`) for a position that does not exist.
    */
   commit(change: LaneChange): Promise<number | undefined>;
+  /** Nothing more is asked of it: the grant has ended here, whoever owns the lane now. For stores that hold something for it. */
+  end?(): void;
 }
 
 export interface FetchRequest {

@@ -352,7 +352,10 @@ export class Member implements Membership, LaneHost {
     const grant = this.#grantOf(partition, held.fence);
     try {
       const opened = await this.#store.open(grant);
-      if (this.#lanes.get(partition) !== held) return;
+      if (this.#lanes.get(partition) !== held) {
+        opened?.end?.();
+        return;
+      }
       if (opened === undefined) {
         this.#drop(partition, held);
         this.#look();

@@ -1,3 +1,4 @@
+import type { Appended } from "../../lanes/append-queues.ts";
 import type { CheckedBatch } from "../../lanes/batches.ts";
 import { type BatchRefusal, packChunks, packOne } from "../../lanes/batches.ts";
 import { type Positions, ProducerMarks } from "../../lanes/producer-marks.ts";
@@ -18,8 +19,6 @@ interface NewRun {
   readonly publishedAt: number;
   readonly packed: Buffer;
 }
-
-export type Appended = { readonly positions: Positions } | BatchRefusal;
 
 interface WriterParts {
   readonly commands: MessageCommands;

@@ -13,7 +13,7 @@ import type {
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
 import { groupNotFound } from "../../lanes/errors.ts";
-import { Member } from "../../lanes/member.ts";
+import { Memberships } from "../../lanes/memberships.ts";
 import { checkTarget } from "../../lanes/targets.ts";
 import type { DatabaseConnection } from "../connection.ts";
 import { closed } from "../failures.ts";
@@ -33,20 +33,16 @@ export interface MessageSettings {
   readonly survives: MessageCapabilities["survives"];
 }
 
-/** How long closing may take to give lanes back when the server does not answer. */
-const closeMs = 2_000;
-
 /** The `messages` contract in tables. */
 export class RelationalMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
-  readonly #world: World;
   /** What people call it. */
   readonly #server: string;
   readonly #topics: Topics;
   readonly #groups: Groups;
   readonly #appends: Appends;
   readonly #parts: LaneParts;
-  readonly #members = new Set<Member>();
+  readonly #members: Memberships;
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -54,7 +50,6 @@ export class RelationalMessages implements MessageEngine {
     listener: Listener,
     { world, commands, prefix, survives }: MessageSettings,
   ) {
-    this.#world = world;
     this.#server = connection.server;
     this.capabilities = {
       survives,
@@ -75,6 +70,7 @@ export class RelationalMessages implements MessageEngine {
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;
+    this.#members = new Memberships({ world, capabilities });
     const trimmer = new Trimmer(connection, commands, () => world.clock.monotonic());
     const groups = new Groups(connection, commands, prefix, trimmer);
     const topics = new Topics({ connection, commands, prefix, groups, trimmer });
@@ -122,21 +118,8 @@ export class RelationalMessages implements MessageEngine {
     checkJoin(options, this.capabilities);
     const from = options.from ?? "now";
     checkTarget(name, from);
-    const joined = await this.#topics.during(name, async (topic) => {
-      const member = new Member(
-        { world: this.#world, capabilities: this.capabilities },
-        new RelationalLaneStore(this.#parts, topic),
-        { group, options, from, left: (left) => this.#members.delete(left) },
-      );
-      this.#members.add(member);
-      try {
-        if (await member.join()) return member;
-        this.#members.delete(member);
-        return undefined;
-      } catch (error) {
-        this.#members.delete(member);
-        throw error;
-      }
+    const joined = await this.#topics.during(name, (topic) => {
+      return this.#members.join(new RelationalLaneStore(this.#parts, topic), { group, options, from });
     });
     if (this.#closing !== undefined) await joined.close(closed(this.#server, "joining a group"));
     this.#throwIfClosed("joining a group");
@@ -152,17 +135,8 @@ export class RelationalMessages implements MessageEngine {
 
   /** Gives every lane back, as far as the server answers soon. The connections stay open. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#members.close(new TenonError("closed", "The PostgreSQL engine was closed."));
     return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    const reason = new TenonError("closed", `The ${this.#server} engine was closed.`);
-    const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
-    const done = new AbortController();
-    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
-    await Promise.race([left, overdue]);
-    done.abort();
   }
 
   #throwIfClosed(what: string): void {

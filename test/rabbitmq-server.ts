@@ -1,0 +1,1 @@
+export { type RabbitmqServer, rabbitmqServerMissing, startRabbitmqServer } from "../scripts/engines/rabbitmq-server.ts";
