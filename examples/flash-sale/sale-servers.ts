@@ -48,7 +48,7 @@ export interface SaleServer {
   readonly load: () => Promise<ServerDriver>;
 }
 
-export const serverTypes = ["redis", "postgres"] as const;
+export const serverTypes = ["redis", "postgres", "mysql", "rabbitmq", "nats", "kafka"] as const;
 
 export type ServerType = (typeof serverTypes)[number];
 
@@ -66,6 +66,35 @@ export const saleServers: Readonly<Record<ServerType, SaleServer>> = {
     protocols: ["postgres:", "postgresql:"],
     keyValue: true,
     load: async () => (await import("./servers/postgres.ts")).postgresDriver,
+  },
+  mysql: {
+    title: "MySQL",
+    engine: "mariadb",
+    protocols: ["mysql:"],
+    keyValue: true,
+    load: async () => (await import("./servers/mysql.ts")).mysqlDriver,
+  },
+  rabbitmq: {
+    title: "RabbitMQ",
+    engine: "rabbitmq",
+    protocols: ["amqp:", "amqps:"],
+    keyValue: false,
+    load: async () => (await import("./servers/rabbitmq.ts")).rabbitmqDriver,
+  },
+  nats: {
+    title: "NATS",
+    engine: "nats",
+    protocols: ["nats:"],
+    // It has key-values, but one key in each commit.
+    keyValue: false,
+    load: async () => (await import("./servers/nats.ts")).natsDriver,
+  },
+  kafka: {
+    title: "Kafka",
+    engine: "kafka",
+    protocols: ["kafka:"],
+    keyValue: false,
+    load: async () => (await import("./servers/kafka.ts")).kafkaDriver,
   },
 };
 

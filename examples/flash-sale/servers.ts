@@ -35,12 +35,13 @@ const connectTimeoutMs = 2_000;
 
 /** Finds the servers, or starts what is to be killed. Throws `UsageError` when a server that is needed is not there. */
 export async function openServers(options: ServerOptions): Promise<ServerStores> {
-  const prefix = `flash_sale_${randomBytes(6).toString("hex")}`;
+  // Letters and digits: what every server takes in a name.
+  const prefix = `sale${randomBytes(6).toString("hex")}`;
   const { engine, keyValue = engine, directory } = options;
   const servers = new Map<ServerType, FoundServer>();
   try {
     for (const type of new Set([engine, keyValue])) servers.set(type, await FoundServer.find(type, prefix, options));
-    const orders = await findOrders(options.urls.postgres, `${prefix}_orders`, directory);
+    const orders = await findOrders(options.urls.postgres, `${prefix}orders`, directory);
     const [messages, keeping] = [servers.get(engine)!.store, servers.get(keyValue)!.store];
     // Says where a kept sale is. Without the URLs, which may hold passwords.
     const kept = { messages: engine, keyValue, prefix, orders: { ...orders, url: undefined } };

@@ -7,7 +7,7 @@ export type Column = ReadonlyMap<string, string>;
 export const matrixBegin = "<!-- engine matrix: node --conditions=source scripts/engine-matrix/main.ts -->";
 export const matrixEnd = "<!-- end of the engine matrix -->";
 
-const contracts = ["messages", "keyValue", "leases", "rates"] as const;
+const contracts = ["messages", "log", "keyValue", "leases", "rates"] as const;
 const absent = "–";
 
 /** What an engine declares, in cells. */

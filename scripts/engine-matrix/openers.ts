@@ -1,16 +1,18 @@
-/** Every engine of the package, opened with the settings that tests give their servers, to be asked what it carries. */
+/** Every engine of the package, opened on servers with the settings that tests give them, to be asked what it carries. */
 import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
-import { Client } from "pg";
-import type { KeyValueEngine, LeaseEngine, MessageEngine, RateEngine } from "../../src/contracts/index.ts";
+import { type ServerType, saleServers } from "../../examples/flash-sale/sale-servers.ts";
+import type { KeyValueEngine, LeaseEngine, LogEngine, MessageEngine, RateEngine } from "../../src/contracts/index.ts";
 import { memory } from "../../src/engines/embedded/index.ts";
-import { postgresEngine } from "../../src/engines/postgres/index.ts";
-import { foundRedisQuorum, redis, redisQuorum } from "../../src/engines/redis/index.ts";
-import { type EngineAddress, type EngineName, engineAddress } from "../engines/addresses.ts";
+import { etcd } from "../../src/engines/etcd/index.ts";
+import { foundRedisQuorum, redisQuorum } from "../../src/engines/redis/index.ts";
+import { zookeeper } from "../../src/engines/zookeeper/index.ts";
+import { type EngineName, engineAddress } from "../engines/addresses.ts";
 
 /** What may be there of an engine. */
 export interface Carried {
   readonly messages?: Pick<MessageEngine, "capabilities">;
+  readonly log?: Pick<LogEngine, "capabilities">;
   readonly keyValue?: Pick<KeyValueEngine, "capabilities">;
   readonly leases?: Pick<LeaseEngine, "capabilities">;
   readonly rates?: Pick<RateEngine, "capabilities">;
@@ -21,13 +23,13 @@ export interface Opener {
   readonly title: string;
   /** What has to run for it; nothing for what runs in the process. */
   readonly server?: EngineName;
-  /** Asks the engine; nothing of it stays on the server. */
+  /** Asks the engine; what it made on the server is removed. */
   open<Result>(ask: (engine: Carried) => Result): Promise<Result>;
 }
 
 export const openers: readonly Opener[] = [
   { title: "embedded", open: async (ask) => asked(await memory(), ask) },
-  onServer("Redis", "redis", async ({ url }, prefix) => redis({ connect: redisClient(url), prefix })),
+  onServerOfSale("redis"),
   {
     title: "Redis quorum",
     server: "redis-quorum",
@@ -42,34 +44,45 @@ export const openers: readonly Opener[] = [
       }
     },
   },
+  onServerOfSale("postgres"),
+  onServerOfSale("mysql"),
+  onServerOfSale("rabbitmq"),
+  onServerOfSale("nats"),
+  onServerOfSale("kafka"),
   {
-    title: "PostgreSQL",
-    server: "postgres",
+    title: "etcd",
+    server: "etcd",
+    open: async (ask) => asked(await etcd({ endpoints: engineAddress("etcd").urls, fetch, prefix: newPrefix() }), ask),
+  },
+  {
+    title: "ZooKeeper",
+    server: "zookeeper",
     async open(ask) {
-      const client = new Client({ connectionString: engineAddress("postgres").url });
-      const schema = newPrefix();
-      await client.connect();
-      try {
-        await client.query(`CREATE SCHEMA ${schema}`);
-        const options = `-c search_path=${schema}`;
-        const connect = () => new Client({ connectionString: engineAddress("postgres").url, options });
-        return await asked(await postgresEngine({ connect, prefix: schema, tables: "make" }), ask);
-      } finally {
-        await client.query(`DROP SCHEMA IF EXISTS ${schema} CASCADE`);
-        await client.end();
-      }
+      const servers = engineAddress("zookeeper").urls.map((url) => new URL(url).host);
+      return asked(await zookeeper({ servers, root: "/tenon_matrix", nodes: "make" }), ask);
     },
   },
 ];
 
 type OpenEngine = Carried & { close(): Promise<void> };
 
-function onServer(
-  title: string,
-  server: EngineName,
-  open: (address: EngineAddress, prefix: string) => Promise<OpenEngine>,
-): Opener {
-  return { title, server, open: async (ask) => asked(await open(engineAddress(server), newPrefix()), ask) };
+/** As the flash sale opens it. */
+function onServerOfSale(type: ServerType): Opener {
+  const { title, engine: server, load } = saleServers[type];
+  return {
+    title,
+    server,
+    async open(ask) {
+      const store = { type, url: engineAddress(server).url, prefix: newPrefix() };
+      const driver = await load();
+      await driver.prepare(store, 10_000);
+      try {
+        return await asked((await driver.open(store)) as OpenEngine, ask);
+      } finally {
+        await driver.remove(store);
+      }
+    },
+  };
 }
 
 async function asked<Result>(engine: OpenEngine, ask: (engine: Carried) => Result): Promise<Result> {
@@ -80,16 +93,16 @@ async function asked<Result>(engine: OpenEngine, ask: (engine: Carried) => Resul
   }
 }
 
-async function removeKeys(client: Redis, prefix: string): Promise<void> {
-  const keys = await client.keys(`${prefix}*`);
-  if (keys.length > 0) await client.unlink(keys);
-  client.disconnect();
-}
-
 function newPrefix(): string {
-  return `tenon_matrix_${randomUUID().slice(0, 8)}`;
+  return `matrix${randomUUID().slice(0, 8)}`;
 }
 
 function redisClient(url: string): () => Redis {
   return () => new Redis(url, { autoResendUnfulfilledCommands: false });
+}
+
+async function removeKeys(client: Redis, prefix: string): Promise<void> {
+  const keys = await client.keys(`${prefix}*`);
+  if (keys.length > 0) await client.unlink(keys);
+  client.disconnect();
 }
