@@ -19,7 +19,7 @@ const unlucky: Readonly<Record<string, readonly number[]>> = {
   "key-value": [26, 3597],
   leases: [938],
   limiters: [112, 100_067],
-  messaging: [98, 3064],
+  messaging: [98, 3064, 4716],
   "messaging-embedded": [100_026],
 };
 

@@ -81,6 +81,14 @@ export class Story {
     call.acknowledged();
   }
 
+  /** Nobody learns whether it has taken effect. */
+  seeksUnheard(to: bigint): void {
+    this.nowMs += 1;
+    const call = this.history.seek("t", "g", { positions: new Map([[0, to]]) });
+    this.nowMs += 1;
+    call.failed(new TenonError("unavailable", "the reply was lost", { outcome: "unknown" }));
+  }
+
   describes(low: bigint, next: bigint, first = 0n): void {
     const called = this.history.moment();
     this.nowMs += 1;

@@ -48,6 +48,19 @@ test("after a seek that went back before it, what was settled comes again; after
   tells(after(1n), after(0n), /though its settlement under the grant 1/);
 });
 
+test("a seek that nobody heard of may take effect later", () => {
+  const after =
+    (to: bigint) =>
+    (story: Story): void => {
+      story.stores(1, 0n);
+      story.seeksUnheard(to);
+      story.handles(1, 0n, [1, 1]);
+      story.settles(0n, 1);
+      story.handles(1, 0n, [2, 1]);
+    };
+  tells(after(1n), after(0n), /though its settlement under the grant 1/);
+});
+
 test("what was settled after a seek stays settled", () => {
   tells(
     (story) => {

@@ -3,6 +3,7 @@ import type { MessagingRule } from "./messaging-checker.ts";
 import type { DeadLetterRecord, DeliveryRecord, DescriptionRecord, Moment, SeekRecord } from "./messaging-records.ts";
 import {
   describe,
+  doneBy,
   type GroupView,
   grantOf,
   isBefore,
@@ -28,7 +29,9 @@ export const settledIsSettled: MessagingRule = function* (view) {
         if (settle === undefined) continue;
         const wentBack = group.seeks.some(
           (seek) =>
-            mayGoBack(seek, delivery) && isBefore(seek.called, delivery.begun) && !isBefore(seek.ended, settle.called),
+            mayGoBack(seek, delivery) &&
+            isBefore(seek.called, delivery.begun) &&
+            !isBefore(doneBy(seek), settle.called),
         );
         if (wentBack) continue;
         yield `group "${group.name}" was given ${describe(delivery)} at ${ms(delivery.begun)} under the grant ${grantOf(delivery)}, though its settlement under the grant ${settle.grant} was confirmed at ${ms(settle.resolved)}`;
@@ -69,7 +72,7 @@ interface Known {
 
 /** Whether a seek may have taken effect after the one was true and before the other was. */
 function isBetween(seek: SeekRecord, one: DescriptionRecord, other: DescriptionRecord): boolean {
-  return seek.outcome !== "not-applied" && isBefore(seek.called, other.ended) && !isBefore(seek.ended, one.called);
+  return seek.outcome !== "not-applied" && isBefore(seek.called, other.ended) && !isBefore(doneBy(seek), one.called);
 }
 
 function* positionsOf(
@@ -125,7 +128,7 @@ function isDone(view: TopicView, group: GroupView, copy: StoredCopy): boolean {
   const skipped = group.seeks.some(
     (seek) =>
       maySkip(seek, copy) &&
-      (back === undefined || !isBefore(seek.ended, back.called)) &&
+      (back === undefined || !isBefore(doneBy(seek), back.called)) &&
       mayHaveBeenThere(view, seek, copy),
   );
   if (skipped) return true;

@@ -119,6 +119,11 @@ export function isBefore(one: Moment | undefined, other: Moment): boolean {
   return one !== undefined && one.order < other.order;
 }
 
+/** By when it has taken effect, if it has. Nothing when its outcome is unknown: then it may still be on its way. */
+export function doneBy({ outcome, ended }: SeekRecord): Moment | undefined {
+  return outcome === "unknown" ? undefined : ended;
+}
+
 /** Whether its handler had run so long that its key went on without it. Monotonic time may go faster than virtual time, or stand still. */
 export function wasGivenUp(view: TopicView, delivery: DeliveryRecord, at: Moment): boolean {
   const { abandonedAfterMs = 90_000, clockDriftMax = 0.1 } = view.expected;
