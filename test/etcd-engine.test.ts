@@ -6,6 +6,7 @@ import { type EtcdFetch, type EtcdOptions, etcd } from "tenon/etcd";
 import { systemWorld } from "tenon/world";
 import { engine as find } from "./engines.ts";
 import { ask, base64, deleteKeys, testPrefix } from "./etcd-host.ts";
+import { fightForOneName } from "./lease-fights.ts";
 import { startOwnServer } from "./own-server.ts";
 import { etcdMissing, ownEtcd } from "./own-servers.ts";
 
@@ -263,6 +264,11 @@ describe("the etcd engine", { skip: server.skip }, () => {
       assert.ok(!JSON.stringify([error.message, error.fields, String(error.cause)]).includes("secret"));
       return true;
     });
+  });
+
+  test("of many processes who fight for one name one holds it at a time, under growing tokens", async (t) => {
+    const prefix = testPrefix();
+    await fightForOneName(await Promise.all([open(t, {}, prefix), open(t, {}, prefix), open(t, {}, prefix)]));
   });
 
   test("a lease that is idle serves the next grant, with all of its time", async (t) => {

@@ -9,6 +9,7 @@ import { Sweeper } from "../src/engines/zookeeper/leases/sweeper.ts";
 import { Nodes } from "../src/engines/zookeeper/nodes.ts";
 import { types } from "../src/engines/zookeeper/protocol.ts";
 import { engine as find } from "./engines.ts";
+import { fightForOneName } from "./lease-fights.ts";
 import { direct, removeNodes, serverOf, testRoot } from "./zookeeper-host.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -148,6 +149,11 @@ describe("the ZooKeeper engine", { skip: server.skip }, () => {
     const next = await open(t, {}, root);
     assert.equal((await next.leases.renew(lease!)).token, lease!.token);
     assert.equal(await next.leases.acquire("name", { ...request, holder: "b" }), undefined);
+  });
+
+  test("of many processes who fight for one name one holds it at a time, under growing tokens", async (t) => {
+    const root = testRoot();
+    await fightForOneName(await Promise.all([open(t, {}, root), open(t, {}, root), open(t, {}, root)]));
   });
 
   test("names that nobody uses are removed, and who comes just then gets a greater token", async (t) => {

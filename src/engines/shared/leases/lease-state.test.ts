@@ -92,3 +92,16 @@ test("whatever happens, what is held together never exceeds what anybody was pro
     }),
   );
 });
+
+test("whose turn it is can be read by whoever has waited for it, and is nobody's while the name is taken", () => {
+  const kept = new Kept();
+  const next = () => kept.change((state) => state.nextTurn(kept.now));
+  assert.equal(next(), undefined);
+  kept.acquire("a");
+  kept.acquire("b");
+  assert.equal(next(), undefined);
+  kept.change((state) => state.release("a", false, kept.now));
+  assert.equal(next(), "b");
+  kept.now += 300;
+  assert.equal(next(), undefined, "b was not heard of for as long as its place is kept");
+});
