@@ -81,13 +81,16 @@ export class JetStream {
     return this.#replicated.has(stream) ? this.#leaders(what, stream, wanted) : this.#direct(what, stream, wanted);
   }
 
-  /** The first message of a subject from a sequence on. A replica that is behind may not have it yet, unless the leader is asked. */
+  /**
+   * The first message of a subject from a sequence on. `"any"`: a replica may answer that does not have it yet, and one that is catching up after its start (of 2.9.10, at least) answers with a later one; so whoever asks it must
+   * see whether something is missing.
+   */
   next(
     what: string,
     stream: string,
     subject: string,
     sequence: number,
-    ask: "any" | "leader" = "any",
+    ask: "any" | "leader" = "leader",
   ): Promise<StoredMessage | undefined> {
     const wanted = { seq: Math.max(1, sequence), next_by_subj: subject };
     const leads = ask === "leader" && this.#replicated.has(stream);

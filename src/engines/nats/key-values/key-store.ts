@@ -50,7 +50,7 @@ export class KeyStore {
 
   /** The first message of a key with the prefix from a sequence on. */
   async next(what: string, prefix: string, sequence: number): Promise<(FoundKey & StoredValue) | undefined> {
-    const stored = await this.#jetStream.next(what, this.#stream, this.subjects.filterOf(prefix), sequence, "leader");
+    const stored = await this.#jetStream.next(what, this.#stream, this.subjects.filterOf(prefix), sequence);
     return stored && { key: this.subjects.keyOf(stored.subject), subject: stored.subject, ...decodeValue(stored) };
   }
 

@@ -11,14 +11,14 @@ import {
   type OpenedLane,
 } from "../../lanes/lane-store.ts";
 import { Run } from "../../lanes/message-format.ts";
-import type { JetStream } from "../jet-stream.ts";
+import type { JetStream, StoredMessage } from "../jet-stream.ts";
 import type { ServerClock } from "../server-clock.ts";
 import type { Streams } from "../streams.ts";
 import type { Appends } from "./appends.ts";
 import { LaneValue } from "./lane-value.ts";
 import { afterConflict, type LaneValues } from "./lane-values.ts";
 import { subjectOf } from "./partition-chain.ts";
-import { decodeRun } from "./partition-head.ts";
+import { decodePlace, decodeRun } from "./partition-head.ts";
 import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Topic } from "./topics.ts";
 
@@ -158,14 +158,13 @@ export class NatsLane implements OpenedLane {
 
   /** The next runs, one after the other: where one ends the next is looked for. */
   async #read({ cursor, limit, bytesMax, windowMax }: FetchRequest): Promise<ReadRuns> {
-    const { jetStream, streams } = this.#parts;
     const runs: Run[] = [];
     const places: Place[] = [];
     let [sequence, position] = [this.#sequence, this.#position];
     let tail: Tail | undefined;
     let ended = false;
     for (let count = 0, bytes = 0; count < limit && bytes < bytesMax; ) {
-      const stored = await jetStream.next("fetching", streams.runs, this.#subject, sequence);
+      const stored = await this.#next(sequence, position);
       if (stored === undefined) {
         ended = true;
         break;
@@ -184,6 +183,14 @@ export class NatsLane implements OpenedLane {
       bytes += packed.length;
     }
     return { runs, places, sequence, position, tail, ended };
+  }
+
+  /** What any replica answers will do, unless something is missing before it: then the leader is asked. */
+  async #next(sequence: number, position: number): Promise<StoredMessage | undefined> {
+    const { jetStream, streams } = this.#parts;
+    const ask = (whom: "any" | "leader") => jetStream.next("fetching", streams.runs, this.#subject, sequence, whom);
+    const stored = await ask("any");
+    return stored === undefined || decodePlace(stored.data).first <= position ? stored : ask("leader");
   }
 
   /** What was trimmed before this lane's group had come to be, or was lost by the server, will not come. */
