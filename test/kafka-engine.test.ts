@@ -30,7 +30,7 @@ async function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix 
 }
 
 function openCluster(t: TestContext): Cluster {
-  const limits = { connectionsMax: 4, commandTimeoutMs: 5_000, connectTimeoutMs: 5_000 };
+  const limits = { connectionsMax: 4, commandTimeoutMs: 5_000 };
   const cluster = new Cluster({ world: systemWorld(), client, connect, brokers: [server], ...limits });
   t.after(() => cluster.close());
   return cluster;

@@ -8,7 +8,6 @@ import { Overdue, type Session } from "./session.ts";
 export interface ClusterSettings extends ConnectionSettings {
   readonly client: KafkaClient;
   readonly brokers: readonly BrokerAddress[];
-  readonly commandTimeoutMs: number;
 }
 
 /** A topic as Kafka's metadata shows it. */

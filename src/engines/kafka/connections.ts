@@ -15,7 +15,8 @@ export interface ConnectionSettings {
   readonly connect: () => KafkaConnection;
   /** To each broker, beside those that wait for news. */
   readonly connectionsMax: number;
-  readonly connectTimeoutMs: number;
+  /** How long a connection may take to be made, too. */
+  readonly commandTimeoutMs: number;
 }
 
 interface Waiting {
@@ -43,8 +44,8 @@ export class Connections {
   }
 
   /** A connection of the caller's own; who asked for it destroys it. */
-  async dedicated(address: BrokerAddress): Promise<Session> {
-    const { connect, connectTimeoutMs } = this.#settings;
+  async dedicated(address: BrokerAddress, timeoutMs = this.#settings.commandTimeoutMs): Promise<Session> {
+    const { connect } = this.#settings;
     if (this.#isClosed) throw closed("a connection");
     const connection = connect();
     if (typeof connection?.connect !== "function" || typeof connection.close !== "function") {
@@ -53,7 +54,7 @@ export class Connections {
     const session = new Session(connection, this.#world);
     this.#sessions.add(session);
     try {
-      await session.connect(address.host, address.port, connectTimeoutMs);
+      await session.connect(address.host, address.port, timeoutMs);
       return session;
     } catch (error) {
       this.discard(session);
@@ -85,17 +86,17 @@ export class Connections {
         broker.count -= 1;
         this.#sessions.delete(session);
       }
-      if (broker.count < this.#settings.connectionsMax) return this.#make(address, broker);
+      if (broker.count < this.#settings.connectionsMax) return this.#make(address, broker, deadline);
       const handed = await this.#wait(broker, deadline);
       if (handed !== undefined) return handed;
       if (this.#world.clock.monotonic() >= deadline) throw new Again(new Error("all connections are busy"));
     }
   }
 
-  async #make(address: BrokerAddress, broker: Broker): Promise<Session> {
+  async #make(address: BrokerAddress, broker: Broker, deadline: number): Promise<Session> {
     broker.count += 1;
     try {
-      return await this.dedicated(address);
+      return await this.dedicated(address, Math.max(1, deadline - this.#world.clock.monotonic()));
     } catch (error) {
       broker.count -= 1;
       broker.waiting.shift()?.resolve(undefined);

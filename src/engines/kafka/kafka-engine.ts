@@ -44,7 +44,7 @@ export interface KafkaOptions {
   readonly topicCreation?: "ifMissing" | "never" | undefined;
   /** How long an operation waits for a leader or a connection, and then for each answer; 5,000 ms if left out. */
   readonly commandTimeoutMs?: number | undefined;
-  /** How long the first answer, and later each connection, may take; 10,000 ms if left out. */
+  /** How long the first answer may take; 10,000 ms if left out. */
   readonly connectTimeoutMs?: number | undefined;
   /** The system's if left out. */
   readonly world?: World | undefined;
@@ -114,8 +114,8 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
       brokers: addressesOf(brokers),
       connectionsMax,
       commandTimeoutMs: Math.ceil(commandTimeoutMs),
-      connectTimeoutMs,
     },
+    connectTimeoutMs,
     maker: { replicationFactor, settings: topicSettings },
     prefix,
     makeJournal: journal === "make",
@@ -141,6 +141,7 @@ function oneOf(option: string, value: string, allowed: readonly string[]): void 
 
 interface EngineSettings {
   readonly cluster: ClusterSettings;
+  readonly connectTimeoutMs: number;
   readonly maker: TopicMakerSettings;
   readonly prefix: string;
   readonly makeJournal: boolean;
@@ -167,7 +168,7 @@ class ConnectedEngine implements KafkaEngine {
     const topic = `${settings.prefix}-journal`;
     const journal = new Journal(cluster, { topic, snapshotEvery });
     try {
-      await withinTime(cluster, settings.cluster.connectTimeoutMs, checkVersions(cluster));
+      await withinTime(cluster, settings.connectTimeoutMs, checkVersions(cluster));
       const maker = new TopicMaker(cluster, settings.maker);
       if (!(await isThere(cluster, topic))) await makeJournal(maker, topic, settings.makeJournal);
       const state = await readRequirements(cluster, topic, settings.survives);

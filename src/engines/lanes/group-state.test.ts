@@ -189,3 +189,15 @@ test("members that stay and obey have the lanes evenly in the end, and nobody gi
     ),
   );
 });
+
+test("whether lanes moved is told once to a store that keeps the state machine", () => {
+  const state = new GroupState(2);
+  state.join({ id: "one", sessionMs: 300, revokeMs: 100, agreement: "", ephemeral: false }, 0, true);
+  state.balance(0);
+  state.grant([1, 2]);
+  assert.equal(state.takeMoved(), true);
+  assert.equal(state.takeMoved(), false);
+  state.renew("one", 300, 100);
+  assert.equal(state.balance(100), 0);
+  assert.equal(state.takeMoved(), false);
+});
