@@ -5,6 +5,7 @@ import { History, keyValueChange, type NamedChange } from "../../../test/durabil
 import { below } from "../../../test/durability/reports.ts";
 import { TenonError } from "../../contracts/errors.ts";
 import { type Simulation, simulatedWorld } from "../../simulation/index.ts";
+import type { JournaledEngine } from "./embedded-engine.ts";
 import { directory, laneOf, opened } from "./fixtures.test.ts";
 
 const runs = Number(process.env.TENON_FUZZ_RUNS ?? (process.env.TENON_SLOW === "1" ? 3_000 : 150));
@@ -29,6 +30,7 @@ async function sample(seed: number, closes: boolean): Promise<Sample> {
     const groups = ["billing"];
     calls.push({ type: "declare", topic: "orders", partitions: 1, groups });
     await engine.messages.declare("orders", { partitions: 1, groups });
+    await engine.log.declare("clicks", { partitions: 1 });
     for (let round = 0; round < 12; round++) {
       const names = Array.from({ length: 5 }, (_, index) => `m${round * 5 + index}/${(round * 150) % 700}`);
       calls.push({ type: "append", append: { topic: "orders", partition: 0, names } });
@@ -40,6 +42,11 @@ async function sample(seed: number, closes: boolean): Promise<Sample> {
         { type: "add", key: "sum", by: round },
         { type: "delete", key: `key ${(round + 2) % 4}` },
       ];
+      await engine.log.append({
+        log: "clicks",
+        partition: 0,
+        records: [0, 1].map((index) => clickOf(round * 2 + index)),
+      });
       calls.push({ type: "commit", changes });
       await engine.keyValue.commit(changes.map(keyValueChange));
     }
@@ -62,6 +69,28 @@ async function sample(seed: number, closes: boolean): Promise<Sample> {
     return whole;
   };
   return { files, history };
+}
+
+function clickOf(number: number): { readonly body: Buffer; readonly key: string } {
+  return { body: Buffer.from(`click ${number} `.padEnd(100 + 20 * number, ".")), key: `key ${number % 3}` };
+}
+
+/** What a log holds is what was appended to it first, record by record. */
+async function examineLog({ log }: JournaledEngine): Promise<void> {
+  if (!(await log.logs()).includes("clicks")) return;
+  let from = 0n;
+  for (let number = 0; ; ) {
+    const page = await log.read({ log: "clicks", partition: 0, from, limit: 5 });
+    if (page.records.length === 0) return;
+    for (const { position, key, body } of page.records) {
+      const expected = clickOf(number);
+      assert.equal(position, BigInt(number));
+      assert.equal(key, expected.key);
+      assert.ok(expected.body.equals(body), `record ${number} is not what was written`);
+      number += 1;
+    }
+    from = page.next;
+  }
 }
 
 type Random = ReturnType<typeof below>;
@@ -117,6 +146,7 @@ async function examine(simulation: Simulation, history: History): Promise<"corru
   try {
     const engine = await opened(simulation);
     content = await contentOf(engine, new Map(), history.wasDelayed);
+    await examineLog(engine);
     await engine.close();
   } catch (error) {
     if (error instanceof assert.AssertionError) throw error;

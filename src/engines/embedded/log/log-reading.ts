@@ -3,7 +3,8 @@ import type { LogPage, LogRead, LogRecord } from "../../../contracts/log.ts";
 import { checkReadPosition, logNotFound } from "../../../contracts/log-requests.ts";
 import type { Core } from "../core.ts";
 import { Reader } from "../cursor.ts";
-import { type Location, recordPosition } from "../messages/message-index.ts";
+import type { Position } from "../journal/journal.ts";
+import { recordPosition } from "../messages/message-index.ts";
 import { readMessage, readRunHeader, skipMessage } from "../messages/message-run.ts";
 import type { MessageStore } from "../messages/message-store.ts";
 import type { Queue } from "../messages/queues.ts";
@@ -15,9 +16,9 @@ const placesMax = 256;
 /** Timers do not wait longer at a time. */
 const timerMsMax = 2 ** 31 - 1;
 
-/** Where a page ended, so that the next one begins there. */
+/** Where in a run a page ended, so that the next one begins there. By its record, which stays where it is until its segment goes, and not by its index, which does not. */
 interface Place {
-  readonly location: Location;
+  readonly position: Position;
   readonly generation: number;
   /** Where the record with the offset starts in the run's payload. */
   readonly at: number;
@@ -59,6 +60,7 @@ export class LogReading {
     const records: LogRecord[] = [];
     let bytes = 0;
     let offset = from;
+    let misses = 0;
     while (records.length < limit && bytes < pageBytes && offset < queue.visible && !queue.topic.removed) {
       const { generation } = this.#store.index;
       let run: { readonly place: Place; readonly payload: Buffer } | undefined;
@@ -72,7 +74,13 @@ export class LogReading {
       if (run === undefined) break;
       const reader = new Reader(run.payload);
       const { first, count, publishedAt } = readRunHeader(reader);
-      if (first > offset) break;
+      if (offset < first || offset >= first + count) {
+        if (queue.start > offset) break;
+        // What it was found by was put in order anew meanwhile.
+        misses += 1;
+        assert(misses < 100, "A log has a gap.");
+        continue;
+      }
       if (run.place.at > 0) reader.at = run.place.at;
       else for (let skipped = first; skipped < offset; skipped++) skipMessage(reader);
       const end = Math.min(first + count, queue.visible);
@@ -82,7 +90,7 @@ export class LogReading {
         records.push({ position, key, body, headers, appendedAt: publishedAt });
         bytes += reader.at - start;
       }
-      this.#note(queue, offset, run.place, offset < first + count ? reader.at : -1);
+      if (offset < first + count) this.#note(queue, offset, { ...run.place, at: reader.at });
     }
     assert(
       records.length > 0 || from >= queue.visible || queue.start > from || queue.topic.removed,
@@ -100,19 +108,12 @@ export class LogReading {
       const { generation } = index;
       const location = await index.locate(queue, offset);
       if (location === undefined) return undefined;
-      place = { location, generation, at: 0 };
+      place = { position: recordPosition(location), generation, at: 0 };
     }
-    return { place, payload: await this.#core.journal.read(recordPosition(place.location)) };
+    return { place, payload: await this.#core.journal.read(place.position) };
   }
 
-  /** `at` < 0: the run is at its end, and the next one is mostly the one behind it. */
-  #note(queue: Queue, offset: number, { location, generation }: Place, at: number): void {
-    let place: Place = { location, generation, at };
-    if (at < 0) {
-      const { runs, index } = location;
-      if (runs.firsts[index + 1] !== offset) return;
-      place = { location: { runs, index: index + 1 }, generation, at: 0 };
-    }
+  #note(queue: Queue, offset: number, place: Place): void {
     this.#places.set(`${queue.id}/${offset}`, place);
     if (this.#places.size > placesMax) this.#places.delete(this.#places.keys().next().value!);
   }

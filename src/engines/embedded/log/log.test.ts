@@ -76,6 +76,33 @@ test("a log that keeps everything stays as it is while the segments around it ar
   });
 });
 
+test("readers that stand anywhere go on while what they read is copied forward", async () => {
+  const simulation = simulatedWorld({ seed: 6, eventsMax });
+  await simulation.run(async () => {
+    const engine = await opened(simulation);
+    await engine.log.declare("clicks", { partitions: 1 });
+    const written: string[] = [];
+    const readers = [1, 2, 3].map((limit) => ({ limit, next: 0n, found: [] as string[] }));
+    for (let round = 0; round < 60; round++) {
+      const batch = Array.from({ length: 5 }, (_, index) => `${round}/${index} `.padEnd(40, "."));
+      written.push(...batch);
+      await append(engine, "clicks", batch);
+      await garbage(engine, 2);
+      const cleaning = engine.cleaner.clean();
+      for (const reader of readers) {
+        const page = await engine.log.read({ log: "clicks", partition: 0, from: reader.next, limit: reader.limit });
+        reader.found.push(...page.records.map(({ body }) => Buffer.from(body).toString()));
+        reader.next = page.next;
+      }
+      await cleaning;
+    }
+    const [oldest] = await segments(simulation);
+    assert.ok(oldest! > "0000000000000003.journal", `nothing was cleaned: ${oldest}`);
+    for (const { limit, found } of readers) assert.deepEqual(found, written.slice(0, 60 * limit));
+    await engine.close();
+  });
+});
+
 test("by size a partition keeps what it must, and gives back segments of what it need not", async () => {
   const simulation = simulatedWorld({ seed: 2, eventsMax });
   await simulation.run(async () => {

@@ -2,7 +2,7 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { Held, LaneCommit, Lane as LaneContract, Stored } from "../../../contracts/messages.ts";
 import { Reader } from "../cursor.ts";
 import type { Lane } from "./lanes.ts";
-import { type Location, type MessageIndex, recordPosition } from "./message-index.ts";
+import { type Location, locationAt, type MessageIndex, recordPosition } from "./message-index.ts";
 import { readMessage, readRunHeader, skipMessage } from "./message-run.ts";
 
 /** What an owner asks of the engine that granted its lane. */
@@ -230,7 +230,7 @@ export class LaneOwner implements LaneContract {
     const run = this.#run;
     if (run === undefined || run.generation !== this.#keeper.index.generation) return undefined;
     const { runs, index } = run.location;
-    return runs.firsts[index + 1] === offset ? { runs, index: index + 1 } : undefined;
+    return runs.firsts[index + 1] === offset ? locationAt(runs, index + 1) : undefined;
   }
 
   /** Offsets that are stored no more were settled by every group there was; a group that came later goes past them. */

@@ -18,7 +18,13 @@ export interface Runs {
 /** The run that holds the smallest stored offset at or after the one asked for. */
 export interface Location {
   readonly runs: Runs;
+  /** As it was when it was found: the active segment's runs are put in order anew when some were copied forward. */
   readonly index: number;
+  readonly position: Position;
+}
+
+export function locationAt(runs: Runs, index: number): Location {
+  return { runs, index, position: runs.segment * 2 ** 32 + runs.records[index]! };
 }
 
 /** One queue's runs in the active segment. */
@@ -269,13 +275,14 @@ export class MessageIndex {
     active: ActiveRuns | undefined,
     offset: number,
   ): Promise<Location | undefined> {
-    let best = locateIn(active, offset);
+    let best: Location | undefined;
     for (const { directory, slot } of candidates) {
-      if (best !== undefined && firstAt(best, offset) <= Math.max(offset, directory.first(slot))) continue;
-      const found = locateIn(await this.#runs(directory, slot), offset);
-      if (found !== undefined && (best === undefined || firstAt(found, offset) < firstAt(best, offset))) best = found;
+      const known = nearer(best, locateIn(active, offset), offset);
+      if (known !== undefined && firstAt(known, offset) <= Math.max(offset, directory.first(slot))) continue;
+      best = nearer(locateIn(await this.#runs(directory, slot), offset), best, offset);
     }
-    return best;
+    // At last, for where it stood before what was waited for it may stand no more.
+    return nearer(best, locateIn(active, offset), offset);
   }
 
   async #runs(directory: SegmentDirectory, slot: number): Promise<Runs> {
@@ -303,7 +310,13 @@ function locateIn(runs: Runs | undefined, offset: number): Location | undefined 
   if (runs === undefined) return undefined;
   if (runs instanceof ActiveRuns) runs.sort();
   const index = findRun(runs, offset);
-  return index < runs.firsts.length ? { runs, index } : undefined;
+  return index < runs.firsts.length ? locationAt(runs, index) : undefined;
+}
+
+/** The one that begins first; `b` when both do. */
+function nearer(a: Location | undefined, b: Location | undefined, offset: number): Location | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return firstAt(a, offset) < firstAt(b, offset) ? a : b;
 }
 
 /** The smallest offset ≥ `offset` that the located run holds. */
@@ -312,5 +325,5 @@ function firstAt(location: Location, offset: number): number {
 }
 
 export function recordPosition(location: Location): Position {
-  return location.runs.segment * 2 ** 32 + location.runs.records[location.index]!;
+  return location.position;
 }
