@@ -238,7 +238,8 @@ describe("the etcd engine", { skip: server.skip }, () => {
     const [entries] = await Promise.all([
       engine.keyValue.scan("k"),
       (async () => {
-        for (let index = 0; index < 10; index++) await engine.keyValue.commit([put("k199", "late"), put("k101", "late")]);
+        for (let index = 0; index < 10; index++)
+          await engine.keyValue.commit([put("k199", "late"), put("k101", "late")]);
       })(),
     ]);
     assert.equal(entries.length, 100);

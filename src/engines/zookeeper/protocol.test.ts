@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { TenonError } from "../../contracts/errors.ts";
-import { anyVersion, ProtocolReader, ProtocolWriter, readResults, requestOf, types, writeOperations } from "./protocol.ts";
+import {
+  anyVersion,
+  ProtocolReader,
+  ProtocolWriter,
+  readResults,
+  requestOf,
+  types,
+  writeOperations,
+} from "./protocol.ts";
 
 test("a transaction is written as ZooKeeper reads it", () => {
   const acls = [{ permissions: 31, scheme: "world", id: "anyone" }];
@@ -16,7 +24,10 @@ test("a transaction is written as ZooKeeper reads it", () => {
   const head = () => [reader.int(), reader.bool(), reader.int()];
   assert.deepEqual([...head(), reader.text(), reader.int()], [types.check, false, -1, "/a", 0]);
   assert.deepEqual([...head(), reader.text(), reader.text()], [types.create, false, -1, "/b", "x"]);
-  assert.deepEqual([reader.int(), reader.int(), reader.text(), reader.text(), reader.int()], [1, 31, "world", "anyone", 0]);
+  assert.deepEqual(
+    [reader.int(), reader.int(), reader.text(), reader.text(), reader.int()],
+    [1, 31, "world", "anyone", 0],
+  );
   assert.deepEqual([...head(), reader.text(), reader.int()], [types.remove, false, -1, "/c", -1]);
   assert.deepEqual(head(), [-1, true, -1]);
 });
