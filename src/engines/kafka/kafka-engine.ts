@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { isPassing } from "../shared/passing.ts";
 import type { KafkaClient, KafkaConnection } from "./clients.ts";
 import { Cluster, type ClusterSettings } from "./cluster.ts";
 import type { BrokerAddress } from "./connections.ts";
@@ -44,7 +45,7 @@ export interface KafkaOptions {
   readonly topicCreation?: "ifMissing" | "never" | undefined;
   /** How long an operation waits for a leader or a connection, and then for each answer; 5,000 ms if left out. */
   readonly commandTimeoutMs?: number | undefined;
-  /** How long the first answer may take; 10,000 ms if left out. */
+  /** How long to wait for the first answer, and then for brokers that are only starting; 10,000 ms if left out. */
   readonly connectTimeoutMs?: number | undefined;
   /** The system's if left out. */
   readonly world?: World | undefined;
@@ -170,9 +171,12 @@ class ConnectedEngine implements KafkaEngine {
     try {
       await withinTime(cluster, settings.connectTimeoutMs, checkVersions(cluster));
       const maker = new TopicMaker(cluster, settings.maker);
-      if (!(await isThere(cluster, topic))) await makeJournal(maker, topic, settings.makeJournal);
-      const state = await readRequirements(cluster, topic, settings.survives);
-      await journal.open();
+      // Brokers that have just been started take requests sooner than they can serve them.
+      const state = await untilServed(cluster, settings.connectTimeoutMs, async () => {
+        if (!(await isThere(cluster, topic))) await makeJournal(maker, topic, settings.makeJournal);
+        return readRequirements(cluster, topic, settings.survives);
+      });
+      await untilServed(cluster, settings.connectTimeoutMs, () => journal.open());
       return new ConnectedEngine(settings, cluster, journal, maker, state);
     } catch (error) {
       journal.close();
@@ -233,6 +237,19 @@ async function withinTime(cluster: Cluster, timeoutMs: number, answer: Promise<v
     await Promise.race([answer, late]);
   } finally {
     cancel();
+  }
+}
+
+/** Tries again for as long as it is an outage. */
+async function untilServed<T>({ world }: Cluster, timeoutMs: number, act: () => Promise<T>): Promise<T> {
+  const deadline = world.clock.monotonic() + timeoutMs;
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!isPassing(error) || world.clock.monotonic() >= deadline) throw error;
+      await world.timers.sleep(100);
+    }
   }
 }
 

@@ -8,7 +8,8 @@ const leaveMs = 200;
 export class Session {
   readonly connection: KafkaConnection;
   readonly #world: World;
-  readonly #broken = Promise.withResolvers<never>();
+  /** Those who wait for an answer. */
+  readonly #waiting = new Set<(error: Error) => void>();
   /** It is over. */
   ended = false;
   #destroyed = false;
@@ -16,7 +17,6 @@ export class Session {
   constructor(connection: KafkaConnection, world: World) {
     this.connection = connection;
     this.#world = world;
-    this.#broken.promise.catch(() => undefined);
     connection.on("error", (error) => this.#break(error));
     connection.on("close", () => this.#break(new Error("the connection was closed")));
   }
@@ -30,22 +30,25 @@ export class Session {
   /** Rejects when the connection breaks, or when nothing comes for too long; then it has ended. */
   async within<Answer>(timeoutMs: number, ask: (connection: KafkaConnection) => Promise<Answer>): Promise<Answer> {
     if (this.ended) throw new Error("the connection was lost");
-    const answer = ask(this.connection);
-    answer.catch(() => undefined);
+    // A race with one promise for the whole session would keep every answer for as long as it lasts.
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const cancel = this.#world.timers.schedule(timeoutMs, () => {
       this.#break(new Overdue(timeoutMs));
       this.destroy();
     });
+    this.#waiting.add(reject);
+    ask(this.connection).then(resolve, reject);
     try {
-      return await Promise.race([answer, this.#broken.promise]);
+      return await promise;
     } finally {
       cancel();
+      this.#waiting.delete(reject);
     }
   }
 
   #break(error: Error): void {
     this.ended = true;
-    this.#broken.reject(error);
+    for (const reject of this.#waiting) reject(error);
   }
 
   /** Ends it without waiting for anything. */
