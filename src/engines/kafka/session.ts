@@ -37,8 +37,9 @@ export class Session {
       this.destroy();
     });
     this.#waiting.add(reject);
-    ask(this.connection).then(resolve, reject);
     try {
+      // What it throws by itself ends the waiting, too.
+      ask(this.connection).then(resolve, reject);
       return await promise;
     } finally {
       cancel();
