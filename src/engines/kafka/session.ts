@@ -1,4 +1,5 @@
 import type { World } from "../../world/world.ts";
+import { Lifetime } from "../shared/lifetime.ts";
 import type { KafkaConnection } from "./clients.ts";
 
 /** How long taking leave may take. */
@@ -8,10 +9,7 @@ const leaveMs = 200;
 export class Session {
   readonly connection: KafkaConnection;
   readonly #world: World;
-  /** Those who wait for an answer. */
-  readonly #waiting = new Set<(error: Error) => void>();
-  /** It is over. */
-  ended = false;
+  readonly #life = new Lifetime();
   #destroyed = false;
 
   constructor(connection: KafkaConnection, world: World) {
@@ -19,6 +17,10 @@ export class Session {
     this.#world = world;
     connection.on("error", (error) => this.#break(error));
     connection.on("close", () => this.#break(new Error("the connection was closed")));
+  }
+
+  get ended(): boolean {
+    return this.#life.isOver;
   }
 
   connect(host: string, port: number, timeoutMs: number): Promise<void> {
@@ -30,26 +32,19 @@ export class Session {
   /** Rejects when the connection breaks, or when nothing comes for too long; then it has ended. */
   async within<Answer>(timeoutMs: number, ask: (connection: KafkaConnection) => Promise<Answer>): Promise<Answer> {
     if (this.ended) throw new Error("the connection was lost");
-    // A race with one promise for the whole session would keep every answer for as long as it lasts.
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const cancel = this.#world.timers.schedule(timeoutMs, () => {
       this.#break(new Overdue(timeoutMs));
       this.destroy();
     });
-    this.#waiting.add(reject);
     try {
-      // What it throws by itself ends the waiting, too.
-      ask(this.connection).then(resolve, reject);
-      return await promise;
+      return await this.#life.during(ask(this.connection));
     } finally {
       cancel();
-      this.#waiting.delete(reject);
     }
   }
 
   #break(error: Error): void {
-    this.ended = true;
-    for (const reject of this.#waiting) reject(error);
+    this.#life.end(error);
   }
 
   /** Ends it without waiting for anything. */

@@ -1,5 +1,6 @@
 import type { Outcome } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
+import { Lifetime } from "../shared/lifetime.ts";
 import type { RabbitmqClientChannel, RabbitmqMessage, RabbitmqQueueOptions } from "./clients.ts";
 import { failureOf, Gone, overdue } from "./failures.ts";
 
@@ -18,8 +19,7 @@ export class Channel {
   readonly #channel: RabbitmqClientChannel;
   readonly #settings: ChannelSettings;
   readonly #returned = new Set<string>();
-  readonly #ended = Promise.withResolvers<never>();
-  #isEnded = false;
+  readonly #life = new Lifetime();
   #isClosing = false;
   #cause: unknown;
   /** Called once, when the channel has ended. */
@@ -28,7 +28,6 @@ export class Channel {
   constructor(channel: RabbitmqClientChannel, settings: ChannelSettings) {
     this.#channel = channel;
     this.#settings = settings;
-    this.#ended.promise.catch(() => undefined);
     channel.on("error", (error) => {
       this.#cause = error;
     });
@@ -37,19 +36,18 @@ export class Channel {
   }
 
   get isEnded(): boolean {
-    return this.#isEnded;
+    return this.#life.isOver;
   }
 
   /** Whether something else may be done on it. */
   get isFree(): boolean {
-    return !this.#isEnded && !this.#isClosing;
+    return !this.isEnded && !this.#isClosing;
   }
 
   /** The connection is gone, or the server closed the channel. */
   end(cause: unknown): void {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
-    this.#ended.reject(cause ?? new Error("the channel was closed"));
+    if (this.isEnded) return;
+    this.#life.end(cause ?? new Error("the channel was closed"));
     this.onEnd?.();
   }
 
@@ -115,16 +113,16 @@ export class Channel {
 
   /** Nobody hears whether it arrives. */
   publishQuietly(exchange: string, key: string, content: Buffer, persistent = true): void {
-    if (this.#isEnded) return;
+    if (this.isEnded) return;
     quietly(() => this.#channel.publish(exchange, key, content, { persistent }, () => undefined));
   }
 
   ack(message: RabbitmqMessage): void {
-    if (!this.#isEnded) quietly(() => this.#channel.ack(message));
+    if (!this.isEnded) quietly(() => this.#channel.ack(message));
   }
 
   giveBack(message: RabbitmqMessage): void {
-    if (!this.#isEnded) quietly(() => this.#channel.nack(message, false, true));
+    if (!this.isEnded) quietly(() => this.#channel.nack(message, false, true));
   }
 
   /** What it took and did not acknowledge goes back, in its order. */
@@ -140,7 +138,7 @@ export class Channel {
   }
 
   async #ask<T>(what: string, send: () => Promise<T>, outcome: Outcome = "unknown"): Promise<T> {
-    if (this.#isEnded) throw failureOf(this.#cause, what, "not-applied");
+    if (this.isEnded) throw failureOf(this.#cause, what, "not-applied");
     const { world, commandTimeoutMs, cut } = this.#settings;
     const timeout = Promise.withResolvers<never>();
     const cancel = world.timers.schedule(commandTimeoutMs, () => {
@@ -149,7 +147,7 @@ export class Channel {
     });
     timeout.promise.catch(() => undefined);
     try {
-      return await Promise.race([send(), this.#ended.promise, timeout.promise]);
+      return await this.#life.during(Promise.race([send(), timeout.promise]));
     } catch (error) {
       // The client knows better why a channel ended than that it did.
       throw failureOf(this.#cause ?? error, what, outcome);

@@ -1,4 +1,5 @@
 import type { Cancel, World } from "../../world/world.ts";
+import { Lifetime } from "../shared/lifetime.ts";
 import type { Parameter, Row, Sql, Statement } from "./sql.ts";
 import type { Wire } from "./wire.ts";
 
@@ -16,9 +17,8 @@ export class Session implements Sql {
   readonly wire: Wire;
   readonly #world: World;
   readonly #timeoutMs: number;
+  readonly #life = new Lifetime();
   readonly #broken = Promise.withResolvers<never>();
-  /** The session is over. */
-  ended = false;
   #destroyed = false;
   #usedAt: number;
 
@@ -29,6 +29,11 @@ export class Session implements Sql {
     this.#usedAt = world.clock.monotonic();
     this.#broken.promise.catch(() => undefined);
     wire.onBreak((error) => this.#break(error));
+  }
+
+  /** The session is over. */
+  get ended(): boolean {
+    return this.#life.isOver;
   }
 
   /** When the session has ended by itself. */
@@ -67,7 +72,6 @@ export class Session implements Sql {
 
   /** Rejects when the session breaks, or when nothing comes for too long; then the session has ended. */
   async #within<T>(answer: Promise<T>): Promise<T> {
-    answer.catch(() => undefined);
     const { timers } = this.#world;
     const giveUp = () => {
       this.#break(new Overdue(this.#timeoutMs));
@@ -77,7 +81,7 @@ export class Session implements Sql {
       cancel = timers.schedule(graceMs, giveUp);
     });
     try {
-      return await Promise.race([answer, this.#broken.promise]);
+      return await this.#life.during(answer);
     } finally {
       cancel();
       this.#usedAt = this.#world.clock.monotonic();
@@ -85,7 +89,7 @@ export class Session implements Sql {
   }
 
   #break(error: Error): void {
-    this.ended = true;
+    this.#life.end(error);
     this.#broken.reject(error);
   }
 
