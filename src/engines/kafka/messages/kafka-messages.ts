@@ -11,8 +11,7 @@ import type {
   TopicDescription,
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
-import type { World } from "../../../world/world.ts";
-import { checkTarget, Member, topicNotFound } from "../../lanes/index.ts";
+import { checkTarget, type Member, Memberships, topicNotFound } from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { closed } from "../failures.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -33,22 +32,17 @@ export interface MessageSettings {
   readonly survives: MessageCapabilities["survives"];
 }
 
-/** How long closing may take to give lanes back when the servers do not answer. */
-const closeMs = 2_000;
-
 /** The `messages` contract on Kafka. */
 export class KafkaMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
-  readonly #world: World;
   readonly #topics: Topics;
   readonly #appends: Appends;
   readonly #watcher: Watcher;
   readonly #parts: LaneParts;
-  readonly #members = new Set<Member>();
+  readonly #members: Memberships;
   #closing: Promise<void> | undefined;
 
   constructor({ cluster, journal, maker, prefix, survives }: MessageSettings) {
-    this.#world = cluster.world;
     this.capabilities = {
       survives,
       deduplicate: "session",
@@ -68,6 +62,7 @@ export class KafkaMessages implements MessageEngine {
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;
+    this.#members = new Memberships({ world: cluster.world, capabilities });
     const topics = new Topics({ cluster, journal, maker, prefix });
     const trimmer = new Trimmer(cluster, journal, topics);
     const appends = new Appends({ cluster, journal, topics, trimmer, capabilities });
@@ -135,20 +130,7 @@ export class KafkaMessages implements MessageEngine {
     options: JoinOptions,
     from: SeekTarget,
   ): Promise<Member | undefined> {
-    const member = new Member(
-      { world: this.#world, capabilities: this.capabilities },
-      new KafkaLaneStore(this.#parts, topic),
-      { group, options, from, left: (left) => this.#members.delete(left) },
-    );
-    this.#members.add(member);
-    try {
-      if (await member.join()) return member;
-      this.#members.delete(member);
-      return undefined;
-    } catch (error) {
-      this.#members.delete(member);
-      throw error;
-    }
+    return this.#members.join(new KafkaLaneStore(this.#parts, topic), { group, options, from });
   }
 
   async seek(name: string, group: string, to: SeekTarget): Promise<void> {
@@ -164,12 +146,7 @@ export class KafkaMessages implements MessageEngine {
   }
 
   async #close(): Promise<void> {
-    const reason = new TenonError("closed", "The Kafka engine was closed.");
-    const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
-    const done = new AbortController();
-    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
-    await Promise.race([left, overdue]);
-    done.abort();
+    await this.#members.close(new TenonError("closed", "The Kafka engine was closed."));
     this.#watcher.close();
   }
 

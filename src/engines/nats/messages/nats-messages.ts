@@ -13,7 +13,7 @@ import type {
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
 import { ephemeralTaken, groupNotFound, topicNotFound } from "../../lanes/errors.ts";
-import { Member } from "../../lanes/member.ts";
+import { Memberships } from "../../lanes/memberships.ts";
 import { checkTarget } from "../../lanes/targets.ts";
 import { closed } from "../failures.ts";
 import type { JetStream } from "../jet-stream.ts";
@@ -44,8 +44,6 @@ export interface MessageSettings {
   readonly payloadBytesMax: number;
 }
 
-/** How long closing may take to give lanes back when the server does not answer. */
-const closeMs = 2_000;
 /** What is remembered of a partition, and what stands between messages, has room in one message of the server beside a batch. */
 const batchShare = 7 / 8;
 const messageShare = 3 / 4;
@@ -55,18 +53,16 @@ const largestMessage = 4 * 1024 * 1024;
 /** The `messages` contract on JetStream. */
 export class NatsMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
-  readonly #world: World;
   readonly #topics: Topics;
   readonly #groups: Groups;
   readonly #appends: Appends;
   readonly #descriptions: Descriptions;
   readonly #parts: LaneStoreParts;
-  readonly #members = new Set<Member>();
+  readonly #members: Memberships;
   #closing: Promise<void> | undefined;
 
   constructor(settings: MessageSettings) {
     const { world, link, jetStream, streams, clock, survives, payloadBytesMax } = settings;
-    this.#world = world;
     this.capabilities = {
       survives,
       deduplicate: "session",
@@ -86,6 +82,7 @@ export class NatsMessages implements MessageEngine {
       batchBytesMax: Math.min(largestBatch, Math.floor(payloadBytesMax * batchShare)),
     };
     const { capabilities } = this;
+    this.#members = new Memberships({ world, capabilities });
     const state = new StateStore(jetStream, streams);
     const lanes = new LaneValues(state, world);
     const delays = new DelayStore(jetStream, streams);
@@ -148,21 +145,8 @@ export class NatsMessages implements MessageEngine {
     checkJoin(options, this.capabilities);
     const from = options.from ?? "now";
     checkTarget(name, from);
-    const joined = await this.#topics.during(name, async (topic) => {
-      const member = new Member(
-        { world: this.#world, capabilities: this.capabilities },
-        new NatsLaneStore(this.#parts, topic),
-        { group, options, from, left: (left) => this.#members.delete(left) },
-      );
-      this.#members.add(member);
-      try {
-        if (await member.join()) return member;
-        this.#members.delete(member);
-        return undefined;
-      } catch (error) {
-        this.#members.delete(member);
-        throw error;
-      }
+    const joined = await this.#topics.during(name, (topic) => {
+      return this.#members.join(new NatsLaneStore(this.#parts, topic), { group, options, from });
     });
     if (this.#closing !== undefined) await joined.close(closed("joining a group"));
     this.#throwIfClosed("joining a group");
@@ -184,12 +168,7 @@ export class NatsMessages implements MessageEngine {
   }
 
   async #close(): Promise<void> {
-    const reason = new TenonError("closed", "The NATS engine was closed.");
-    const left = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
-    const done = new AbortController();
-    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
-    await Promise.race([left, overdue]);
-    done.abort();
+    await this.#members.close(new TenonError("closed", "The NATS engine was closed."));
   }
 
   #throwIfClosed(what: string): void {

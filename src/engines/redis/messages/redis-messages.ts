@@ -12,7 +12,8 @@ import type {
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
 import { groupNotFound } from "../../lanes/errors.ts";
-import { Member } from "../../lanes/member.ts";
+import type { Member } from "../../lanes/member.ts";
+import { Memberships } from "../../lanes/memberships.ts";
 import { checkTarget } from "../../lanes/targets.ts";
 import type { Connection } from "../connection.ts";
 import { Appends } from "./appends.ts";
@@ -32,22 +33,17 @@ export interface MessageSettings {
 /** What a script answers when the topic is gone. */
 const gone: Reply = [Buffer.from("gone")];
 
-/** How long closing may take to give lanes back when Redis does not answer. */
-const closeMs = 2_000;
-
 /** The `messages` contract on Redis. */
 export class RedisMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
   readonly #connection: Connection;
-  readonly #world: World;
   readonly #topics: Topics;
   readonly #appends: Appends;
-  readonly #members = new Set<Member>();
+  readonly #members: Memberships;
   #closing: Promise<void> | undefined;
 
   constructor(connection: Connection, { prefix, world, survives }: MessageSettings) {
     this.#connection = connection;
-    this.#world = world;
     this.capabilities = {
       survives,
       deduplicate: "id",
@@ -69,6 +65,7 @@ export class RedisMessages implements MessageEngine {
     };
     this.#topics = new Topics(connection, prefix);
     this.#appends = new Appends(connection, this.#topics, this.capabilities);
+    this.#members = new Memberships({ world, capabilities: this.capabilities });
   }
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
@@ -109,23 +106,9 @@ export class RedisMessages implements MessageEngine {
     checkTarget(name, from);
     let joined: Member | undefined;
     await this.#topics.during(name, async (topic) => {
-      const member = new Member(
-        { world: this.#world, capabilities: this.capabilities },
-        new RedisLaneStore(this.#path(), topic),
-        { group, options, from, left: (left) => this.#members.delete(left) },
-      );
-      this.#members.add(member);
-      try {
-        joined = (await member.join()) ? member : undefined;
-      } catch (error) {
-        this.#members.delete(member);
-        throw error;
-      }
-      if (joined === undefined) {
-        this.#members.delete(member);
-        return gone;
-      }
-      if (this.#closing !== undefined) await member.close(engineClosed("joining a group"));
+      joined = await this.#members.join(new RedisLaneStore(this.#path(), topic), { group, options, from });
+      if (joined === undefined) return gone;
+      if (this.#closing !== undefined) await joined.close(engineClosed("joining a group"));
       return [];
     });
     this.#throwIfClosed("joining a group");
@@ -149,12 +132,7 @@ export class RedisMessages implements MessageEngine {
   }
 
   async #close(): Promise<void> {
-    const reason = engineClosed("this");
-    const closed = Promise.all([...this.#members].map((member) => member.close(reason).catch(() => undefined)));
-    const done = new AbortController();
-    const overdue = this.#world.timers.sleep(closeMs, { signal: done.signal }).catch(() => undefined);
-    await Promise.race([closed, overdue]);
-    done.abort();
+    await this.#members.close(engineClosed("this"));
   }
 
   #path(): LanePath {
