@@ -130,7 +130,11 @@ export class Workload {
     for (let turn = 0; !this.#stopping; turn++) {
       const grantedBefore = this.locks.granted;
       const lock = await this.#tried(() => till.acquire());
-      if (lock === undefined) continue;
+      // An engine that is closed refuses at once, and a loop of nothing but refusals would let no timer fire.
+      if (lock === undefined) {
+        await sleep(this.#draw(20));
+        continue;
+      }
       const name = `${holder}#${turn}`;
       this.locks.acquired(name, lock.token, grantedBefore);
       this.#believers.set(name, lock);
