@@ -161,6 +161,10 @@ describe("after a failover", { skip: redisServerMissing, concurrency: 4 }, () =>
     await servers.replica.start();
     await inStep(servers.replica);
     await redisCommand(servers.replica.url, "CONFIG", "SET", "min-replicas-to-write", "0");
+    // It counts for the primary from its first acknowledgement on, which it sends once a second.
+    await until(async () =>
+      String(await redisCommand(servers.primary.url, "INFO", "replication")).includes("min_slaves_good_slaves:1"),
+    );
     const { made, until: reads } = await news(t, engine);
     await made.publish("kept");
     await reads("kept");
