@@ -1,11 +1,10 @@
 /** Rates that are broken on purpose, one fault each, and the case that must find it. */
-import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type RatesEngine, type RunningEngine, rateCases, runCase } from "tenon/conformance";
+import { type RatesEngine, rateCases } from "tenon/conformance";
 import type { RateDecision, RateEngine, RateRule } from "tenon/contracts";
 import { embedded } from "tenon/embedded";
-import { simulatedWorld } from "tenon/simulation";
 import type { World } from "tenon/world";
+import { type Canary, mustBeFound } from "./conformance-canary.ts";
 import { forgetfulWorld } from "./forgetful-world.ts";
 
 interface Fault {
@@ -225,40 +224,14 @@ const faults: readonly Fault[] = [
 ];
 
 describe("a fault in rates is found by its case", () => {
-  for (const each of faults) test(each.fault, () => mustBeFound(each));
+  for (const each of faults) test(each.fault, () => mustBeFound(canaryOf(each)));
 });
 
-async function mustBeFound(fault: Fault): Promise<void> {
-  assert.notEqual(await outcomeOf({ fault: "none", caughtBy: fault.caughtBy }), "failed");
-  assert.equal(await outcomeOf(fault), "failed");
-}
-
-async function outcomeOf(fault: Fault): Promise<"passed" | "skipped" | "failed"> {
-  const found = rateCases.find((each) => each.name === fault.caughtBy);
-  assert.ok(found !== undefined, `there is no case "${fault.caughtBy}"`);
-  const simulation = simulatedWorld({ seed: 1 });
-  const open = async (world: World) =>
-    broken(await embedded({ directory: "/data", world: fault.world?.(world) ?? world }), fault);
-  const start = async (): Promise<RunningEngine<RatesEngine>> => {
-    let engine = await open(simulation.world);
-    return {
-      exactTime: true,
-      get engine() {
-        return engine;
-      },
-      async crash() {
-        simulation.crash("lost");
-        engine = await open(simulation.restart());
-      },
-      stop: async () => undefined,
-    };
-  };
-  try {
-    return (await simulation.run(() => runCase(found, { patienceMs: Infinity, start }))).outcome;
-  } catch (error) {
-    assert.ok(error instanceof Error);
-    return "failed";
-  }
+function canaryOf(fault: Fault): Canary<RatesEngine> {
+  const opening = (each: Fault) => async (world: World) =>
+    broken(await embedded({ directory: "/data", world: each.world?.(world) ?? world }), each);
+  const { caughtBy } = fault;
+  return { cases: rateCases, caughtBy, sound: opening({ fault: "none", caughtBy }), broken: opening(fault) };
 }
 
 function broken(engine: RatesEngine, fault: Fault): RatesEngine {
