@@ -1,19 +1,12 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { Requirement, Survives as Shared } from "../shared/requirements.ts";
 import type { EtcdConnection } from "./connection.ts";
 import { base64, type LeaseReply } from "./wire.ts";
 
-export type Survives = "process" | "machine" | "replicas";
+export type { Requirement } from "../shared/requirements.ts";
 
-/** A fact about the server that the engine's promises rest on. */
-export interface Requirement {
-  /** As etcd names it. */
-  readonly setting: string;
-  readonly value: string;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
-}
+/** It keeps everything on disk. */
+export type Survives = Exclude<Shared, "nothing">;
 
 export interface ServerState {
   readonly requirements: readonly Requirement[];

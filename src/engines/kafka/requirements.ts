@@ -1,26 +1,11 @@
 import { TenonError } from "../../contracts/errors.ts";
+import { type Requirement, type ServerState, type Survives, survivalLevels } from "../shared/requirements.ts";
 import type { KafkaClient } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { answeredCode, failureOf } from "./failures.ts";
 import { checkKept, readSettings } from "./topic-settings.ts";
 
-export type Survives = "nothing" | "process" | "machine" | "replicas";
-
-/** A setting of the servers that the engine's promises rest on. */
-export interface Requirement {
-  /** As Kafka names it. */
-  readonly setting: string;
-  readonly value: string;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
-}
-
-export interface ServerState {
-  readonly requirements: readonly Requirement[];
-  readonly survives: Survives;
-}
+export type { Requirement, ServerState, Survives } from "../shared/requirements.ts";
 
 /** Refuses brokers that lack a request that the engine makes. */
 export async function checkVersions(cluster: Cluster): Promise<void> {
@@ -78,7 +63,7 @@ export async function readRequirements(
   const replicas = (await cluster.topic(journal))?.replicas ?? 1;
   const survives = survivalOf(settings, replicas);
   checkKept(journal, settings);
-  if (stated !== undefined && levels.indexOf(stated) > levels.indexOf(survives)) {
+  if (stated !== undefined && survivalLevels.indexOf(stated) > survivalLevels.indexOf(survives)) {
     const step =
       survives === "process"
         ? "set flush.messages to 1 or min.insync.replicas to 2 or more"
@@ -91,8 +76,6 @@ export async function readRequirements(
   }
   return { requirements: requirementsOf(settings, replicas), survives: stated ?? survives };
 }
-
-const levels: readonly Survives[] = ["nothing", "process", "machine", "replicas"];
 
 function survivalOf(settings: Settings, replicas: number): Survives {
   const isElectedClean = settings["unclean.leader.election.enable"] === "false";

@@ -13,12 +13,18 @@ interface Waiting {
 export class AppendQueues {
   readonly #send: (batches: readonly CheckedBatch[]) => Promise<readonly Appended[]>;
   readonly #bytesMax: number;
+  readonly #batchBytes: number;
   readonly #queues = new Map<string, Waiting[]>();
 
-  /** `send`: stores batches of one partition; about `bytesMax` go with one call. */
-  constructor(send: (batches: readonly CheckedBatch[]) => Promise<readonly Appended[]>, bytesMax: number) {
+  /** `send`: stores batches of one partition; about `bytesMax` go with one call. `batchBytes`: what a batch takes beside its messages. */
+  constructor(
+    send: (batches: readonly CheckedBatch[]) => Promise<readonly Appended[]>,
+    bytesMax: number,
+    batchBytes = 0,
+  ) {
     this.#send = send;
     this.#bytesMax = bytesMax;
+    this.#batchBytes = batchBytes;
   }
 
   append(checked: CheckedBatch): Promise<readonly (bigint | undefined)[]> {
@@ -55,7 +61,7 @@ export class AppendQueues {
     let count = 0;
     let bytes = 0;
     for (; count < queue.length; count++) {
-      bytes += queue[count]!.checked.bytes;
+      bytes += queue[count]!.checked.bytes + this.#batchBytes;
       if (count > 0 && bytes > this.#bytesMax) break;
     }
     return queue.splice(0, count);

@@ -1,26 +1,10 @@
 import { TenonError } from "../../contracts/errors.ts";
+import { type Requirement, type ServerState, type Survives, survivalLevels } from "../shared/requirements.ts";
 import type { NatsServerInfo } from "./clients.ts";
 import type { StreamInfo } from "./jet-stream.ts";
 
-export type Survives = "nothing" | "process" | "machine" | "replicas";
+export type { Requirement, ServerState, Survives } from "../shared/requirements.ts";
 
-/** Something about the server that the engine's promises rest on. */
-export interface Requirement {
-  /** As NATS names it. */
-  readonly setting: string;
-  readonly value: string;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
-}
-
-export interface ServerState {
-  readonly requirements: readonly Requirement[];
-  readonly survives: Survives;
-}
-
-const levels: readonly Survives[] = ["nothing", "process", "machine", "replicas"];
 const payloadBytesMin = 64 * 1024;
 const payloadBytesWanted = 1024 * 1024;
 
@@ -59,7 +43,7 @@ export function stateOf(
   const read: Survives = replicas > 1 ? "replicas" : onDisk ? "process" : "nothing";
   if (stated === undefined) return { requirements, survives: read };
   const mayBeStated: Survives = read === "process" && isAtLeast(info.version, 2, 10) ? "machine" : read;
-  if (levels.indexOf(stated) > levels.indexOf(mayBeStated)) {
+  if (survivalLevels.indexOf(stated) > survivalLevels.indexOf(mayBeStated)) {
     const step =
       stated === "replicas"
         ? "keep the streams on several servers (num_replicas)"

@@ -8,7 +8,7 @@ import { LockedValues } from "./locked-values.ts";
 import { RabbitmqMessages } from "./messages/rabbitmq-messages.ts";
 import { type Names, namesOf } from "./names.ts";
 import { News } from "./news.ts";
-import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
+import { type RabbitmqState, type Requirement, readRequirements, type Survives } from "./requirements.ts";
 import { makeStart, startIsThere } from "./start.ts";
 
 export interface RabbitmqEngineOptions {
@@ -123,7 +123,7 @@ class ConnectedEngine implements RabbitmqEngine {
     connection: RabbitmqConnection,
     values: LockedValues,
     queue: RabbitmqQueueOptions,
-    { survives, requirements }: ServerState,
+    { survives, requirements }: RabbitmqState,
   ) {
     const { names } = settings;
     const { world } = settings.connection;

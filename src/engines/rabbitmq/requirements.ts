@@ -1,21 +1,10 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { Requirement, ServerState, Survives } from "../shared/requirements.ts";
 import type { RabbitmqClient } from "./clients.ts";
 
-export type Survives = "nothing" | "process" | "machine" | "replicas";
+export type { Requirement, Survives } from "../shared/requirements.ts";
 
-/** Something of the server or the connection that the engine's promises rest on. */
-export interface Requirement {
-  readonly setting: string;
-  readonly value: string;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
-}
-
-export interface ServerState {
-  readonly requirements: readonly Requirement[];
-  readonly survives: Survives;
+export interface RabbitmqState extends ServerState {
   /** The server's major version. */
   readonly major: number;
   /** Whether its classic queues sync before they confirm: those of the second version, in servers from 3.12 on, do not. */
@@ -26,7 +15,7 @@ const versionMin = [3, 10] as const;
 const heartbeatSecondsMax = 60;
 
 /** Looks at what the server says of itself; refuses one on which the engine's promises cannot be kept. */
-export function readRequirements({ connection }: RabbitmqClient, stated: Survives | undefined): ServerState {
+export function readRequirements({ connection }: RabbitmqClient, stated: Survives | undefined): RabbitmqState {
   const properties = connection.serverProperties as Readonly<Record<string, unknown>>;
   const version = versionOf(properties);
   const capabilities = (properties.capabilities ?? {}) as Readonly<Record<string, unknown>>;

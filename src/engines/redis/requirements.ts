@@ -1,18 +1,13 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { Requirement as Shared } from "../shared/requirements.ts";
 import type { Connection } from "./connection.ts";
 
 export type Survives = "nothing" | "process" | "machine";
 
 /** A setting of the server that the engine's promises rest on. */
-export interface Requirement {
-  /** As Redis names it. */
-  readonly setting: string;
+export interface Requirement extends Omit<Shared, "value"> {
   /** `undefined`: the engine may not read it. */
   readonly value: string | undefined;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
 }
 
 export interface ServerState {

@@ -1,28 +1,11 @@
 import { TenonError } from "../../contracts/errors.ts";
+import { type Requirement, type Survives, survivalLevels } from "../shared/requirements.ts";
 
-export type Survives = "nothing" | "process" | "machine" | "replicas";
-
-/** A setting of the server that the engine's promises rest on. */
-export interface Requirement {
-  /** As the server names it. */
-  readonly setting: string;
-  readonly value: string;
-  /** Whether it is as it should be. */
-  readonly ok: boolean;
-  /** What follows from it, and what to do where it is not as it should be. */
-  readonly meaning: string;
-}
-
-export interface ServerState {
-  readonly requirements: readonly Requirement[];
-  readonly survives: Survives;
-}
-
-const levels: readonly Survives[] = ["nothing", "process", "machine", "replicas"];
+export type { Requirement, ServerState, Survives } from "../shared/requirements.ts";
 
 /** Refuses a server that promises less than what was stated. `but`: what it promises, and what to set. */
 export function checkStated(stated: Survives | undefined, survives: Survives, but: string): void {
-  if (stated === undefined || levels.indexOf(stated) <= levels.indexOf(survives)) return;
+  if (stated === undefined || survivalLevels.indexOf(stated) <= survivalLevels.indexOf(survives)) return;
   throw new TenonError("invalid", `survives is "${stated}", but ${but}; or leave survives out.`, {
     fields: { stated, survives },
   });

@@ -1,8 +1,7 @@
-import { type BatchRefusal, type CheckedBatch, packChunks, packOne } from "../../lanes/batches.ts";
+import type { Appended } from "../../lanes/append-queues.ts";
+import { type CheckedBatch, packChunks, packOne } from "../../lanes/batches.ts";
 import { type Positions, ProducerMarks } from "../../lanes/producer-marks.ts";
 import type { DelayedMessage, PartitionHead, RememberedProducer } from "./partition-head.ts";
-
-export type Appended = { readonly positions: Positions } | BatchRefusal;
 
 /** A producer that was not heard of for so long is forgotten, and so are all but the last of very many. */
 const producerMs = 15 * 60_000;

@@ -1,12 +1,13 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { World } from "../../../world/world.ts";
+import type { Appended } from "../../lanes/append-queues.ts";
 import type { BatchRefusal, CheckedBatch } from "../../lanes/batches.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
 import type { ServerClock } from "../server-clock.ts";
 import type { Streams } from "../streams.ts";
 import type { DelayStore } from "./delay-store.ts";
-import { type Appended, type Written, writeBatches } from "./partition-batches.ts";
+import { type Written, writeBatches } from "./partition-batches.ts";
 import {
   compareKeys,
   type DelayKey,
