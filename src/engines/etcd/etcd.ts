@@ -1,6 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { checkMs } from "../shared/options.ts";
 import type { EtcdFetch } from "./clients.ts";
 import { ConnectedEngine, type EtcdEngine } from "./etcd-engine.ts";
 import type { Survives } from "./requirements.ts";
@@ -58,10 +59,7 @@ export async function etcd(options: EtcdOptions): Promise<EtcdEngine> {
   }
   whole("txnOperationsMax", txnOperationsMax, 8, 128);
   whole("requestBytesMax", requestBytesMax, 65_536, 2 ** 30);
-  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
+  checkMs({ commandTimeoutMs, connectTimeoutMs });
   if (survives !== undefined && !["process", "machine", "replicas"].includes(survives)) {
     throw new TenonError("invalid", `survives is "process", "machine" or "replicas", not ${JSON.stringify(survives)}`);
   }

@@ -2,7 +2,9 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { checkMs, checkWord } from "../shared/options.ts";
 import { isPassing } from "../shared/passing.ts";
+import { survivalLevels } from "../shared/requirements.ts";
 import type { KafkaClient, KafkaConnection } from "./clients.ts";
 import { Cluster, type ClusterSettings } from "./cluster.ts";
 import type { BrokerAddress } from "./connections.ts";
@@ -93,10 +95,7 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
   }
   const { connectionsMax = 8, commandTimeoutMs = 5_000, connectTimeoutMs = 10_000 } = options;
   const { topicCreation = "ifMissing", replicationFactor, topicSettings = {} } = options;
-  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
+  checkMs({ commandTimeoutMs, connectTimeoutMs });
   for (const [name, value] of Object.entries({ connectionsMax, replicationFactor: replicationFactor ?? 1 })) {
     if (Number.isInteger(value) && value >= 1) continue;
     throw new TenonError("invalid", `${name} must be a whole number of at least 1, not ${value}`);
@@ -104,9 +103,9 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
   if (!/^[A-Za-z0-9-]{1,64}$/.test(prefix)) {
     throw new TenonError("invalid", `the prefix is ${JSON.stringify(prefix)}, not 1 to 64 letters, digits and hyphens`);
   }
-  oneOf("journal", journal, ["make", "expect"]);
-  oneOf("topicCreation", topicCreation, ["ifMissing", "never"]);
-  if (survives !== undefined) oneOf("survives", survives, ["nothing", "process", "machine", "replicas"]);
+  checkWord("journal", journal, ["make", "expect"]);
+  checkWord("topicCreation", topicCreation, ["ifMissing", "never"]);
+  if (survives !== undefined) checkWord("survives", survives, survivalLevels);
   return ConnectedEngine.open({
     cluster: {
       world,
@@ -133,11 +132,6 @@ function addressesOf(brokers: readonly string[]): readonly BrokerAddress[] {
   });
   if (addresses.length > 0) return addresses;
   throw new TenonError("invalid", 'kafka() needs brokers, a list with at least one "host:port"');
-}
-
-function oneOf(option: string, value: string, allowed: readonly string[]): void {
-  if (allowed.includes(value)) return;
-  throw new TenonError("invalid", `${option} is one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
 }
 
 interface EngineSettings {

@@ -1,8 +1,9 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { DatabaseConnection } from "../relational/connection.ts";
-import { checkMs, type RelationalOptions, settingsOf } from "../relational/options.ts";
+import { type RelationalOptions, settingsOf } from "../relational/options.ts";
 import { openEngine, type RelationalEngine } from "../relational/relational-engine.ts";
 import type { Tables } from "../relational/tables.ts";
+import { checkMs } from "../shared/options.ts";
 import type { MysqlClient } from "./clients.ts";
 import { rowsOf } from "./commands.ts";
 import { MysqlDialect } from "./mysql-dialect.ts";

@@ -3,7 +3,9 @@ import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { checkMs, checkWord } from "../shared/options.ts";
 import { isPassing } from "../shared/passing.ts";
+import { survivalLevels } from "../shared/requirements.ts";
 import type { NatsConnection, NatsHeaders } from "./clients.ts";
 import { JetStream } from "./jet-stream.ts";
 import { NatsKeyValues } from "./key-values/nats-key-values.ts";
@@ -71,16 +73,13 @@ export async function nats(options: NatsEngineOptions): Promise<NatsEngine> {
   const { connect, headers, prefix = "tenon", streams = "expect", replicas = 1, survives } = options;
   const { world = systemWorld(), commandTimeoutMs = 5_000, connectTimeoutMs = 10_000 } = options;
   const { topicCreation = "ifMissing" } = options;
-  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
+  checkMs({ commandTimeoutMs, connectTimeoutMs });
   if (!(Number.isInteger(replicas) && replicas >= 1 && replicas <= 5)) {
     throw new TenonError("invalid", `replicas must be a whole number from 1 to 5, not ${replicas}`);
   }
-  oneOf("streams", streams, ["make", "expect"]);
-  oneOf("topicCreation", topicCreation, ["ifMissing", "never"]);
-  if (survives !== undefined) oneOf("survives", survives, ["nothing", "process", "machine", "replicas"]);
+  checkWord("streams", streams, ["make", "expect"]);
+  checkWord("topicCreation", topicCreation, ["ifMissing", "never"]);
+  if (survives !== undefined) checkWord("survives", survives, survivalLevels);
   return ConnectedEngine.open({
     link: { world, connect, headers, commandTimeoutMs: Math.ceil(commandTimeoutMs), connectTimeoutMs },
     streams: streamsOf(prefix),
@@ -89,11 +88,6 @@ export async function nats(options: NatsEngineOptions): Promise<NatsEngine> {
     survives,
     topicCreation,
   });
-}
-
-function oneOf(option: string, value: string, allowed: readonly string[]): void {
-  if (allowed.includes(value)) return;
-  throw new TenonError("invalid", `${option} is one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
 }
 
 interface EngineSettings {

@@ -2,6 +2,8 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { checkMs, checkWord } from "../shared/options.ts";
+import { survivalLevels } from "../shared/requirements.ts";
 import type { RabbitmqClient, RabbitmqQueueOptions } from "./clients.ts";
 import { type ConnectionSettings, RabbitmqConnection } from "./connection.ts";
 import { LockedValues } from "./locked-values.ts";
@@ -64,21 +66,13 @@ export async function rabbitmq(options: RabbitmqEngineOptions): Promise<Rabbitmq
   }
   const { connect, prefix = "tenon", queues = "expect", survives, world = systemWorld() } = options;
   const { commandTimeoutMs = 10_000, connectTimeoutMs = 10_000, topicCreation = "ifMissing" } = options;
-  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
-  oneOf("queues", queues, ["make", "expect"]);
-  oneOf("topicCreation", topicCreation, ["ifMissing", "never"]);
-  if (survives !== undefined) oneOf("survives", survives, ["nothing", "process", "machine", "replicas"]);
+  checkMs({ commandTimeoutMs, connectTimeoutMs });
+  checkWord("queues", queues, ["make", "expect"]);
+  checkWord("topicCreation", topicCreation, ["ifMissing", "never"]);
+  if (survives !== undefined) checkWord("survives", survives, survivalLevels);
   const names = namesOf(prefix);
   const connection: ConnectionSettings = { world, connect, commandTimeoutMs, connectTimeoutMs };
   return ConnectedEngine.open({ connection, names, makeQueues: queues === "make", survives, topicCreation });
-}
-
-function oneOf(option: string, value: string, allowed: readonly string[]): void {
-  if (allowed.includes(value)) return;
-  throw new TenonError("invalid", `${option} is one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
 }
 
 interface EngineSettings {

@@ -1,6 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { checkMs } from "../shared/options.ts";
 import type { RedisClient } from "./clients.ts";
 import { ConnectedEngine, type RedisEngine } from "./redis-engine.ts";
 import type { Survives } from "./requirements.ts";
@@ -60,10 +61,7 @@ export async function redis(options: RedisOptions): Promise<RedisEngine> {
   }
   const { connect, survives, prefix = "tenon", keyValueTag = "kv", world = systemWorld() } = options;
   const { commandTimeoutMs = 5_000, connectTimeoutMs = 10_000 } = options;
-  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs })) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
+  checkMs({ commandTimeoutMs, connectTimeoutMs });
   for (const [name, value] of Object.entries({ prefix, keyValueTag })) {
     if (typeof value === "string" && value !== "" && !/[{}]/.test(value)) continue;
     throw new TenonError("invalid", `${name} must be text without braces, not ${JSON.stringify(value)}`);

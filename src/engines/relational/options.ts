@@ -1,6 +1,8 @@
 import { TenonError } from "../../contracts/errors.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { checkMs, checkWord } from "../shared/options.ts";
+import { survivalLevels } from "../shared/requirements.ts";
 import type { Survives } from "./requirements.ts";
 import { type Tables, tablesOf } from "./tables.ts";
 
@@ -48,9 +50,9 @@ export function settingsOf(options: RelationalOptions): RelationalSettings {
   if (!(Number.isInteger(connectionsMax) && connectionsMax >= 1)) {
     throw new TenonError("invalid", `connectionsMax must be a whole number of at least 1, not ${connectionsMax}`);
   }
-  oneOf("tables", tables, ["make", "expect"]);
-  oneOf("topicCreation", topicCreation, ["ifMissing", "never"]);
-  if (survives !== undefined) oneOf("survives", survives, ["nothing", "process", "machine", "replicas"]);
+  checkWord("tables", tables, ["make", "expect"]);
+  checkWord("topicCreation", topicCreation, ["ifMissing", "never"]);
+  if (survives !== undefined) checkWord("survives", survives, survivalLevels);
   return {
     world,
     tables: tablesOf(prefix),
@@ -61,16 +63,4 @@ export function settingsOf(options: RelationalOptions): RelationalSettings {
     commandTimeoutMs: Math.ceil(commandTimeoutMs),
     connectTimeoutMs,
   };
-}
-
-export function checkMs(durations: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(durations)) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
-}
-
-function oneOf(option: string, value: string, allowed: readonly string[]): void {
-  if (allowed.includes(value)) return;
-  throw new TenonError("invalid", `${option} is one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
 }

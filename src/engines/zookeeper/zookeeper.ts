@@ -1,6 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { Address, Network, World } from "../../world/world.ts";
+import { checkMs } from "../shared/options.ts";
 import { everybody, type ZookeeperAcl } from "./protocol.ts";
 import type { Survives } from "./requirements.ts";
 import type { Credentials } from "./session.ts";
@@ -50,10 +51,7 @@ export async function zookeeper(options: ZookeeperOptions): Promise<ZookeeperEng
   if (!(typeof root === "string" && /^(\/[\w-][\w.-]*){1,8}$/.test(root) && root.length <= 128)) {
     throw new TenonError("invalid", 'root must be the path of a node such as "/tenon", of letters, digits, _ . and -');
   }
-  for (const [name, value] of Object.entries({ commandTimeoutMs, connectTimeoutMs, sessionTimeoutMs })) {
-    if (typeof value === "number" && value > 0 && value < 2 ** 31) continue;
-    throw new TenonError("invalid", `${name} must be a number of milliseconds above 0, not ${value}`);
-  }
+  checkMs({ commandTimeoutMs, connectTimeoutMs, sessionTimeoutMs });
   if (nodes !== "make" && nodes !== "expect") {
     throw new TenonError("invalid", `nodes is "make" or "expect", not ${JSON.stringify(nodes)}`);
   }
