@@ -114,7 +114,7 @@ export class Topics {
 
   /** Makes the topic or changes its settings. */
   async declare(name: string, declaration: TopicDeclaration): Promise<Topic> {
-    checkDeclaration(name, declaration, { partitionsMax });
+    checkDeclaration(name, declaration, { partitionsMax, seal: false });
     const { partitions } = declaration;
     for (;;) {
       const found = await this.read(name);

@@ -70,7 +70,7 @@ export class Topics {
   }
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration, { partitionsMax });
+    checkDeclaration(name, declaration, { partitionsMax, seal: false });
     const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
     const family = familyOf(this.#prefix, name);
     const names = namesKey(this.#prefix);

@@ -80,7 +80,7 @@ export class Topics {
   }
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration, { partitionsMax });
+    checkDeclaration(name, declaration, { partitionsMax, seal: false });
     const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
     const { connection, commands } = this.#parts;
     const row = await connection.transaction("declaring a topic", async (transaction) => {
