@@ -148,6 +148,8 @@ export interface PartitionDescription {
 export interface GroupDescription {
   readonly group: string;
   readonly members: number;
+  /** Whether it is removed with its only member; engines whose topics can be sealed say so. */
+  readonly ephemeral?: boolean | undefined;
   /** One per partition. */
   readonly lanes: readonly LaneDescription[];
 }

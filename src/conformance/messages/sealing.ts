@@ -7,6 +7,7 @@ import {
   batch,
   fetched,
   fetchedTexts,
+  join,
   laneOf,
   needsAll,
   needsAtomic,
@@ -185,6 +186,24 @@ export const sealCases: readonly MessageCase[] = [
       await orders(engine, "");
       await lane.commit(change);
       deepEqual([(await laneOf(engine, "source")).lag, (await laneOf(engine, "orders")).lag], [0, 1]);
+    },
+  },
+  {
+    name: "a description says which groups end with their member",
+    rule: "`ephemeral`: engines whose topics can be sealed say so.",
+    needs: needsSeal,
+    async run({ engine }) {
+      await orders(engine);
+      const member = await join(engine, "orders", "passing", { ephemeral: true });
+      const { groups } = await engine.messages.describe("orders");
+      deepEqual(
+        new Map(groups.map(({ group, ephemeral }) => [group, ephemeral])),
+        new Map([
+          ["group", false],
+          ["passing", true],
+        ]),
+      );
+      await member.leave();
     },
   },
   {

@@ -120,6 +120,7 @@ export class EmbeddedMessages implements MessageEngine {
     const groups = [...topic.groups.values()].map(async (group) => ({
       group: group.name,
       members: this.#grants.memberCount(group),
+      ephemeral: group.ephemeral,
       lanes: await Promise.all(
         group.lanes.map((lane) => this.#describeLane(lane, figures.get(lane) ?? progressOf(lane))),
       ),

@@ -61,6 +61,7 @@ export const topicDescription = record<TopicDescription>({
     record<GroupDescription>({
       group: text,
       members: number,
+      ephemeral: optional(boolean),
       lanes: list(
         record<LaneDescription>({ low: bigint, lag: number, held: number, oldestPublishedAt: optional(number) }),
       ),
