@@ -6,8 +6,8 @@ interface Start {
 }
 
 /**
- * What producers number goes on across a move, but the other engine expects each to begin with 0: what a producer sends there first is counted as its beginning, in
- * each of its epochs and partitions.
+ * What producers number goes on across a move, but the other engine expects each to begin with 0: what a producer sends first there, to a partition, is counted as its
+ * beginning. A later epoch of it begins with 0 by itself.
  */
 export class CarriedProducers {
   readonly #starts = new Map<string, Start>();
@@ -26,7 +26,7 @@ export class CarriedProducers {
     const place = JSON.stringify([topic, partition, id]);
     const known = this.#starts.get(place);
     if (known !== undefined && known.epoch >= epoch) return known;
-    const start = { epoch, sequence };
+    const start = { epoch, sequence: known === undefined ? sequence : 0 };
     this.#starts.set(place, start);
     return start;
   }

@@ -4,6 +4,10 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof TenonError && error.code === "not-found";
 }
 
+export function isDenied(error: unknown): boolean {
+  return error instanceof TenonError && error.code === "denied";
+}
+
 export function isLost(error: unknown): boolean {
   return error instanceof TenonError && error.code === "lost";
 }

@@ -1,11 +1,19 @@
 import type { Batch, Lane, LaneCommit, Stored } from "../contracts/messages.ts";
+import { isDenied } from "./failures.ts";
+
+/** Where that goes which a lane's commits append. */
+export interface AppendRoutes {
+  /** The batches as the lane's own engine takes them, when all of their topics are there. */
+  readonly direct: (appends: readonly Batch[]) => readonly Batch[] | undefined;
+  /** Stores a batch, wherever its topic is. */
+  readonly elsewhere: (batch: Batch) => Promise<unknown>;
+}
 
 export interface LaneParts {
   readonly lane: Lane;
   /** Added to the fences of the engine that it is on. */
   readonly fence: bigint;
-  /** Stores what a commit appends, wherever its topic is. */
-  readonly append: (batch: Batch) => Promise<unknown>;
+  readonly appends: AppendRoutes;
   readonly ended: () => void;
 }
 
@@ -20,13 +28,13 @@ export class MovingLane implements Lane {
   readonly held: Lane["held"];
   readonly suspectBelow: bigint;
   readonly #lane: Lane;
-  readonly #append: LaneParts["append"];
+  readonly #appends: AppendRoutes;
   readonly #ended: () => void;
   readonly #revoke = new AbortController();
   /** Commits with appends store these first; what is committed after them waits behind. */
   #before: Promise<unknown> | undefined;
 
-  constructor({ lane, fence, append, ended }: LaneParts) {
+  constructor({ lane, fence, appends, ended }: LaneParts) {
     this.topic = lane.topic;
     this.group = lane.group;
     this.partition = lane.partition;
@@ -35,7 +43,7 @@ export class MovingLane implements Lane {
     this.held = lane.held;
     this.suspectBelow = lane.suspectBelow;
     this.#lane = lane;
-    this.#append = append;
+    this.#appends = appends;
     this.#ended = ended;
     this.revoked = this.#revoke.signal;
     whenAborted(lane.revoked, () => this.revoke(lane.revoked.reason));
@@ -51,8 +59,21 @@ export class MovingLane implements Lane {
     return this.#lane.fetch(limit, options);
   }
 
+  /** In one change where everything is on one engine; otherwise what is appended is stored before. */
   async commit({ appends = [], ...change }: LaneCommit): Promise<void> {
-    if (appends.length === 0 && this.#before === undefined) return await this.#lane.commit(change);
+    const direct = this.#before === undefined || this.lost.aborted ? this.#appends.direct(appends) : undefined;
+    if (direct !== undefined) {
+      try {
+        return await this.#lane.commit({ ...change, appends: direct });
+      } catch (error) {
+        // One of the topics has just been sealed, to leave.
+        if (appends.length === 0 || !isDenied(error)) throw error;
+      }
+    }
+    await this.#commitApart(appends, change);
+  }
+
+  async #commitApart(appends: readonly Batch[], change: Omit<LaneCommit, "appends">): Promise<void> {
     const stored = this.#stored(appends);
     this.#before = stored;
     const forget = (): void => {
@@ -66,7 +87,7 @@ export class MovingLane implements Lane {
   /** In the order of the calls, whatever becomes of the former ones. */
   async #stored(appends: readonly Batch[]): Promise<void> {
     await this.#before?.catch(() => undefined);
-    for (const batch of appends) await this.#append(batch);
+    for (const batch of appends) await this.#appends.elsewhere(batch);
   }
 
   async release(): Promise<void> {

@@ -1,7 +1,7 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { Batch, JoinOptions, Lane, Membership } from "../contracts/messages.ts";
+import type { JoinOptions, Lane, Membership } from "../contracts/messages.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { MovingLane } from "./moving-lane.ts";
+import { type AppendRoutes, MovingLane } from "./moving-lane.ts";
 import type { TopicPlace } from "./topic-place.ts";
 
 export interface MembershipParts {
@@ -9,7 +9,8 @@ export interface MembershipParts {
   readonly to: MessagingEngine;
   readonly group: string;
   readonly options: JoinOptions;
-  readonly append: (batch: Batch) => Promise<unknown>;
+  /** For a lane on the engine that the topic leaves, or on the one where it arrives. */
+  readonly appends: (departs: boolean) => AppendRoutes;
 }
 
 /** Where the member is, for as long as the topic is there. */
@@ -95,12 +96,12 @@ export class MovingMembership implements Membership {
     this.#left.abort(new TenonError("closed", `the member has left group ${group} of topic ${place.name}; join anew`));
   }
 
-  #taken(lane: Lane, { fence }: Stay): MovingLane {
+  #taken(lane: Lane, { fence, over }: Stay): MovingLane {
     const ended = (): void => {
       this.#lanes.delete(moving);
       if (this.#lanes.size === 0) this.#lanesOver?.();
     };
-    const moving = new MovingLane({ lane, fence, append: this.#parts.append, ended });
+    const moving = new MovingLane({ lane, fence, appends: this.#parts.appends(over !== never), ended });
     if (!lane.lost.aborted) this.#lanes.add(moving);
     return moving;
   }

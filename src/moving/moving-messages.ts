@@ -9,11 +9,13 @@ import type {
   TopicDeclaration,
   TopicDescription,
 } from "../contracts/messages.ts";
+import { checkDeclaration } from "../contracts/topic-declarations.ts";
 import { CarriedProducers } from "./carried-producers.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isNotFound, onItsWay } from "./failures.ts";
 import { jointCapabilities } from "./joint-capabilities.ts";
 import { readMoveNote } from "./move-note.ts";
+import type { AppendRoutes } from "./moving-lane.ts";
 import { MovingMembership } from "./moving-membership.ts";
 import { type Stage, TopicPlace } from "./topic-place.ts";
 
@@ -47,6 +49,7 @@ export class MovingMessages implements MessageEngine {
 
   /** A topic that is on neither engine is made on the one that others move to. */
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
+    checkDeclaration(topic, declaration, this.capabilities);
     const stage = await this.#place(topic).settled(closingMsMax);
     if (stage === "closing") throw onItsWay(topic, "declaring it");
     await (stage === "open" ? this.#from : this.#to).messages.declare(topic, declaration);
@@ -117,13 +120,27 @@ export class MovingMessages implements MessageEngine {
   async join(topic: string, group: string, options: JoinOptions): Promise<Membership> {
     const place = this.#place(topic);
     const stage = await this.#stage(place);
-    const parts = { place, to: this.#to, group, options, append: (batch: Batch) => this.append(batch) };
+    const appends = (departs: boolean): AppendRoutes => this.#routes(departs);
+    const parts = { place, to: this.#to, group, options, appends };
     if (stage === "closing" || stage === "copied") return MovingMembership.onItsWay(parts);
     const there = stage === "open" ? this.#from : this.#to;
     const membership = await there.messages.join(topic, group, options);
     return stage === "open"
       ? MovingMembership.departing(parts, membership)
       : MovingMembership.arrived(parts, membership);
+  }
+
+  #routes(departs: boolean): AppendRoutes {
+    return {
+      elsewhere: (batch) => this.append(batch),
+      direct: (appends) => {
+        const here = departs ? "open" : "moved";
+        if (appends.some(({ topic }) => this.#place(topic).stage !== here)) return undefined;
+        if (departs) return appends;
+        const renumbered = appends.map((batch) => this.#producers.renumbered(batch));
+        return renumbered.some((batch) => batch === undefined) ? undefined : (renumbered as readonly Batch[]);
+      },
+    };
   }
 
   async seek(topic: string, group: string, to: SeekTarget): Promise<void> {

@@ -103,8 +103,10 @@ export class TopicPlace {
     while (this.#watchers.size > 0) {
       await this.#from.world.timers.sleep(this.#pollMs);
       if (this.#watchers.size === 0) break;
-      const stage = await this.look().catch(() => "open");
-      if (stage !== "open" && stage !== "absent") this.#tellWatchers();
+      const stage = await this.look().catch(closedOrOpen);
+      // Nobody consumes any more from an engine that was closed.
+      if (stage === "closed") this.#watchers.clear();
+      else if (stage !== "open" && stage !== "absent") this.#tellWatchers();
     }
     this.#polling = false;
   }
@@ -115,6 +117,10 @@ export class TopicPlace {
       departure();
     }
   }
+}
+
+function closedOrOpen(error: unknown): "closed" | "open" {
+  return error instanceof TenonError && error.code === "closed" ? "closed" : "open";
 }
 
 function unlessPassing(error: unknown): undefined {
