@@ -1,6 +1,7 @@
 import type { GroupDescription, LaneDescription, TopicDescription } from "../../../contracts/messages.ts";
 import { GroupState } from "../../lanes/group-state.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { DelayStore } from "./delay-store.ts";
 import type { Groups } from "./groups.ts";
 import type { LaneValue } from "./lane-value.ts";
@@ -8,7 +9,6 @@ import type { LaneValues } from "./lane-values.ts";
 import { compareKeys } from "./partition-head.ts";
 import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Positions } from "./positions.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import { type GroupRecord, retentionOf, type TopicRecord } from "./topic-record.ts";
 import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 

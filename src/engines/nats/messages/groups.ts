@@ -5,12 +5,12 @@ import { LaneProgress } from "../../lanes/lane-progress.ts";
 import type { Grant, Joined, JoinRequest, Refused, Report } from "../../lanes/lane-store.ts";
 import type { NatsLink } from "../link.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { LaneValue } from "./lane-value.ts";
 import { afterConflict, type LaneValues } from "./lane-values.ts";
 import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Positions, Start } from "./positions.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import type { GroupRecord } from "./topic-record.ts";
 import { type FoundRecord, partitionsOf, type Topic, type Topics } from "./topics.ts";
 

@@ -1,6 +1,6 @@
 import type { World } from "../../../world/world.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import { LaneValue } from "./lane-value.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 
 export interface ReadLane {
   readonly value: LaneValue;

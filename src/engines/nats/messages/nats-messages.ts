@@ -18,7 +18,9 @@ import { checkTarget } from "../../lanes/targets.ts";
 import { closed } from "../failures.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
+import { ProducerEpochs } from "../producer-epochs.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { StateStore } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { Appends } from "./appends.ts";
 import { DelayStore } from "./delay-store.ts";
@@ -28,9 +30,7 @@ import { LaneValues } from "./lane-values.ts";
 import { type LaneStoreParts, NatsLaneStore } from "./nats-lane-store.ts";
 import { PartitionKeeper } from "./partition-keeper.ts";
 import { Positions } from "./positions.ts";
-import { ProducerEpochs } from "./producer-epochs.ts";
 import { Room } from "./room.ts";
-import { StateStore } from "./state-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 
 export interface MessageSettings {

@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter } from "../../shared/binary.ts";
+import { type RememberedProducers, readProducers, writeProducers } from "../partition-producers.ts";
 
 const format = 1;
 
@@ -15,13 +16,6 @@ export interface DelayedMessage {
   readonly packed: Buffer;
 }
 
-export interface RememberedProducer {
-  /** By the server's clock, more or less. */
-  readonly usedAt: number;
-  /** `ProducerMarks`, encoded. */
-  readonly marks: Buffer;
-}
-
 /**
  * All that has to be known of a partition to append to it. It stands before the messages of each run, so that the last message of the partition's subject says it, and the condition that this message is
  * still the last one makes of an append one atomic change: of the messages, their positions, their producers' marks and the delayed ones.
@@ -34,7 +28,7 @@ export interface PartitionHead {
   readonly released: DelayKey;
   /** No delayed message is due before this instant; negative: there is none. */
   readonly dueAt: number;
-  readonly producers: ReadonlyMap<string, RememberedProducer>;
+  readonly producers: RememberedProducers;
   /** Whether the topic has a limit, so that only what `Room` admits is appended. */
   readonly limited: boolean;
   /** Of what `Room` admitted last, here or in a run before; 0: nothing. */
@@ -67,11 +61,8 @@ export function encodeRun(head: PartitionHead, packed: readonly Buffer[]): Buffe
   const { first, count, released, dueAt, producers, limited, token, later } = head;
   const writer = new ByteWriter().u8(format).whole(first).whole(count);
   writer.f64(released.dueAt).whole(released.sequence).whole(released.index).f64(dueAt);
-  writer
-    .u8(limited ? 1 : 0)
-    .whole(token)
-    .whole(producers.size);
-  for (const [id, { usedAt, marks }] of producers) writer.text(id).f64(usedAt).bytes(marks);
+  writer.u8(limited ? 1 : 0).whole(token);
+  writeProducers(writer, producers);
   writer.whole(later.length);
   for (const each of later) writer.f64(each.dueAt).bytes(each.packed);
   return Buffer.concat([writer.done(), ...packed]);
@@ -90,11 +81,7 @@ export function decodeRun(bytes: Buffer): DecodedRun {
   const dueAt = reader.f64();
   const limited = reader.u8() === 1;
   const token = reader.whole();
-  const producers = new Map<string, RememberedProducer>();
-  for (let left = reader.whole(); left > 0; left--) {
-    const id = reader.text();
-    producers.set(id, { usedAt: reader.f64(), marks: reader.bytes() });
-  }
+  const producers = readProducers(reader);
   const later: DelayedMessage[] = [];
   for (let left = reader.whole(); left > 0; left--) later.push({ dueAt: reader.f64(), packed: reader.bytes() });
   return { head: { first, count, released, dueAt, producers, limited, token, later }, packed: reader.rest() };

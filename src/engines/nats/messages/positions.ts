@@ -1,11 +1,11 @@
 import type { SeekTarget } from "../../../contracts/messages.ts";
 import type { JetStream } from "../jet-stream.ts";
+import type { StateStore } from "../state-store.ts";
+import { valueNames } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { subjectOf } from "./partition-chain.ts";
 import { decodePlace } from "./partition-head.ts";
 import { PartitionTrim } from "./partition-trim.ts";
-import type { StateStore } from "./state-store.ts";
-import { valueNames } from "./state-store.ts";
 import type { Topic } from "./topics.ts";
 
 /** A place in a partition; nothing before the sequence, in the stream of messages, is at the position or beyond. */

@@ -2,10 +2,10 @@ import type { World } from "../../../world/world.ts";
 import type { BatchRefusal } from "../../lanes/batches.ts";
 import { evictionOf } from "../../lanes/eviction.ts";
 import { ByteReader, ByteWriter } from "../../shared/binary.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { DelayStore } from "./delay-store.ts";
 import type { LaneValues } from "./lane-values.ts";
 import { compareKeys } from "./partition-head.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import type { TopicRecord } from "./topic-record.ts";
 import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 

@@ -4,9 +4,9 @@ import { otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import { atOnce } from "../at-once.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { type ChainParts, PartitionChain } from "./partition-chain.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import { decodeRecord, encodeRecord, type TopicRecord } from "./topic-record.ts";
 
 export const partitionsMax = 1_024;

@@ -1,5 +1,5 @@
-import type { JetStream } from "../jet-stream.ts";
-import type { Streams } from "../streams.ts";
+import type { JetStream } from "./jet-stream.ts";
+import type { Streams } from "./streams.ts";
 
 export interface Value {
   readonly bytes: Buffer;
