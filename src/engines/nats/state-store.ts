@@ -48,8 +48,6 @@ export class StateStore {
 }
 
 export const valueNames = {
-  topic: (name: string) => `t.${Buffer.from(name).toString("base64url")}`,
-  topicOf: (valueName: string) => Buffer.from(valueName.slice(2), "base64url").toString(),
   group: (topic: number, group: number) => `g.${topic}.${group}`,
   lane: (topic: number, group: number, partition: number) => `l.${topic}.${group}.${partition}`,
   account: (topic: number) => `a.${topic}.0`,

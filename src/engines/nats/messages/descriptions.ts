@@ -42,7 +42,7 @@ export class Descriptions {
     const { topics, groups, keeper } = this.#parts;
     await groups.endEphemeral(topic);
     await keeper.tidy(topic);
-    const found = await topics.recordOf(topic);
+    const found = await topics.places.recordOf(topic);
     if (found === undefined) return undefined;
     const partitions = partitionsOf(topic);
     const lanes = new Map<number, readonly (LaneValue | undefined)[]>();

@@ -58,7 +58,7 @@ export class PartitionKeeper {
   async trim(topic: Topic, partition: number): Promise<void> {
     const { state, clock, topics, positions, jetStream, streams } = this.#parts;
     const last = await topic.chain(partition).look();
-    const found = await topics.recordOf(topic);
+    const found = await topics.places.recordOf(topic);
     if (last === undefined || found === undefined) return;
     await clock.ready();
     const settled = await this.#settledBelow(topic, partition, found.record.groups);

@@ -68,7 +68,7 @@ export class Room {
   /** Makes room for so many messages upon a run, or refuses them; `undefined` when the topic is gone. */
   async admit(topic: Topic, intent: Intent): Promise<Admission | undefined> {
     for (;;) {
-      const found = await this.#topics().recordOf(topic);
+      const found = await this.#topics().places.recordOf(topic);
       if (found === undefined) return undefined;
       const account = await this.#settledAccount(topic);
       if (account === undefined) return undefined;

@@ -1,18 +1,15 @@
 import { TenonError } from "../../../contracts/errors.ts";
+import type { NamedRecord } from "../named-places.ts";
 
 /** What is kept of a topic as a whole, as JSON. */
-export interface TopicRecord {
+export interface TopicRecord extends NamedRecord {
   readonly format: 1;
-  /** Its number; one that is declared after its removal has another. */
-  readonly id: number;
   readonly partitions: number;
   /** `null`: for ever. */
   readonly retentionMs: number | null;
   readonly countMax?: number;
   readonly whenFull?: "evict";
   readonly groups: readonly GroupRecord[];
-  /** It is going; whoever meets it may finish that. */
-  readonly removed?: true;
 }
 
 export interface GroupRecord {
