@@ -1,9 +1,10 @@
-import type { TenonError } from "../../contracts/errors.ts";
+import { TenonError } from "../../contracts/errors.ts";
 import { atOnce } from "./at-once.ts";
 import type { StateStore } from "./state-store.ts";
 
-/** What is kept of a topic or a log as a whole. */
+/** What is kept of a topic or a log as a whole, as JSON. */
 export interface NamedRecord {
+  readonly format: 1;
   /** Its number; what is declared after a removal has another. */
   readonly id: number;
   /** It is going; whoever meets it may finish that. */
@@ -26,8 +27,6 @@ export interface PlaceKind<Found extends NamedRecord, Place extends NamedPlace> 
   readonly what: string;
   /** The names of records' values begin with this letter and a dot. */
   readonly letter: string;
-  encode(record: Found): Buffer;
-  decode(bytes: Buffer): Found;
   placeOf(name: string, record: Found): Place;
   notFound(name: string): TenonError;
   /** All but the record goes: whoever changes something of it finds that gone, so that comes before the name is free. */
@@ -88,7 +87,7 @@ export class NamedPlaces<Found extends NamedRecord, Place extends NamedPlace> {
   async read(name: string): Promise<FoundRecord<Found> | undefined> {
     const value = await this.#state.read(`reading a ${this.#kind.what}`, this.#valueOf(name));
     if (value === undefined) return undefined;
-    const found = { record: this.#kind.decode(value.bytes), revision: value.revision };
+    const found = { record: this.#decode(value.bytes), revision: value.revision };
     if (found.record.removed !== true) return found;
     await this.#finishRemoval(name, found);
     return undefined;
@@ -103,7 +102,7 @@ export class NamedPlaces<Found extends NamedRecord, Place extends NamedPlace> {
   /** `false` when it is not as it was read. */
   async write(name: string, record: Found, revision: number): Promise<boolean> {
     const what = `changing a ${this.#kind.what}`;
-    return (await this.#state.write(what, this.#valueOf(name), this.#kind.encode(record), revision)) !== undefined;
+    return (await this.#state.write(what, this.#valueOf(name), encode(record), revision)) !== undefined;
   }
 
   /**
@@ -136,9 +135,8 @@ export class NamedPlaces<Found extends NamedRecord, Place extends NamedPlace> {
       const found = await this.read(name);
       if (found === undefined) throw this.#kind.notFound(name);
       const record: Found = { ...found.record, removed: true };
-      const bytes = this.#kind.encode(record);
       const what = `removing a ${this.#kind.what}`;
-      const revision = await this.#state.write(what, this.#valueOf(name), bytes, found.revision);
+      const revision = await this.#state.write(what, this.#valueOf(name), encode(record), found.revision);
       if (revision === undefined) continue;
       await this.#finishRemoval(name, { record, revision });
       return;
@@ -162,4 +160,19 @@ export class NamedPlaces<Found extends NamedRecord, Place extends NamedPlace> {
   #valueOf(name: string): string {
     return `${this.#kind.letter}.${Buffer.from(name).toString("base64url")}`;
   }
+
+  #decode(bytes: Buffer): Found {
+    try {
+      const record = JSON.parse(bytes.toString()) as Found;
+      if (record.format === 1) return record;
+    } catch {
+      // Told below.
+    }
+    const text = `a ${this.#kind.what}'s record is not what was written; something else writes under this engine's prefix, or another version`;
+    throw new TenonError("corrupt", text);
+  }
+}
+
+function encode(record: NamedRecord): Buffer {
+  return Buffer.from(JSON.stringify(record));
 }

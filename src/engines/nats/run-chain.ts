@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
+import { afterConflict } from "./conflicts.ts";
 import type { JetStream } from "./jet-stream.ts";
 
 export interface RunChainParts {
@@ -36,9 +37,6 @@ export interface Extension<Head, Answer> {
   readonly run: { readonly head: Head; readonly packed: readonly Buffer[] } | undefined;
   readonly answer: Answer;
 }
-
-/** Whoever lost against another process waits up to so long for each time. */
-const conflictMs = 4;
 
 /** The messages of one subject, each a run that is stored only if the run that it builds upon is still the last one. Nobody owns the chain: other processes make a change try again. */
 export class RunChain<Head> {
@@ -108,7 +106,7 @@ export class RunChain<Head> {
         stored();
         return answer;
       }
-      if (tries > 0) await world.timers.sleep(world.random.float() * conflictMs * Math.min(tries, 8));
+      if (tries > 0) await afterConflict(world, tries - 1);
     }
   }
 

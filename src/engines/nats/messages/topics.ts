@@ -8,7 +8,7 @@ import { NamedPlaces } from "../named-places.ts";
 import type { StateStore } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { type ChainParts, PartitionChain } from "./partition-chain.ts";
-import { decodeRecord, encodeRecord, type TopicRecord } from "./topic-record.ts";
+import type { TopicRecord } from "./topic-record.ts";
 
 export const partitionsMax = 1_024;
 
@@ -39,8 +39,6 @@ export class Topics {
     this.places = new NamedPlaces(state, {
       what: "topic",
       letter: "t",
-      encode: encodeRecord,
-      decode: decodeRecord,
       placeOf: (name, { id, partitions }) => this.#topicOf(name, id, partitions),
       notFound: topicNotFound,
       empty: ({ id }) => this.#empty(id),
