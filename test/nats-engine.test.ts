@@ -6,7 +6,7 @@ import { type KeyValueChange, TenonError } from "tenon/contracts";
 import { text, topic } from "tenon/messaging";
 import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "tenon/nats";
 import { engine as find } from "./engines.ts";
-import { dropStreams, natsConnection, testPrefix } from "./nats-host.ts";
+import { natsConnection, openNats, testPrefix } from "./nats-host.ts";
 import { NatsServer, natsServerMissing } from "./nats-server.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -33,19 +33,8 @@ class Losses {
   }
 }
 
-async function open(t: TestContext, options: Partial<NatsEngineOptions> = {}, prefix = testPrefix()) {
-  const engine = await nats({
-    connect: () => natsConnection(server.url),
-    headers,
-    prefix,
-    streams: "make",
-    ...options,
-  });
-  t.after(async () => {
-    await engine.close();
-    await dropStreams(server.url, prefix);
-  });
-  return engine;
+function open(t: TestContext, options: Partial<NatsEngineOptions> = {}, prefix = testPrefix()) {
+  return openNats(t, server.url, { ...options, prefix });
 }
 
 async function direct<T>(work: (ask: (name: string, request: object) => Promise<T>) => Promise<T>): Promise<T> {

@@ -83,6 +83,8 @@ export class LogReading {
       return "end";
     }
     const position = fromPosition(from);
+    if (position < endOf(first)) return first.sequence;
+    if (position >= last.head.first) return last.sequence;
     const found = await runs.search(log, partition, last.sequence, (run) => endOf(run) > position);
     if (found === undefined) return undefined;
     check(found.first);

@@ -89,7 +89,8 @@ export class LogWriters {
       const isThere = places.some((each) => placeName(each) === placeName(place));
       const record: WriterRecord = isThere ? found.record : { epoch, places: [...places, place] };
       if (isThere || (await this.#write("a commit", log, name, record, found.revision))) {
-        await this.#fenceAt(log, name, epoch, place);
+        // Where a reader stands is a value that has to be there: what is not there is taken for removed.
+        if (place.reader !== undefined) await this.#fenceAt(log, name, epoch, place);
         this.#remember(log, name, epoch, record.places);
         return true;
       }
