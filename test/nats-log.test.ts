@@ -1,6 +1,7 @@
 /** Logs on NATS where replies and notices are lost, and what stands in the server. */
 import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { LogEngine, LogWriter } from "tenon/contracts";
 import type { NatsEngine, NatsEngineOptions } from "tenon/nats";
@@ -29,6 +30,47 @@ async function lossyConnection(isLost: () => boolean): Promise<NatsConnection> {
     return reply;
   };
   return connection;
+}
+
+/** Tells nobody of what was appended. */
+async function quietConnection(prefix: string): Promise<NatsConnection> {
+  const connection = await natsConnection(url);
+  const publish = connection.publish.bind(connection);
+  connection.publish = (subject, ...rest) => {
+    if (!subject.startsWith(`${prefix}.n.`)) publish(subject, ...rest);
+  };
+  return connection;
+}
+
+/** A connection of which is known when nothing is asked on it any more. */
+class Idleness {
+  #pending = 0;
+  #wake: (() => void) | undefined;
+
+  async connect(): Promise<NatsConnection> {
+    const connection = await natsConnection(url);
+    const request = connection.request.bind(connection);
+    connection.request = async (...parameters) => {
+      this.#pending += 1;
+      try {
+        return await request(...parameters);
+      } finally {
+        this.#pending -= 1;
+        this.#wake?.();
+      }
+    };
+    return connection;
+  }
+
+  async idle(): Promise<void> {
+    do {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      // What follows from an answer is asked in the same turn.
+      await setImmediate();
+    } while (this.#pending > 0);
+  }
 }
 
 async function subjectsOf(prefix: string, stream: string): Promise<readonly string[]> {
@@ -98,20 +140,15 @@ describe("logs on NATS", { skip, concurrency: 3 }, () => {
 
   test("a reader is woken by what is appended elsewhere, and comes to it also when no notice arrives", async (t) => {
     const prefix = testPrefix();
-    const reader = await open(t, prefix);
-    const connect = async () => {
-      const connection = await natsConnection(url);
-      const publish = connection.publish.bind(connection);
-      connection.publish = (subject, ...rest) => {
-        if (!subject.startsWith(`${prefix}.n.`)) publish(subject, ...rest);
-      };
-      return connection;
-    };
-    const [loud, quiet] = [await open(t, prefix), await open(t, prefix, { connect })];
+    const waiting = new Idleness();
+    const reader = await open(t, prefix, { connect: () => waiting.connect() });
+    const [loud, quiet] = [await open(t, prefix), await open(t, prefix, { connect: () => quietConnection(prefix) })];
     await reader.log.declare("clicks", { partitions: 2 });
     for (const [from, engine] of [loud, quiet].entries()) {
       const next = BigInt(from);
-      const read = reader.log.read({ log: "clicks", partition: 1, from: next, limit: 1, waitMs: 60_000 });
+      const request = { log: "clicks", partition: 1, from: next, limit: 1, waitMs: Number.POSITIVE_INFINITY };
+      const read = reader.log.read(request);
+      await waiting.idle();
       await engine.log.append({ log: "clicks", partition: 1, records: recordsOf("a") });
       assert.equal(Buffer.from((await read).records[0]!.body).toString(), "a");
     }
