@@ -333,6 +333,13 @@ describe("the NATS engine", { skip: server.skip }, () => {
     await engine.keyValue.commit([add]);
     assert.equal((await engine.keyValue.scan("c")).length, 1);
     await engine.messages.remove("news");
+    await engine.log.declare("clicks", { partitions: 1, retentionMs: 3_600_000 });
+    await engine.log.append({ log: "clicks", partition: 0, records: [{ body }] });
+    const writer = await engine.log.openWriter("writer", ["clicks"]);
+    await engine.log.commit(writer, { outputs: [{ log: "clicks", partition: 0, records: [{ body }] }] });
+    await engine.log.commit(writer, { positions: [{ reader: "r", log: "clicks", partition: 0, position: 1n }] });
+    assert.equal((await engine.log.positions("r", "clicks")).get(0), 1n);
+    await engine.log.remove("clicks");
     const other = nats({
       connect: connect("app"),
       headers,

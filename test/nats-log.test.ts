@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import type { NatsConnection } from "@nats-io/transport-node";
-import type { LogEngine, LogWriter } from "tenon/contracts";
+import type { LogEngine, LogWriter, TenonError } from "tenon/contracts";
 import type { NatsEngine, NatsEngineOptions } from "tenon/nats";
 import { engine } from "./engines.ts";
 import { startTcpProxy } from "./faults/tcp-proxy.ts";
@@ -167,6 +167,36 @@ describe("logs on NATS", { skip, concurrency: 3 }, () => {
     assert.equal(left.length, 20);
     await assert.rejects(log.read({ log: "clicks", partition: 1, from: first - 1n, limit: 1 }), { code: "not-found" });
     assert.equal((await textsOf(log, "clicks", 1)).length, 20);
+  });
+
+  test("while several processes append and trim, a retention by size keeps what it says, and readers meet no gap", async (t) => {
+    const prefix = testPrefix();
+    const engines = await Promise.all([open(t, prefix), open(t, prefix), open(t, prefix)]);
+    const [{ log }] = engines as [NatsEngine, ...NatsEngine[]];
+    await log.declare("clicks", { partitions: 1, retentionBytes: 5_000 });
+    const records = recordsOf("x".repeat(100));
+    let isOver = false;
+    const describing = engines.map(async ({ log }) => {
+      while (!isOver) {
+        const { first, next } = (await log.describe("clicks")).partitions[0]!;
+        assert.ok(next - first >= 50n || first === 0n, `of ${next} records only ${next - first} are kept`);
+        const reading = log.read({ log: "clicks", partition: 0, from: first, limit: 1_000 });
+        const page = await reading.catch((error: TenonError) => {
+          assert.equal(error.code, "not-found");
+          return { records: [] };
+        });
+        for (const [index, { position }] of page.records.entries()) assert.equal(position, first + BigInt(index));
+      }
+    });
+    await Promise.all(
+      engines.map(async ({ log }) => {
+        for (let n = 0; n < 100; n++) await log.append({ log: "clicks", partition: 0, records });
+      }),
+    );
+    isOver = true;
+    await Promise.all(describing);
+    const { first, next } = (await log.describe("clicks")).partitions[0]!;
+    assert.deepEqual([first, next], [250n, 300n]);
   });
 
   test("a longer retention keeps what is there", async (t) => {

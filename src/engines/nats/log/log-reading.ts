@@ -72,16 +72,18 @@ export class LogReading {
   /** The sequence of the run that holds the position. */
   async #find(log: Log, { partition, from }: LogRead): Promise<number | "end" | undefined> {
     const { runs } = this.#parts;
+    const end = await log.partition(partition).look();
+    if (end === undefined) return undefined;
+    if (from === toPosition(endOf(end.head))) {
+      this.#note(placeOf(log, partition, from), end.sequence + 1);
+      return "end";
+    }
     const kept = await runs.kept(log, partition);
     if (kept === undefined) return undefined;
     const { first, last } = kept;
     const next = toPosition(endOf(last.head));
     const check = (start: number) => checkReadPosition({ log: log.name, partition, from }, toPosition(start), next);
     check(first.first);
-    if (from === next) {
-      this.#note(placeOf(log, partition, from), last.sequence + 1);
-      return "end";
-    }
     const position = fromPosition(from);
     if (position < endOf(first)) return first.sequence;
     if (position >= last.head.first) return last.sequence;
