@@ -1,76 +1,18 @@
-/** Logs on NATS where replies and notices are lost, and what stands in the server. */
+/** Logs on NATS that several processes use, and what stands in the server. */
 import assert from "node:assert/strict";
-import { after, describe, type TestContext, test } from "node:test";
-import { setImmediate } from "node:timers/promises";
-import type { NatsConnection } from "@nats-io/transport-node";
+import { describe, type TestContext, test } from "node:test";
 import type { LogEngine, LogWriter, TenonError } from "tenon/contracts";
-import type { NatsEngine, NatsEngineOptions } from "tenon/nats";
+import type { NatsEngine } from "tenon/nats";
 import { engine } from "./engines.ts";
-import { startTcpProxy } from "./faults/tcp-proxy.ts";
-import { assertCopiedOnce } from "./log-copies.ts";
 import { natsConnection, openNats, testPrefix } from "./nats-host.ts";
+import { keepAlive } from "./server-suites.ts";
 
-// The timers of an engine do not keep the process alive while a test waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
+keepAlive();
 
 const { url, skip } = await engine("nats");
 
-function open(t: TestContext, prefix: string, options: Partial<NatsEngineOptions> = {}): Promise<NatsEngine> {
-  return openNats(t, url, { ...options, prefix });
-}
-
-/** Connections whose requests are carried out, and some of whose replies are lost. */
-async function lossyConnection(isLost: () => boolean): Promise<NatsConnection> {
-  const connection = await natsConnection(url);
-  const request = connection.request.bind(connection);
-  connection.request = async (...parameters) => {
-    const reply = await request(...parameters);
-    if (isLost()) throw new Error("the reply was lost");
-    return reply;
-  };
-  return connection;
-}
-
-/** Tells nobody of what was appended. */
-async function quietConnection(prefix: string): Promise<NatsConnection> {
-  const connection = await natsConnection(url);
-  const publish = connection.publish.bind(connection);
-  connection.publish = (subject, ...rest) => {
-    if (!subject.startsWith(`${prefix}.n.`)) publish(subject, ...rest);
-  };
-  return connection;
-}
-
-/** A connection of which is known when nothing is asked on it any more. */
-class Idleness {
-  #pending = 0;
-  #wake: (() => void) | undefined;
-
-  async connect(): Promise<NatsConnection> {
-    const connection = await natsConnection(url);
-    const request = connection.request.bind(connection);
-    connection.request = async (...parameters) => {
-      this.#pending += 1;
-      try {
-        return await request(...parameters);
-      } finally {
-        this.#pending -= 1;
-        this.#wake?.();
-      }
-    };
-    return connection;
-  }
-
-  async idle(): Promise<void> {
-    do {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      // What follows from an answer is asked in the same turn.
-      await setImmediate();
-    } while (this.#pending > 0);
-  }
+function open(t: TestContext, prefix: string): Promise<NatsEngine> {
+  return openNats(t, url, { prefix });
 }
 
 async function subjectsOf(prefix: string, stream: string): Promise<readonly string[]> {
@@ -99,61 +41,6 @@ async function textsOf(log: LogEngine, name: string, partition = 0): Promise<rea
 }
 
 describe("logs on NATS", { skip, concurrency: 3 }, () => {
-  test("every input counts once in the outputs of a pipe, although replies of all kinds are lost", async (t) => {
-    const prefix = testPrefix();
-    const reading = await open(t, prefix);
-    let lost = 0;
-    let isOpen = false;
-    const connect = () =>
-      lossyConnection(() => {
-        const isLost = isOpen && Math.random() < 0.04;
-        lost += isLost ? 1 : 0;
-        return isLost;
-      });
-    const writing = await open(t, prefix, { connect });
-    isOpen = true;
-    await assertCopiedOnce(writing, reading, 200);
-    assert.ok(lost > 5, `${lost} replies were lost`);
-  });
-
-  test("every input counts once although connections are cut again and again", async (t) => {
-    // Each connection breaks later than the one before it; a connection that never holds would let nothing through.
-    let cuts = 0;
-    const proxy = await startTcpProxy({
-      serverPort: Number(new URL(url).port),
-      connected(connection) {
-        if (cuts >= 12) return;
-        cuts += 1;
-        connection.resetAfter(cuts % 2 === 0 ? "request" : "reply", 4_000 + cuts * 1_500);
-      },
-    });
-    t.after(() => proxy[Symbol.asyncDispose]());
-    const prefix = testPrefix();
-    const reading = await open(t, prefix);
-    const through = new URL(url);
-    through.port = String(proxy.port);
-    const connect = () => natsConnection(through.href);
-    const cutOff = await open(t, prefix, { connect, streams: "expect", commandTimeoutMs: 2_000 });
-    await assertCopiedOnce(cutOff, reading, 300);
-    assert.ok(proxy.accepted > 6, `${proxy.accepted} connections`);
-  });
-
-  test("a reader is woken by what is appended elsewhere, and comes to it also when no notice arrives", async (t) => {
-    const prefix = testPrefix();
-    const waiting = new Idleness();
-    const reader = await open(t, prefix, { connect: () => waiting.connect() });
-    const [loud, quiet] = [await open(t, prefix), await open(t, prefix, { connect: () => quietConnection(prefix) })];
-    await reader.log.declare("clicks", { partitions: 2 });
-    for (const [from, engine] of [loud, quiet].entries()) {
-      const next = BigInt(from);
-      const request = { log: "clicks", partition: 1, from: next, limit: 1, waitMs: Number.POSITIVE_INFINITY };
-      const read = reader.log.read(request);
-      await waiting.idle();
-      await engine.log.append({ log: "clicks", partition: 1, records: recordsOf("a") });
-      assert.equal(Buffer.from((await read).records[0]!.body).toString(), "a");
-    }
-  });
-
   test("what a retention by size does not keep is gone from the server, and the rest is there", async (t) => {
     const prefix = testPrefix();
     const { log } = await open(t, prefix);
@@ -167,6 +54,63 @@ describe("logs on NATS", { skip, concurrency: 3 }, () => {
     assert.equal(left.length, 20);
     await assert.rejects(log.read({ log: "clicks", partition: 1, from: first - 1n, limit: 1 }), { code: "not-found" });
     assert.equal((await textsOf(log, "clicks", 1)).length, 20);
+  });
+
+  test("a description is of one instant: what was appended later is not there without what was appended before", async (t) => {
+    const prefix = testPrefix();
+    const [writing, reading] = [await open(t, prefix), await open(t, prefix)];
+    // More than are asked about at once.
+    await writing.log.declare("clicks", { partitions: 70 });
+    const all = [0, 30, 69];
+    let isOver = false;
+    const describing = (async () => {
+      while (!isOver) {
+        const { partitions } = await reading.log.describe("clicks");
+        const nexts = all.map((partition) => partitions[partition]!.next);
+        const falling = [...nexts].sort((one, other) => Number(other - one));
+        assert.deepEqual(nexts, falling);
+        assert.ok(nexts[0]! - nexts.at(-1)! <= 1n, `${nexts}`);
+        for (const { first, next, lastAt } of partitions) assert.equal(lastAt === undefined, first === next);
+      }
+    })();
+    const appending = (async () => {
+      for (let n = 0; n < 50; n++)
+        for (const partition of all) await writing.log.append({ log: "clicks", partition, records: recordsOf("a") });
+    })();
+    await Promise.race([describing, appending]);
+    isOver = true;
+    await Promise.all([describing, appending]);
+  });
+
+  test("what another process removed and declared anew is what is used from then on", async (t) => {
+    const prefix = testPrefix();
+    const [{ log }, other] = [await open(t, prefix), await open(t, prefix)];
+    const declareAnew = async (partitions: number) => {
+      await other.log.remove("clicks");
+      await other.log.declare("clicks", { partitions });
+    };
+    await log.declare("clicks", { partitions: 1 });
+    await log.append({ log: "clicks", partition: 0, records: recordsOf("former") });
+    const former = await log.openWriter("writer", ["clicks"]);
+    await log.commit(former, { outputs: [{ log: "clicks", partition: 0, records: recordsOf("former") }] });
+    await declareAnew(2);
+    await log.append({ log: "clicks", partition: 1, records: recordsOf("new") });
+    await declareAnew(3);
+    assert.deepEqual((await log.read({ log: "clicks", partition: 2, from: 0n, limit: 1 })).records, []);
+    await declareAnew(4);
+    assert.equal(await log.locate("clicks", 3, 0), 0n);
+    await declareAnew(5);
+    assert.equal((await log.describe("clicks")).partitions.length, 5);
+    await declareAnew(1);
+    const change = { outputs: [{ log: "clicks", partition: 0, records: recordsOf("late") }] };
+    await assert.rejects(log.commit(former, change), { code: "lost" });
+    const writer = await log.openWriter("writer", ["clicks"]);
+    await declareAnew(1);
+    const standing = { reader: "reader", log: "clicks", partition: 0, position: 0n };
+    await assert.rejects(log.commit(writer, { positions: [standing] }), { code: "lost" });
+    await other.log.remove("clicks");
+    await assert.rejects(log.append({ log: "clicks", partition: 0, records: recordsOf("a") }), { code: "not-found" });
+    await assert.rejects(log.commit(writer, { positions: [standing] }), { code: "not-found" });
   });
 
   test("while several processes append and trim, a retention by size keeps what it says, and readers meet no gap", async (t) => {

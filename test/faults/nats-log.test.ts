@@ -1,16 +1,15 @@
 /** Logs on NATS where a connection breaks in the midst of a change, a writer is cut off and comes late, several fight for one name, or the server is killed. */
 import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { type LogEngine, type LogOutput, type LogWriter, TenonError } from "tenon/contracts";
 import { checkAppended } from "tenon/simulation";
 import { log, text } from "tenon/streams";
 import { natsServerMissing } from "../nats-server.ts";
+import { keepAlive } from "../server-suites.ts";
 import { natsBehindProxy } from "./nats-site.ts";
 import type { ProxiedConnection } from "./tcp-proxy.ts";
 
-// The timers of an engine do not keep the process alive while a test waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
+keepAlive();
 
 const recordsOf = (texts: readonly string[]) => texts.map((value) => ({ body: Buffer.from(value.padEnd(200, ".")) }));
 

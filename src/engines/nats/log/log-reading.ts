@@ -6,13 +6,14 @@ import { Run } from "../../lanes/message-format.ts";
 import { fromPosition, toPosition } from "../../lanes/positions.ts";
 import { addRecords } from "../../lanes/run-records.ts";
 import { LogTails } from "../../shared/log-tails.ts";
+import { atOnce } from "../at-once.ts";
 import type { NatsLink } from "../link.ts";
 import type { Streams } from "../streams.ts";
-import { decodeLogRun, endOf } from "./log-head.ts";
+import { decodeLogRun, endOf, type LogPlace } from "./log-head.ts";
 import { growthSubject } from "./log-partition.ts";
 import type { LogRuns, PlacedRun } from "./log-runs.ts";
 import type { LogTrimmer } from "./log-trimmer.ts";
-import type { Log } from "./logs.ts";
+import { type Log, partitionsOf } from "./logs.ts";
 
 /** A page ends with the run that makes it larger. */
 const pageBytes = 1024 * 1024;
@@ -138,12 +139,30 @@ export class LogReading {
     return toPosition(found?.first ?? endOf(last.head));
   }
 
-  async describe(log: Log, partition: number): Promise<LogPartitionDescription | undefined> {
-    const kept = await this.#parts.runs.kept(log, partition);
+  /** Its partitions as they were when the stream had come to one sequence: what follows that is left out. */
+  async describe(log: Log): Promise<readonly LogPartitionDescription[] | undefined> {
+    const until = await this.#parts.runs.lastSequence();
+    const partitions = await atOnce(partitionsOf(log), (partition) => this.#describe(log, partition, until));
+    const there = partitions.filter((each) => each !== undefined);
+    return there.length < partitions.length ? undefined : there;
+  }
+
+  async #describe(log: Log, partition: number, until: number): Promise<LogPartitionDescription | undefined> {
+    const { runs } = this.#parts;
+    const kept = await runs.kept(log, partition);
     if (kept === undefined) return undefined;
-    const [first, { head }] = [kept.first.first, kept.last];
-    const next = endOf(head);
-    return { first: toPosition(first), next: toPosition(next), lastAt: first < next ? head.at : undefined };
+    const { first, last } = kept;
+    let end = endOf(last.head);
+    let newest: LogPlace | undefined = last.head;
+    if (last.sequence > until) {
+      const following = await runs.from(log, partition, until + 1);
+      if (following === undefined) return undefined;
+      end = following.first;
+      newest = await runs.search(log, partition, until, (run) => endOf(run) >= end);
+    }
+    // What was dropped since then counts as dropped before.
+    const start = Math.min(first.first, end);
+    return { first: toPosition(start), next: toPosition(end), lastAt: start < end ? newest?.at : undefined };
   }
 
   close(reason: TenonError): void {

@@ -31,6 +31,11 @@ export class LogRuns {
     this.#streams = streams;
   }
 
+  /** Of the newest run of any log. */
+  async lastSequence(): Promise<number> {
+    return (await this.#jetStream.info("describing a log", this.#streams.logs))?.state.last_seq ?? 0;
+  }
+
   /** As it was at one instant; `undefined` when the log is gone. */
   async kept(log: Log, partition: number): Promise<KeptRuns | undefined> {
     for (;;) {

@@ -129,14 +129,15 @@ export class NatsLog implements LogEngine {
       const found = await this.#logs.places.recordOf(log);
       if (found === undefined) return undefined;
       const { retentionMs, retentionBytes } = found.record;
-      const partitions = await atOnce(partitionsOf(log), async (partition) => {
-        await this.#trimmer.trim(log, partition, found.record);
-        return this.#reading.describe(log, partition);
-      });
-      const there = partitions.filter((each) => each !== undefined);
-      if (there.length < partitions.length) return undefined;
-      const retentions = { retentionMs: retentionMs ?? undefined, retentionBytes: retentionBytes ?? undefined };
-      return { log: name, ...retentions, partitions: there };
+      await atOnce(partitionsOf(log), (partition) => this.#trimmer.trim(log, partition, found.record));
+      const partitions = await this.#reading.describe(log);
+      if (partitions === undefined) return undefined;
+      return {
+        log: name,
+        retentionMs: retentionMs ?? undefined,
+        retentionBytes: retentionBytes ?? undefined,
+        partitions,
+      };
     });
   }
 
