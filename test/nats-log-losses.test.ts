@@ -1,12 +1,12 @@
 /** Logs on NATS where replies and notices are lost. */
 import assert from "node:assert/strict";
-import { after, describe, type TestContext, test } from "node:test";
+import { describe, type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { NatsEngine, NatsEngineOptions } from "tenon/nats";
+import { assertCopiedOnce } from "./copied-once.ts";
 import { engine } from "./engines.ts";
 import { startTcpProxy } from "./faults/tcp-proxy.ts";
-import { assertCopiedOnce } from "./log-copies.ts";
 import { natsConnection, openNats, testPrefix } from "./nats-host.ts";
 import { keepAlive } from "./server-suites.ts";
 
@@ -85,7 +85,7 @@ describe("logs on NATS", { skip, concurrency: 3 }, () => {
       });
     const writing = await open(t, prefix, { connect });
     isOpen = true;
-    await assertCopiedOnce(writing, reading, 200);
+    await assertCopiedOnce(writing, reading, 200, "at-least-once");
     assert.ok(lost > 5, `${lost} replies were lost`);
   });
 
@@ -107,7 +107,7 @@ describe("logs on NATS", { skip, concurrency: 3 }, () => {
     through.port = String(proxy.port);
     const connect = () => natsConnection(through.href);
     const cutOff = await open(t, prefix, { connect, streams: "expect", commandTimeoutMs: 2_000 });
-    await assertCopiedOnce(cutOff, reading, 300);
+    await assertCopiedOnce(cutOff, reading, 300, "at-least-once");
     assert.ok(proxy.accepted > 6, `${proxy.accepted} connections`);
   });
 

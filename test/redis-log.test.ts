@@ -9,9 +9,9 @@ import { systemWorld } from "tenon/world";
 import type { Connection } from "../src/engines/redis/connection.ts";
 import { RedisLog } from "../src/engines/redis/log/redis-log.ts";
 import { RedisConnection } from "../src/engines/redis/redis-connection.ts";
+import { assertCopiedOnce } from "./copied-once.ts";
 import { engine } from "./engines.ts";
 import { startTcpProxy } from "./faults/tcp-proxy.ts";
-import { assertCopiedOnce } from "./log-copies.ts";
 import { ioredisClusterFlavour, ioredisFlavour, type RedisFlavour, removeKeys } from "./redis-messages-host.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -80,7 +80,7 @@ for (const [skip, flavour] of [
         losing(() => random() < 0.08),
         prefix,
       );
-      await assertCopiedOnce(lossy, await streams(t, flavour(), undefined, prefix), 200);
+      await assertCopiedOnce(lossy, await streams(t, flavour(), undefined, prefix), 200, "at-least-once");
       assert.ok(replies > 100, `${replies} replies`);
     });
 
@@ -144,7 +144,7 @@ test("every input counts once although connections are cut again and again", { s
   const cutOff = await redis({ connect, prefix, world, commandTimeoutMs: 2_000 });
   t.after(() => cutOff.close());
   const reading = await streams(t, ioredisFlavour(single.url), undefined, prefix);
-  await assertCopiedOnce({ log: cutOff.log as RedisLog, world }, reading, 300);
+  await assertCopiedOnce(cutOff, reading, 300, "at-least-once");
   assert.ok(proxy.accepted > 6, `${proxy.accepted} connections`);
 });
 
