@@ -7,6 +7,7 @@ import { fromPosition, toPosition } from "../../lanes/positions.ts";
 import { addRecords } from "../../lanes/run-records.ts";
 import { LogTails } from "../../shared/log-tails.ts";
 import { atOnce } from "../at-once.ts";
+import { asRead } from "../failures.ts";
 import type { NatsLink } from "../link.ts";
 import type { Streams } from "../streams.ts";
 import { decodeLogRun, endOf, type LogPlace } from "./log-head.ts";
@@ -56,7 +57,7 @@ export class LogReading {
 
   async #page(log: Log, request: LogRead): Promise<readonly LogRecord[] | undefined> {
     const { partition, from } = request;
-    await this.#parts.trimmer.tidy(log, partition);
+    await this.#parts.trimmer.tidy(log, partition).catch(asRead);
     const hint = this.#ends.get(placeOf(log, partition, from));
     const hinted = hint === undefined ? [] : await this.#records(log, request, { sequence: hint, ask: "any" });
     if (hinted.length > 0) return hinted;
@@ -131,7 +132,7 @@ export class LogReading {
   /** What a publisher was storing at the instant counts as appended after it. */
   async locate(log: Log, partition: number, at: number): Promise<bigint | undefined> {
     const { runs, trimmer } = this.#parts;
-    await trimmer.tidy(log, partition);
+    await trimmer.tidy(log, partition).catch(asRead);
     const last = await log.partition(partition).look();
     if (last === undefined) return undefined;
     const isLater = (run: PlacedRun) => Math.max(run.at, run.storedAt) >= Math.floor(at);

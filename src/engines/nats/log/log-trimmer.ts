@@ -5,7 +5,7 @@ import type { Streams } from "../streams.ts";
 import type { LogPlace } from "./log-head.ts";
 import { logSubject } from "./log-partition.ts";
 import type { LogRuns } from "./log-runs.ts";
-import type { Log, LogRecordOf, Logs } from "./logs.ts";
+import type { DeclaredLog, Log, Logs } from "./logs.ts";
 
 /** A partition that is being used is looked at so often. */
 const everyMs = 500;
@@ -54,7 +54,7 @@ export class LogTrimmer {
   async trim(
     log: Log,
     partition: number,
-    retention: Pick<LogRecordOf, "retentionMs" | "retentionBytes">,
+    retention: Pick<DeclaredLog, "retentionMs" | "retentionBytes">,
   ): Promise<void> {
     const { jetStream, streams, clock, runs } = this.#parts;
     if (retention.retentionMs === null && retention.retentionBytes === null) return;
@@ -82,7 +82,7 @@ export class LogTrimmer {
 /** `total`: what all records up to the partition's end take; `now`: the server's time is not earlier. */
 function isKept(
   run: LogPlace & { readonly storedAt: number },
-  { retentionMs, retentionBytes }: Pick<LogRecordOf, "retentionMs" | "retentionBytes">,
+  { retentionMs, retentionBytes }: Pick<DeclaredLog, "retentionMs" | "retentionBytes">,
   total: number,
   now: number,
 ): boolean {

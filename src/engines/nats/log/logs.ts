@@ -5,7 +5,7 @@ import { type NamedPlace, NamedPlaces, type NamedRecord } from "../named-places.
 import { growthSubject, LogPartition, type LogPartitionParts } from "./log-partition.ts";
 
 /** What is kept of a log as a whole. */
-export interface LogRecordOf extends NamedRecord {
+export interface DeclaredLog extends NamedRecord {
   readonly partitions: number;
   /** `null`: records do not go by age. */
   readonly retentionMs: number | null;
@@ -21,7 +21,7 @@ export interface Log extends NamedPlace {
 
 /** Which logs there are, and the record of each. */
 export class Logs {
-  readonly places: NamedPlaces<LogRecordOf, Log>;
+  readonly places: NamedPlaces<DeclaredLog, Log>;
   readonly #parts: LogPartitionParts;
 
   constructor(parts: LogPartitionParts) {
@@ -62,7 +62,7 @@ export class Logs {
     });
   }
 
-  async #make(name: string, declaration: LogDeclaration): Promise<LogRecordOf> {
+  async #make(name: string, declaration: LogDeclaration): Promise<DeclaredLog> {
     const { partitions } = declaration;
     const id = await this.#parts.state.number();
     const made = this.#logOf(name, id, partitions);
@@ -94,7 +94,7 @@ export function partitionsOf({ partitions }: { readonly partitions: number }): r
 }
 
 /** Those that are given replace the former ones. */
-function withRetentions(record: LogRecordOf, { retentionMs, retentionBytes }: LogDeclaration): LogRecordOf {
+function withRetentions(record: DeclaredLog, { retentionMs, retentionBytes }: LogDeclaration): DeclaredLog {
   return {
     ...record,
     ...(retentionMs === undefined ? {} : { retentionMs: finite(retentionMs) }),

@@ -30,7 +30,7 @@ import { type Appended, AppendQueues } from "../../lanes/append-queues.ts";
 import { type CheckedBatch, checkBatch, packChunks } from "../../lanes/batches.ts";
 import { toPosition } from "../../lanes/positions.ts";
 import { atOnce } from "../at-once.ts";
-import { closed } from "../failures.ts";
+import { asRead, closed } from "../failures.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
 import { ProducerEpochs } from "../producer-epochs.ts";
@@ -129,7 +129,7 @@ export class NatsLog implements LogEngine {
       const found = await this.#logs.places.recordOf(log);
       if (found === undefined) return undefined;
       const { retentionMs, retentionBytes } = found.record;
-      await atOnce(partitionsOf(log), (partition) => this.#trimmer.trim(log, partition, found.record));
+      await atOnce(partitionsOf(log), (partition) => this.#trimmer.trim(log, partition, found.record)).catch(asRead);
       const partitions = await this.#reading.describe(log);
       if (partitions === undefined) return undefined;
       return {
