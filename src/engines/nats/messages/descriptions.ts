@@ -113,7 +113,9 @@ export class Descriptions {
     const described = await Promise.all(
       lanes.map((lane, partition) => this.#lane(topic, partition, lane!, partitions[partition]!)),
     );
-    return { group: name, members: GroupState.decode(value.bytes).countMembers(clock.earliest), lanes: described };
+    const group = GroupState.decode(value.bytes);
+    const members = group.countMembers(clock.earliest);
+    return { group: name, members, ephemeral: group.isEphemeral, lanes: described };
   }
 
   async #lane(

@@ -176,11 +176,15 @@ export class Topics {
       // Each of its partitions has it.
       sealed: (first.sealed as Buffer).toString() || undefined,
       partitions: partitions.map((row) => ({ first: BigInt(row.first as number), next: BigInt(row.next as number) })),
-      groups: [...byGroup].map(([group, lanes]) => ({
-        group,
-        members: GroupState.decode(lanes[0]!.state as Buffer).countMembers(now),
-        lanes: lanes.map(describeLane),
-      })),
+      groups: [...byGroup].map(([group, lanes]) => {
+        const state = GroupState.decode(lanes[0]!.state as Buffer);
+        return {
+          group,
+          members: state.countMembers(now),
+          ephemeral: state.isEphemeral,
+          lanes: lanes.map(describeLane),
+        };
+      }),
       delayedCount: partitions.reduce((sum, row) => sum + Number(row.delayed), 0),
     };
   }
