@@ -55,6 +55,8 @@ class Writing {
       const known = this.#producers.check(producer, messages.length);
       if (known !== undefined) return known;
     }
+    const { note } = this.#head.seal;
+    if (note !== "") return { refused: "sealed", sealed: note };
     this.#changed = true;
     const positions = checked.special ? this.#addEach(checked) : this.#addAll(checked);
     if (producer !== undefined) this.#producers.add(producer, messages.length, positions);
@@ -93,6 +95,7 @@ class Writing {
       producers: this.#producers.done(),
       limited: this.#head.limited,
       token: this.#head.token,
+      seal: this.#head.seal,
       later: this.#later,
     };
     const fresh = head.count + head.later.length;

@@ -17,6 +17,7 @@ import {
   encodeRun,
   newPartition,
   type PartitionHead,
+  type Seal,
 } from "./partition-head.ts";
 import type { Room } from "./room.ts";
 import type { Topic } from "./topics.ts";
@@ -65,8 +66,8 @@ export class PartitionChain {
   }
 
   /** Makes the partition when it is not there. */
-  make(limited: boolean): Promise<void> {
-    return this.#chain.make("making a partition", { ...newPartition, limited });
+  make(as: Pick<PartitionHead, "limited" | "seal">): Promise<void> {
+    return this.#chain.make("making a partition", { ...newPartition, ...as });
   }
 
   /** The last run as it is now; `undefined` when the topic is gone. */
@@ -77,11 +78,20 @@ export class PartitionChain {
   /** Puts an empty run upon the last one, by which the partition becomes what `change` says. `false` when that was not the last one any more. */
   async interpose(
     last: LastRun<PartitionHead>,
-    change: Partial<Pick<PartitionHead, "limited">> = {},
+    change: Partial<Pick<PartitionHead, "limited" | "seal">> = {},
   ): Promise<boolean> {
     const { head, sequence } = last;
     if (head.later.length > 0) await this.#parts.delays.add(this.#topic, this.#partition, sequence, head.later);
     return this.#chain.interpose("marking a partition", sequence, { ...emptyAfter(head), ...change });
+  }
+
+  /** Puts the seal upon the last run, unless it has a later one: a publisher that built upon that run tries again, and meets it. `false` when the topic is gone. */
+  async seal(seal: Seal): Promise<boolean> {
+    for (;;) {
+      const last = await this.look();
+      if (last === undefined) return false;
+      if (last.head.seal.version >= seal.version || (await this.interpose(last, { seal }))) return true;
+    }
   }
 
   /** Appends batches one after the other, each as a whole or not at all; `undefined` when the topic is gone. */

@@ -1,4 +1,5 @@
 import type { NamedRecord } from "../named-places.ts";
+import type { Seal } from "./partition-head.ts";
 
 /** What is kept of a topic as a whole. */
 export interface TopicRecord extends NamedRecord {
@@ -7,6 +8,8 @@ export interface TopicRecord extends NamedRecord {
   readonly retentionMs: number | null;
   readonly countMax?: number;
   readonly whenFull?: "evict";
+  /** Of a topic that was ever sealed. It counts where it stands in the partitions. */
+  readonly seal?: Seal;
   readonly groups: readonly GroupRecord[];
 }
 

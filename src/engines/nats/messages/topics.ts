@@ -8,6 +8,7 @@ import { NamedPlaces } from "../named-places.ts";
 import type { StateStore } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { type ChainParts, PartitionChain } from "./partition-chain.ts";
+import { newPartition, type Seal } from "./partition-head.ts";
 import type { TopicRecord } from "./topic-record.ts";
 
 export const partitionsMax = 1_024;
@@ -63,7 +64,7 @@ export class Topics {
 
   /** Makes the topic or changes its settings. */
   async declare(name: string, declaration: TopicDeclaration): Promise<Topic> {
-    checkDeclaration(name, declaration, { partitionsMax, seal: false });
+    checkDeclaration(name, declaration, { partitionsMax, seal: true });
     for (;;) {
       const { place, record, isNew } = await this.places.declare(name, {
         make: () => this.#make(name, declaration),
@@ -72,17 +73,23 @@ export class Topics {
           throw otherPartitions(name, former.partitions, declaration.partitions);
         },
       });
-      // Also where whoever set the limit did not come to it.
-      if (isNew || record.countMax === undefined || (await this.#parts.chains.room.limit(place))) return place;
+      if (isNew) return place;
+      // Also where whoever set the limit, or the seal, did not come to it.
+      if (record.countMax !== undefined && !(await this.#parts.chains.room.limit(place))) continue;
+      if (record.seal === undefined || (await sealPartitions(place, record.seal))) return place;
     }
   }
 
   async #make(name: string, declaration: TopicDeclaration): Promise<TopicRecord> {
-    const { partitions, countMax } = declaration;
+    const { partitions } = declaration;
     const id = await this.#parts.state.number();
     const made = this.#topicOf(name, id, partitions);
-    await atOnce(partitionsOf(made), (partition) => made.chain(partition).make(countMax !== undefined));
-    return withSettings({ format: 1, id, partitions, retentionMs: 0, groups: [] }, declaration);
+    const record = withSettings({ format: 1, id, partitions, retentionMs: 0, groups: [] }, declaration);
+    const { countMax, seal = newPartition.seal } = record;
+    await atOnce(partitionsOf(made), (partition) =>
+      made.chain(partition).make({ limited: countMax !== undefined, seal }),
+    );
+    return record;
   }
 
   async #empty(id: number): Promise<void> {
@@ -105,13 +112,22 @@ export function partitionsOf({ partitions }: Topic): readonly number[] {
   return Array.from({ length: partitions }, (_, partition) => partition);
 }
 
+/** `false` when the topic is gone. */
+async function sealPartitions(topic: Topic, seal: Seal): Promise<boolean> {
+  const done = await atOnce(partitionsOf(topic), (partition) => topic.chain(partition).seal(seal));
+  return !done.includes(false);
+}
+
 /** Those that are given replace the former ones. */
-function withSettings(record: TopicRecord, { retentionMs, countMax, whenFull }: TopicDeclaration): TopicRecord {
+function withSettings(record: TopicRecord, declaration: TopicDeclaration): TopicRecord {
+  const { retentionMs, countMax, whenFull, sealed } = declaration;
   const { whenFull: former, ...rest } = record;
+  const { version, note } = record.seal ?? newPartition.seal;
   return {
     ...rest,
     ...(retentionMs === undefined ? {} : { retentionMs: storedMs(retentionMs) }),
     ...(countMax === undefined ? {} : { countMax }),
+    ...((sealed ?? note) === note ? {} : { seal: { version: version + 1, note: sealed! } }),
     ...((whenFull ?? former) === "evict" ? { whenFull: "evict" } : {}),
   };
 }
