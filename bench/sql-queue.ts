@@ -13,7 +13,7 @@ export interface Taken {
   readonly body: Buffer;
 }
 
-/** One connection, which has one statement under way at a time. */
+/** One connection, which carries out its statements in turn. */
 export interface QueueSession {
   /** One statement and its commit. `tells`: those who wait for the lane hear of it. */
   insert(lane: number, bodies: readonly Buffer[], tells: boolean): Promise<unknown>;
@@ -96,12 +96,9 @@ async function takeBatch(
   concurrency: number,
   handle: (body: Buffer) => Promise<void>,
 ): Promise<boolean> {
-  await session.begin();
-  const taken = await session.take(lane);
-  if (taken.length > 0) {
-    await handleAll(taken, concurrency, ({ body }) => handle(body));
-    await session.remove(lane, taken);
-  }
-  await session.commit();
+  // Asked at once: a client that pipelines needs one round trip for both.
+  const [, taken] = await Promise.all([session.begin(), session.take(lane)]);
+  await handleAll(taken, concurrency, ({ body }) => handle(body));
+  await Promise.all([taken.length > 0 ? session.remove(lane, taken) : undefined, session.commit()]);
   return taken.length > 0;
 }

@@ -12,7 +12,7 @@ export async function start({ server }: PeerOptions): Promise<Peer> {
   const table = `${server!.prefix}_locks`;
   const clients: Client[] = [];
   const connect = async (): Promise<Client> => {
-    const client = new Client({ connectionString: server!.url });
+    const client = new Client({ connectionString: server!.url, pipeline: true });
     await client.connect();
     clients.push(client);
     return client;
@@ -36,8 +36,7 @@ export async function start({ server }: PeerOptions): Promise<Peer> {
   const shared = (name: string, client: Client): UseLock => {
     const locking = `UPDATE ${table} SET token = DEFAULT WHERE name = $1 RETURNING token`;
     return async () => {
-      await client.query("BEGIN");
-      await client.query({ name: "lock", text: locking, values: [name] });
+      await Promise.all([client.query("BEGIN"), client.query({ name: "lock", text: locking, values: [name] })]);
       await client.query("COMMIT");
     };
   };

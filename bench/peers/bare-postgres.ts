@@ -1,4 +1,4 @@
-/** A queue table on PostgreSQL through pg; whoever waits is told by NOTIFY. */
+/** A queue table on PostgreSQL through pg, which pipelines; whoever waits is told by NOTIFY. */
 import { Client } from "pg";
 import type { Peer, PeerOptions } from "../peer.ts";
 import { type QueueSession, sqlQueue, TAKEN_MAX, type Taken } from "../sql-queue.ts";
@@ -6,7 +6,7 @@ import { type QueueSession, sqlQueue, TAKEN_MAX, type Taken } from "../sql-queue
 export async function start({ server, backlog }: PeerOptions): Promise<Peer> {
   const table = `${server!.prefix}_queue`;
   const connect = async (): Promise<Client> => {
-    const client = new Client({ connectionString: server!.url });
+    const client = new Client({ connectionString: server!.url, pipeline: true });
     await client.connect();
     return client;
   };

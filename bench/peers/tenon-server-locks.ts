@@ -41,7 +41,7 @@ async function open({ type, url, prefix }: ServerShare): Promise<Engine> {
   switch (type) {
     case "postgres": {
       await createSchema(url, prefix, 10_000);
-      const connect = () => new Client({ connectionString: url, options: `-c search_path=${prefix}` });
+      const connect = () => new Client({ connectionString: url, options: `-c search_path=${prefix}`, pipeline: true });
       return postgresEngine({ connect, prefix, tables: "make" });
     }
     case "etcd":

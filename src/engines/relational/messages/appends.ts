@@ -1,7 +1,8 @@
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
 import { type Appended, AppendQueues } from "../../lanes/append-queues.ts";
 import { type CheckedBatch, checkBatch } from "../../lanes/batches.ts";
-import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
 import { LimitMet, PartitionWriter, TopicGone } from "./partition-writer.ts";
@@ -42,7 +43,11 @@ export class Appends {
         return checked.map(() => ({ refused: "partition" as const, partitions: topic.partitions }));
       }
       const append = () =>
-        connection.transaction("an append", (transaction) => this.write(transaction, topic, checked));
+        connection.transaction("an append", async (transaction) => {
+          const { writer, answers } = await this.#append(transaction, topic, checked);
+          await writer.finish();
+          return answers;
+        });
       const answers = await unlessGone(topic, append);
       if (answers !== undefined) this.#parts.trimmer.note(topic, batch.partition);
       return answers;
@@ -51,6 +56,13 @@ export class Appends {
 
   /** Appends to one partition within a transaction. */
   async write(transaction: Transaction, topic: Topic, checked: readonly CheckedBatch[]): Promise<readonly Appended[]> {
+    const { writer, answers } = await this.#append(transaction, topic, checked);
+    await writer.write();
+    return answers;
+  }
+
+  /** Nothing is written yet. */
+  async #append(transaction: Transaction, topic: Topic, checked: readonly CheckedBatch[]) {
     const { commands, groups } = this.#parts;
     if (topic.limited) {
       await transaction.run(commands.lockLimit, [topic.id]);
@@ -58,10 +70,9 @@ export class Appends {
     }
     const { partition } = checked[0]!.batch;
     const { id, channel, limited } = topic;
-    const writer = await PartitionWriter.lock(transaction, { commands, topic: id, partition, channel, limited });
-    const answers = await writer.append(checked);
-    await writer.write();
-    return answers;
+    const parts = { commands, topic: id, partition, channel, limited };
+    const writer = await PartitionWriter.lock(transaction, parts, checked);
+    return { writer, answers: await writer.append() };
   }
 }
 

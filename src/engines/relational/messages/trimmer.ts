@@ -45,16 +45,18 @@ export class Trimmer {
     const commands = this.#commands;
     return this.#connection.transaction("trimming a partition", async (transaction) => {
       const values = [topic.id, partition];
-      const [row] = await transaction.run(commands.lockPartition, values);
+      const [[row], [settled], [clock]] = await transaction.look(
+        [commands.lockPartition, values],
+        [commands.settledBelow, values],
+        [commands.now],
+      );
       if (row === undefined) return;
-      const [settled] = await transaction.run(commands.settledBelow, values);
-      const [clock] = await transaction.run(commands.now);
       const below = settled!.low === null ? Number(row.next) : Number(settled!.low);
       const retentionMs = Number(row.retention_ms);
       const retention = Retention.decode(row.marks as Buffer);
       const passed =
         retentionMs > 0 ? Math.min(below, retention.note(below, retentionMs, clock!.now as number)) : below;
-      await transaction.run(commands.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
+      await transaction.finish(commands.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
     });
   }
 
@@ -64,9 +66,9 @@ export class Trimmer {
     const commands = this.#commands;
     return this.#connection.transaction("appending what is due", async (transaction) => {
       const parts = { commands, topic: id, partition, channel, limited: true };
-      const writer = await PartitionWriter.lock(transaction, parts);
-      await writer.append([]);
-      await writer.write();
+      const writer = await PartitionWriter.lock(transaction, parts, []);
+      await writer.append();
+      await writer.finish();
     });
   }
 
