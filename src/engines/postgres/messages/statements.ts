@@ -201,9 +201,11 @@ export function messageStatements(t: Tables): MessageCommands {
       "set_cursor",
       `UPDATE ${t.lanes} SET cursor = greatest(cursor, $5) WHERE ${lane} AND fence = $4 RETURNING 1 AS done`,
     ),
+    /** That somebody waits need not survive a crash, which wakes everybody: the server commits it, and this transaction alone, without a sync. */
     wait: statement(
       "wait",
-      `UPDATE ${t.partitions} SET waiting = true WHERE topic = $1 AND partition = $2 AND next = $3 RETURNING 1 AS done`,
+      `UPDATE ${t.partitions} SET waiting = true WHERE topic = $1 AND partition = $2 AND next = $3
+       RETURNING set_config('synchronous_commit', 'off', true) AS done`,
     ),
     next: statement("next", `SELECT next FROM ${t.partitions} WHERE topic = $1 AND partition = $2`),
     commit: statement(
