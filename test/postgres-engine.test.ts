@@ -36,14 +36,14 @@ class FaultyClient extends Client {
   }
 }
 
-/** Writes down what it is asked, by the first words; what is asked while an answer is missing stands with what was asked before. */
+/** Writes down what it is asked, by the names of statements of messages, or the first words; what is asked while an answer is missing stands with what was asked before. */
 class WatchedClient extends Client {
   readonly roundTrips: string[] = [];
   #unanswered = 0;
 
   // biome-ignore lint/suspicious/noExplicitAny: the client's own overloads
   override query(query: any): any {
-    const word = query.text.trimStart().split(/\s/)[0];
+    const word = query.name?.split("_m_")[1] ?? query.text.trimStart().split(/\s/)[0];
     if (this.#unanswered === 0) this.roundTrips.push(word);
     else this.roundTrips.push(`${this.roundTrips.pop()}+${word}`);
     this.#unanswered += 1;
@@ -105,11 +105,11 @@ describe("the PostgreSQL engine", { skip: server.skip }, () => {
   tableEngineCases(postgres(false));
 
   for (const { pipeline, roundTrips } of [
-    { pipeline: false, roundTrips: ["BEGIN", "SELECT", "SELECT", "WITH", "COMMIT"] },
-    { pipeline: true, roundTrips: ["BEGIN+SELECT+SELECT", "WITH+COMMIT"] },
+    { pipeline: false, roundTrips: ["BEGIN", "lock_partition", "marks", "append", "COMMIT"] },
+    { pipeline: true, roundTrips: ["BEGIN+lock_partition+marks", "append+COMMIT"] },
   ]) {
     const how = pipeline ? "pipelines" : "waits for each answer";
-    test(`a client that ${how} appends in ${roundTrips.length} round trips`, async (t) => {
+    test(`a client that ${how} appends in ${roundTrips.length} round trips, and in one when nobody else has since`, async (t) => {
       const prefix = testPrefix();
       const clients: WatchedClient[] = [];
       const connect = () => {
@@ -128,6 +128,9 @@ describe("the PostgreSQL engine", { skip: server.skip }, () => {
       const all = clients.flatMap((client) => client.roundTrips).join(" ");
       assert.ok(all.includes(roundTrips.join(" ")), all);
       assert.equal(all.includes("+"), pipeline, all);
+      await news.publish("second");
+      const appends = clients.flatMap((client) => client.roundTrips).filter((asked) => asked.startsWith("append"));
+      assert.deepEqual(appends, [roundTrips.find((asked) => asked.startsWith("append")), "append_next"]);
     });
   }
 

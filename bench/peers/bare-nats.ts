@@ -9,6 +9,8 @@ import type { Peer, PeerOptions } from "../peer.ts";
 
 const CONSUMER = "workers";
 const BUFFERED_MAX = 2_000;
+/** A busy machine is slow, and not broken. */
+const ANSWER_MS_MAX = 60_000;
 
 export async function start({ server, backlog }: PeerOptions): Promise<Peer> {
   const { host, username, password } = new URL(server!.url);
@@ -30,7 +32,8 @@ export async function start({ server, backlog }: PeerOptions): Promise<Peer> {
       }
     },
 
-    publish: (_: undefined, n: number, body: Buffer) => jetStream.publish(subjects[n % LANES]!, body),
+    publish: (_: undefined, n: number, body: Buffer) =>
+      jetStream.publish(subjects[n % LANES]!, body, { timeout: ANSWER_MS_MAX }),
 
     async consume(_: undefined, concurrency: number, handle: (body: Uint8Array) => Promise<void>) {
       const arrivals = new Arrivals<JsMsg>(

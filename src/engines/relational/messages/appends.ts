@@ -5,6 +5,7 @@ import type { DatabaseConnection } from "../connection.ts";
 import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
+import { KnownPartitions } from "./known-partitions.ts";
 import { LimitMet, PartitionWriter, TopicGone } from "./partition-writer.ts";
 import type { Topic, Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
@@ -25,9 +26,11 @@ export interface AppendParts {
 export class Appends {
   readonly #parts: AppendParts;
   readonly #queues: AppendQueues;
+  readonly #known: KnownPartitions;
 
   constructor(parts: AppendParts) {
     this.#parts = parts;
+    this.#known = new KnownPartitions(parts.connection, parts.commands.appendNext);
     this.#queues = new AppendQueues((batches) => this.#send(batches), transactionBytesMax);
   }
 
@@ -42,13 +45,16 @@ export class Appends {
       if (batch.partition >= topic.partitions) {
         return checked.map(() => ({ refused: "partition" as const, partitions: topic.partitions }));
       }
-      const append = () =>
-        connection.transaction("an append", async (transaction) => {
-          const { writer, answers } = await this.#append(transaction, topic, checked);
-          await writer.finish();
-          return answers;
+      const append = async () => {
+        const { writer, answers } = await connection.transaction("an append", async (transaction) => {
+          const appended = await this.#append(transaction, topic, checked);
+          await appended.writer.finish();
+          return appended;
         });
-      const answers = await unlessGone(topic, append);
+        this.#known.note(topic, batch.partition, writer.state);
+        return answers;
+      };
+      const answers = (await this.#known.append(topic, checked)) ?? (await unlessGone(topic, append));
       if (answers !== undefined) this.#parts.trimmer.note(topic, batch.partition);
       return answers;
     });

@@ -49,6 +49,11 @@ export interface MessageCommands {
    * of a higher epoch stay.
    */
   readonly append: Command;
+  /**
+   * A topic, a partition, its `next` and `delayed` as they must be, `next` behind the append; positions, counts, packed of runs; producers, epochs, marks; a channel, and what to tell. → A row when it was done; nothing was when something is due, the topic is limited,
+   * one of the producers has a higher epoch anywhere in the topic, or the figures are others. When left out, the server cannot do that in one statement.
+   */
+  readonly appendNext?: Command;
   /** A topic, a partition, ids, positions, the instant. */
   readonly addIds: Command;
   /** A topic, a partition, ids, positions: a delayed message has its position now; how long its id is remembered stays. */

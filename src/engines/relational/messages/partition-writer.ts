@@ -6,6 +6,7 @@ import { Abandoned } from "../connection.ts";
 import type { Parameter, Row } from "../sql.ts";
 import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
+import type { PartitionState } from "./known-partitions.ts";
 import { type EvictionParts, makeRoom } from "./room.ts";
 
 /** A batch met a limited topic whose row was not locked first; the transaction begins anew with that. */
@@ -287,6 +288,12 @@ export class PartitionWriter {
   /** The same, as the last that the transaction does. */
   async finish(): Promise<void> {
     if (this.#changed) await this.#transaction.finish(this.#parts.commands.append, this.#appended());
+  }
+
+  /** As it is when the transaction is committed. */
+  get state(): PartitionState {
+    const producers = new Map([...this.#produced].map(([id, { marks }]) => [id, marks]));
+    return { next: this.next, delayed: this.#delayed, producers };
   }
 
   #appended(): readonly Parameter[] {
