@@ -156,6 +156,11 @@ export function messageStatements(t: Tables): MessageCommands {
       "settled_below",
       `SELECT min(low) AS low FROM ${t.lanes} WHERE topic = $1 AND partition = $2`,
     ),
+    settledOf: statement(
+      "settled_of",
+      `SELECT p.next, p.first, p.marks, t.retention_ms, (SELECT min(low) FROM ${t.lanes} l WHERE l.topic = $1 AND l.partition = $2) AS settled
+       FROM ${t.partitions} p JOIN ${t.topics} t ON t.id = p.topic WHERE p.topic = $1 AND p.partition = $2`,
+    ),
     trim: statement(
       "trim",
       `WITH gone AS (

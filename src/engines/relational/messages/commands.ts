@@ -71,6 +71,8 @@ export interface MessageCommands {
   readonly kept: Command;
   /** A topic, a partition → low: what every group has settled, null without groups. */
   readonly settledBelow: Command;
+  /** A topic, a partition → its next, first and marks, retention_ms of the topic, `settled`: below that every group has settled it, null without groups. */
+  readonly settledOf: Command;
   /** A topic, a partition, a position, marks: what ends at the position or before goes. */
   readonly trim: Command;
   /** A topic, a partition, an instant → position, where the first run begins that was published then or later. */
