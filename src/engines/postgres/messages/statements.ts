@@ -94,7 +94,7 @@ export function messageStatements(t: Tables): MessageCommands {
       "append_next",
       `WITH c AS (SELECT ${clock} AS now), p AS (
          SELECT p.waiting, greatest(p.published_at, c.now) AS published_at, c.now FROM ${t.partitions} p CROSS JOIN c
-         WHERE p.topic = $1 AND p.partition = $2 AND p.next = $3 AND p.delayed = $4 AND (p.due_at IS NULL OR p.due_at > c.now)
+         WHERE p.topic = $1 AND p.partition = $2 AND p.next = $3 AND p.delayed = $4 AND p.sealed = '' AND (p.due_at IS NULL OR p.due_at > c.now)
            AND EXISTS (SELECT FROM ${t.topics} t WHERE t.id = $1 AND t.count_max IS NULL)
            AND NOT EXISTS (
              SELECT FROM unnest($9::bytea[], $10::bigint[]) AS u (producer, epoch)

@@ -55,7 +55,7 @@ export interface MessageCommands {
    */
   readonly append: Command;
   /**
-   * A topic, a partition, its `next` and `delayed` as they must be, `next` behind the append; positions, counts, packed of runs; producers, epochs, marks; a channel, and what to tell. → A row when it was done; nothing was when something is due, the topic is limited,
+   * A topic, a partition, its `next` and `delayed` as they must be, `next` behind the append; positions, counts, packed of runs; producers, epochs, marks; a channel, and what to tell. → A row when it was done; nothing was when something is due, the topic is limited or sealed,
    * one of the producers has a higher epoch anywhere in the topic, or the figures are others. When left out, the server cannot do that in one statement.
    */
   readonly appendNext?: Command;
