@@ -59,7 +59,8 @@ export class Delivery implements Queued {
 
   /** An owner may have died with it: its deliveries are recorded before they are made. */
   get suspect(): boolean {
-    return this.recorded > 0 || this.stored.position < this.owner.lane.suspectBelow;
+    const { owner, recorded, stored } = this;
+    return recorded > 0 || (owner.hasSuspects && stored.position < owner.lane.suspectBelow);
   }
 
   get origin(): Origin {
