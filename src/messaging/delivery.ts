@@ -1,4 +1,5 @@
 import type { Lane, Stored } from "../contracts/messages.ts";
+import { keepShape } from "../world/kept-shapes.ts";
 import type { DeliveryContext } from "./context.ts";
 import {
   failuresHeader,
@@ -67,6 +68,8 @@ export class Delivery implements Queued {
     return originOf(this.owner.lane, this.stored);
   }
 }
+
+keepShape(new Delivery(undefined as never, undefined as never, 0, 0, 0));
 
 export function originOf(lane: Pick<Lane, "topic" | "partition">, stored: Stored): Origin {
   const headers = stored.headers;

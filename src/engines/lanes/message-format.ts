@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { MessageHeaders, NewMessage, Stored } from "../../contracts/messages.ts";
+import { keepShape } from "../../world/kept-shapes.ts";
 import { utf8Length, writeUtf8 } from "../shared/utf8.ts";
 import { readKey } from "./keys-seen.ts";
 import { toPosition } from "./positions.ts";
@@ -189,6 +190,8 @@ export class Run {
     this.position += 1;
   }
 }
+
+keepShape(new StoredMessage(new Run(0, 0, 0, Buffer.alloc(0)), 0, undefined, undefined, undefined, 0, 0));
 
 function readHeaders(bytes: Buffer, position: number): MessageHeaders {
   try {
