@@ -78,9 +78,7 @@ export function kafkaHost(server: Server): ConformanceHost<KafkaEngine> {
 export async function deleteTopics({ host, port }: Server, prefix: string): Promise<void> {
   const admin = new client.Admin({ clientId: "tenon-test", bootstrapBrokers: [`${host}:${port}`] });
   try {
-    const topics = (await admin.listTopics()).filter(
-      (topic) => topic.startsWith(`${prefix}-`) || topic.startsWith(`${prefix}.`),
-    );
+    const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(prefix));
     if (topics.length > 0) await admin.deleteTopics({ topics });
   } finally {
     await admin.close();

@@ -15,13 +15,18 @@ export const kafkaCode = {
   outOfOrderSequence: 45,
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
+  invalidTransactionState: 48,
+  invalidProducerIdMapping: 49,
+  concurrentTransactions: 51,
   unknownProducer: 59,
+  producerFenced: 90,
   unknownTopicId: 100,
   inconsistentTopicId: 103,
+  transactionAbortable: 120,
 } as const;
 
 /** The server has done nothing, and may do it soon, perhaps at another broker. */
-const passing: ReadonlySet<number> = new Set([3, 5, 6, 9, 13, 14, 15, 16, 19, 41, 56, 74, 75, 78, 89, 100, 103]);
+const passing: ReadonlySet<number> = new Set([3, 5, 6, 9, 13, 14, 15, 16, 19, 41, 51, 56, 74, 75, 78, 89, 100, 103]);
 /** Nobody knows what the server has done. */
 const uncertain: ReadonlySet<number> = new Set([-1, 7, 20]);
 const denied: ReadonlySet<number> = new Set([29, 30, 31, 53, 54, 58]);

@@ -3,11 +3,20 @@ import type { World } from "../../../world/world.ts";
 import type { KafkaBatch } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, closed, kafkaCode, plain } from "../failures.ts";
-import { fetchPartition, isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
+import {
+  decisionOf,
+  fetchPartition,
+  isControl,
+  isTransactional,
+  listOffset,
+  offsetAt,
+  timestampOf,
+} from "../requests.ts";
 import type { Session } from "../session.ts";
-import { type Command, decodeCommand } from "./commands.ts";
-import { JournalState, type News, type Results } from "./journal-state.ts";
+import { type Command, decodeCommand, encodeCommand } from "./commands.ts";
+import { JournalState } from "./journal-state.ts";
 import { JournalWriter } from "./journal-writer.ts";
+import type { News, Results } from "./results.ts";
 import { keyOf, partFrom, partsOf, type SnapshotPart, SnapshotParts } from "./snapshots.ts";
 
 export interface JournalSettings {
@@ -74,6 +83,12 @@ export class Journal {
   /** Resolves when this engine has read all that was written before the call. Time passes for the topic. */
   async reach(what: string, topic: string | null): Promise<void> {
     await this.submit<"look">({ kind: "look", name: topic }, what);
+  }
+
+  /** A command as a record for a transaction, which Kafka commits; nobody hears what it comes to. */
+  recordOf(command: Command): { readonly topic: string; readonly partition: number; readonly value: Buffer } {
+    const value = encodeCommand({ id: this.#writer.newId(), command });
+    return { topic: this.#settings.topic, partition: 0, value };
   }
 
   // Reading ------------------------------------------------------------------------------------------------------------
@@ -209,26 +224,38 @@ export class Journal {
 
   /** Records below `from` are in the state already. */
   #carryOut(batch: KafkaBatch, from: number): void {
-    if (isControl(batch)) return;
+    if (isControl(batch)) {
+      if (Number(batch.firstOffset) >= from) this.#decide(batch);
+      return;
+    }
     for (const record of batch.records) {
       const offset = Number(batch.firstOffset) + record.offsetDelta;
       if (offset < from || record.value === null) continue;
       const part = partFrom(record.key, record.value);
       if (part !== undefined) this.#noteSnapshot(part);
-      else this.#carryOutRecord(offset, record.value, timestampOf(batch, record));
+      else this.#carryOutRecord(offset, record.value, timestampOf(batch, record), transactionOf(batch));
     }
   }
 
-  #carryOutRecord(offset: number, value: Buffer, at: number): void {
+  #decide(batch: KafkaBatch): void {
+    const decision = decisionOf(batch);
+    if (decision === undefined) return;
+    this.#state.decide(String(batch.producerId), decision === "committed", Number(batch.maxTimestamp));
+  }
+
+  #carryOutRecord(offset: number, value: Buffer, at: number, transaction: string | undefined): void {
     const stored = decodeCommand(value);
     if (stored === undefined) return;
     if (stored === "newer") {
       const text = `the journal ${this.#settings.topic} holds records of a later version of Tenon; update this one`;
       throw new TenonError("conflict", text, { fields: { topic: this.#settings.topic } });
     }
-    const result = this.#state.apply(stored.command, at);
     const isOwn = this.#writer.isOwn(stored.id);
-    if (isOwn) this.#writer.answer(stored.id, result);
+    if (transaction !== undefined) this.#state.hold(transaction, stored.command);
+    else {
+      const result = this.#state.apply(stored.command, at);
+      if (isOwn) this.#writer.answer(stored.id, result);
+    }
     if (offset < this.#snapshotAt) return;
     this.#snapshotAt = offset + this.#settings.snapshotEvery;
     if (isOwn) void this.#writeSnapshot(offset + 1, this.#state.encode());
@@ -296,4 +323,9 @@ export class Journal {
     this.#session?.destroy();
     this.#writer.close();
   }
+}
+
+/** The producer whose transaction the records are part of. */
+function transactionOf(batch: KafkaBatch): string | undefined {
+  return isTransactional(batch) ? String(batch.producerId) : undefined;
 }
