@@ -25,6 +25,8 @@ export interface WriterCommand {
   readonly name: string;
   readonly kafkaId: string;
   readonly kafkaEpoch: number;
+  /** Not opened anew, but gone on with, under this epoch; `null`: opened. */
+  readonly epoch: number | null;
 }
 
 /** What a commit says beside its outputs. It is a part of the commit's transaction, and carried out when that is committed. */

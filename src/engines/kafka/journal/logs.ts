@@ -2,21 +2,24 @@ import type { ByteReader, ByteWriter } from "../../lanes/index.ts";
 import { JournaledLog } from "./log.ts";
 import type { CommittedCommand, DeclareLogCommand, WriterCommand } from "./log-commands.ts";
 
-/** Kafka's epochs of one producer fit between the epochs that two of its numbers begin with. */
-const epochsEach = 2 ** 16;
-
 /** A writer as of its last opening. */
 export interface JournaledWriter {
   /** What the contract calls its epoch. */
   readonly epoch: number;
   readonly kafkaId: string;
   readonly kafkaEpoch: number;
+  /** The number that it had before; `""`: none. */
+  readonly former: string;
 }
 
 export type DeclaredLog =
   | { readonly refused?: undefined; readonly log: number }
   | { readonly refused: "partitions"; readonly partitions: number }
   | { readonly refused: "removed" | "other" };
+
+export type Opened =
+  | { readonly refused?: undefined; readonly epoch: number }
+  | { readonly refused: "fenced" | "superseded" };
 
 /** The logs, their readers, and the writers. */
 export class JournaledLogs {
@@ -64,15 +67,18 @@ export class JournaledLogs {
   }
 
   /**
-   * Answers the epoch of this opening. Epochs are in the order in which Kafka counted them, whoever was heard of first: another number of Kafka's for the same name follows
-   * when the former one has no epochs left, or was forgotten because it was silent for long.
+   * Epochs count the openings that were written down; Kafka's own begin anew with another number, when the former one has none left or was forgotten. `"superseded"`: Kafka has
+   * fenced this producer by a later one, which was written down before it.
    */
-  open({ name, kafkaId, kafkaEpoch }: WriterCommand): number {
+  open({ name, kafkaId, kafkaEpoch, epoch }: WriterCommand): Opened {
     const known = this.#writers.get(name);
-    const first = known === undefined ? 0 : known.epoch - known.kafkaEpoch;
-    const epoch = (known === undefined || known.kafkaId === kafkaId ? first : first + epochsEach) + kafkaEpoch;
-    if (known === undefined || epoch > known.epoch) this.#writers.set(name, { epoch, kafkaId, kafkaEpoch });
-    return epoch;
+    if (epoch !== null && epoch !== known?.epoch) return { refused: "fenced" };
+    const isSame = known?.kafkaId === kafkaId;
+    if (known?.former === kafkaId || (isSame && known.kafkaEpoch >= kafkaEpoch)) return { refused: "superseded" };
+    const former = (isSame ? known.former : known?.kafkaId) ?? "";
+    const opened = { epoch: epoch ?? (known?.epoch ?? 0) + 1, kafkaId, kafkaEpoch, former };
+    this.#writers.set(name, opened);
+    return { epoch: opened.epoch };
   }
 
   /** A log that was removed meanwhile is left out. */
@@ -85,8 +91,8 @@ export class JournaledLogs {
     writer.whole(this.#logs.size);
     for (const log of this.#logs.values()) log.encode(writer);
     writer.whole(this.#writers.size);
-    for (const [name, { epoch, kafkaId, kafkaEpoch }] of this.#writers) {
-      writer.text(name).whole(epoch).text(kafkaId).whole(kafkaEpoch);
+    for (const [name, { epoch, kafkaId, kafkaEpoch, former }] of this.#writers) {
+      writer.text(name).whole(epoch).text(kafkaId).whole(kafkaEpoch).text(former);
     }
   }
 
@@ -98,7 +104,8 @@ export class JournaledLogs {
     }
     for (let left = reader.whole(); left > 0; left--) {
       const name = reader.text();
-      logs.#writers.set(name, { epoch: reader.whole(), kafkaId: reader.text(), kafkaEpoch: reader.whole() });
+      const [epoch, kafkaId, kafkaEpoch] = [reader.whole(), reader.text(), reader.whole()];
+      logs.#writers.set(name, { epoch, kafkaId, kafkaEpoch, former: reader.text() });
     }
     return logs;
   }

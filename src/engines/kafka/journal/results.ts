@@ -1,6 +1,6 @@
 /** What commands come to, and what others hear of them. */
 import type { Refused, Report } from "../../lanes/index.ts";
-import type { DeclaredLog } from "./logs.ts";
+import type { DeclaredLog, Opened } from "./logs.ts";
 import type { JournaledProducer } from "./producers.ts";
 import type { Admitted } from "./room.ts";
 import type { TopicPlace } from "./topic.ts";
@@ -44,8 +44,7 @@ export interface Results {
   readonly trim: undefined;
   readonly declareLog: DeclaredLog;
   readonly removeLog: Removed | undefined;
-  /** The epoch. */
-  readonly writer: number;
+  readonly writer: Opened;
   readonly committed: undefined;
   readonly forget: undefined;
 }

@@ -41,8 +41,10 @@ export interface LogSettings {
   readonly state: LogState;
 }
 
-/** A commit is three requests, one after the other; Kafka gives up what its process left open after so many times as long as one may take. */
+/** A commit is three requests, one after the other; Kafka gives up what its process left open after so many times as long as one may take, */
 const transactionFactor = 2;
+/** and takes no longer times than this, unless it is told to. */
+const transactionMsMax = 900_000;
 /** Kafka looks for such transactions every ten seconds, unless it is told otherwise. */
 const decidedMs = 15_000;
 /** How long closing waits for commits under way. */
@@ -75,7 +77,7 @@ export class KafkaLog implements LogEngine {
       batchBytesMax: 8 * 1024 * 1024,
       commitBytesMax: 32 * 1024 * 1024,
     };
-    const timeoutMs = transactionFactor * cluster.commandTimeoutMs;
+    const timeoutMs = Math.min(transactionFactor * cluster.commandTimeoutMs, transactionMsMax);
     this.#undecidedMs = timeoutMs + decidedMs;
     this.#world = cluster.world;
     this.#journal = journal;

@@ -6,11 +6,12 @@ import {
   commitUnderWay,
   writerFenced,
 } from "../../../contracts/log-requests.ts";
+import { InOrder } from "../../shared/in-order.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournaledLog } from "../journal/log.ts";
-import type { JournaledWriter } from "../journal/logs.ts";
+import { sequences } from "../messages/producers.ts";
 import { type CommitPlan, type PlannedOutput, planOf } from "./commit-plan.ts";
 import { kafkaRecords } from "./log-appends.ts";
 import type { Logs } from "./logs.ts";
@@ -38,15 +39,15 @@ interface Session {
 }
 
 /**
- * Writers are Kafka's transactional producers: the writer's name is the transactional id, opening it fences the former producer and decides its transaction. The journal says what a producer's epoch is as the contract counts.
- * What a commit says beside its outputs is a record of the journal in the same transaction.
+ * Writers are Kafka's transactional producers: the writer's name is the transactional id, and the next producer under it fences the former one and decides its transaction. The journal says which writer a producer
+ * belongs to, so that epochs go on where Kafka's begin anew. What a commit says beside its outputs is a record of the journal in the same transaction.
  */
 export class LogWriters {
   readonly #parts: WriterParts;
   /** By name; one whose last commit failed is not among them. */
   readonly #sessions = new Map<string, Session>();
-  /** What a producer was that has to be followed before anything more is written, by name. */
-  readonly #unsure = new Map<string, Session>();
+  /** By name. */
+  readonly #opening = new InOrder();
   /** Commits under way, by writer and epoch. */
   readonly #committing = new Map<string, Promise<unknown>>();
 
@@ -55,29 +56,38 @@ export class LogWriters {
   }
 
   async open(name: string, logs: readonly string[]): Promise<LogWriter> {
-    const { transactions, journal } = this.#parts;
     for (const log of logs) await this.#parts.logs.find(log);
-    let producer: TransactionalProducer;
-    try {
-      producer = await transactions.open(name);
-    } catch (error) {
-      throw failureOf(error, "opening a writer", "unknown");
-    }
-    const command = { kind: "writer", name, kafkaId: String(producer.id), kafkaEpoch: producer.epoch } as const;
-    const epoch = await journal.submit<"writer">(command, "opening a writer");
-    // Of those that are opened at the same time, Kafka knows the one that it counted last.
-    if (epoch === this.#newest(name)?.epoch) this.#keep(name, sessionOf(epoch, producer));
-    return { name, epoch: BigInt(epoch), logs: [...logs] };
+    return this.#opening.run(name, async () => {
+      const { epoch } = await this.#openNext(name, null);
+      return { name, epoch: BigInt(epoch), logs: [...logs] };
+    });
   }
 
+  /** The next producer of Kafka's under this name. `epoch`: of the writer that it is to go on with; `null`: it is another one. */
+  async #openNext(name: string, epoch: number | null): Promise<Session> {
+    const { transactions, journal } = this.#parts;
+    for (let tries = 0; tries < triesMax; tries++) {
+      const producer = await transactions.open(name).catch((error: unknown) => {
+        throw failureOf(error, "opening a writer", "unknown");
+      });
+      const place = { name, kafkaId: String(producer.id), kafkaEpoch: producer.epoch, epoch };
+      const opened = await journal.submit<"writer">({ kind: "writer", ...place }, "opening a writer");
+      if (opened.refused === undefined) return this.#keep(name, sessionOf(opened.epoch, producer));
+      if (opened.refused === "fenced") throw writerFenced(name, BigInt(epoch ?? 0));
+    }
+    const text = `writer ${name} is opened by others all the time; try again later`;
+    throw new TenonError("unavailable", text, { fields: { writer: name } });
+  }
+
+  /** Unless it was opened anew meanwhile. */
   #keep(name: string, session: Session): Session {
-    this.#unsure.delete(name);
-    this.#sessions.set(name, session);
+    if ((this.#sessions.get(name)?.epoch ?? 0) <= session.epoch) this.#sessions.set(name, session);
     return session;
   }
 
-  #newest(name: string): JournaledWriter | undefined {
-    return this.#parts.journal.state.logs.writer(name);
+  /** The epoch of the last opening that this engine has read of; 0: of none. */
+  #newest(name: string): number {
+    return this.#parts.journal.state.logs.writer(name)?.epoch ?? 0;
   }
 
   /** The change keeps to the limits. */
@@ -125,34 +135,25 @@ export class LogWriters {
 
   async #session(writer: LogWriter): Promise<Session> {
     const { name, epoch } = writer;
-    const newest = this.#newest(name);
-    if (newest !== undefined && epoch < newest.epoch) throw writerFenced(name, epoch);
+    if (epoch < this.#newest(name)) throw writerFenced(name, epoch);
     const session = this.#sessions.get(name);
     if (session?.epoch === Number(epoch)) return session;
     return this.#goOn(writer);
   }
 
-  /** Goes on where another process stopped, or where nobody knows what Kafka made of the last commit. */
+  /** Goes on where another process stopped, or where nobody knows what Kafka made of the last commit: what that left open is given up. */
   async #goOn(writer: LogWriter): Promise<Session> {
-    const { name, epoch } = writer;
-    const { kafkaId, kafkaEpoch } = await this.#checkNewest(writer);
-    const unsure = this.#unsure.get(name);
-    const former = unsure?.epoch === Number(epoch) ? unsure.producer : { id: BigInt(kafkaId), epoch: kafkaEpoch };
+    await this.#checkNewest(writer);
     try {
-      return this.#keep(name, sessionOf(Number(epoch), await this.#parts.transactions.goOn(name, former)));
+      return await this.#openNext(writer.name, Number(writer.epoch));
     } catch (error) {
-      if (isFencing(error) || answeredCode(error) === kafkaCode.invalidProducerIdMapping) {
-        throw writerFenced(name, epoch);
-      }
       throw notApplied(failureOf(error, "a commit", "not-applied"));
     }
   }
 
-  async #checkNewest({ name, epoch }: LogWriter): Promise<JournaledWriter> {
+  async #checkNewest({ name, epoch }: LogWriter): Promise<void> {
     await this.#parts.journal.reach("a commit", null);
-    const newest = this.#newest(name);
-    if (newest === undefined || newest.epoch !== Number(epoch)) throw writerFenced(name, epoch);
-    return newest;
+    if (this.#newest(name) !== Number(epoch)) throw writerFenced(name, epoch);
   }
 
   // A transaction ------------------------------------------------------------------------------------------------------
@@ -161,7 +162,6 @@ export class LogWriters {
     const { transactions } = this.#parts;
     const { name } = writer;
     this.#sessions.delete(name);
-    this.#unsure.set(name, session);
     try {
       await this.#write(name, session, plan);
     } catch (error) {
@@ -175,8 +175,7 @@ export class LogWriters {
       throw await this.#failureOf(writer, error);
     }
     for (const { place, last } of plan.outputs) if (last !== undefined) session.stored.set(place, last);
-    // It may have been opened anew meanwhile.
-    if (this.#unsure.get(name) === session) this.#keep(name, session);
+    this.#keep(name, session);
   }
 
   async #write(name: string, session: Session, plan: CommitPlan): Promise<void> {
@@ -207,7 +206,7 @@ export class LogWriters {
         connection,
       ),
     );
-    session.next.set(place, sequence + records.length);
+    session.next.set(place, (sequence + records.length) % sequences);
   }
 
   async #writeRecord(name: string, session: Session, record: ReturnType<Journal["recordOf"]>): Promise<void> {
@@ -217,7 +216,7 @@ export class LogWriters {
     await cluster.leader(asked, record.topic, record.partition, (connection) =>
       transactions.append(name, session.producer, sequence, [{ ...record }], connection),
     );
-    session.next.set(journalPlace, sequence + 1);
+    session.next.set(journalPlace, (sequence + 1) % sequences);
   }
 
   async #failureOf({ name, epoch }: LogWriter, error: unknown): Promise<TenonError> {
@@ -225,7 +224,7 @@ export class LogWriters {
       return failureOf(error, "a commit", "not-applied");
     }
     await this.#parts.journal.reach("a commit", null).catch(() => undefined);
-    if ((this.#newest(name)?.epoch ?? 0) > epoch) return writerFenced(name, epoch);
+    if (this.#newest(name) > epoch) return writerFenced(name, epoch);
     const text = `Kafka gave up what writer ${name} was committing: it took too long, or the writer is being opened anew. Nothing of it happened; open the writer anew, or try again`;
     return new TenonError("unavailable", text, { fields: { writer: name } });
   }
@@ -237,6 +236,8 @@ export class LogWriters {
 }
 
 const journalPlace = "journal";
+/** So often an opening begins anew when others open the same name. */
+const triesMax = 20;
 
 /** Answers of Kafka's that end a transaction and not its producer. */
 const endedCodes: ReadonlySet<number> = new Set([

@@ -2,7 +2,7 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { KafkaConnection, NewKafkaRecord } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
-import { answeredCode, plain } from "../failures.ts";
+import { answeredCode, failureOf, plain } from "../failures.ts";
 import { produce } from "../requests.ts";
 
 /** Who writes in Kafka's eyes: a number, and how often it was opened. */
@@ -29,20 +29,11 @@ export class Transactions {
   }
 
   /** The next producer under this name: when it is answered, former ones are fenced, and what they left open is decided. */
-  open(writer: string): Promise<TransactionalProducer> {
-    return this.#init(writer, { id: -1n, epoch: -1 });
-  }
-
-  /** The producer that follows a given one, unless somebody else was opened since. What it left open is decided. */
-  goOn(writer: string, former: TransactionalProducer): Promise<TransactionalProducer> {
-    return this.#init(writer, former);
-  }
-
-  async #init(writer: string, { id, epoch }: TransactionalProducer): Promise<TransactionalProducer> {
+  async open(writer: string): Promise<TransactionalProducer> {
     const asked = { what: "opening a writer", outcome: "unknown" } as const;
     const name = this.#idOf(writer);
     const opened = await this.#cluster.coordinator(asked, name, (connection) =>
-      this.#cluster.client.initProducerIdV4.api.async(connection, name, this.timeoutMs, id, epoch),
+      this.#cluster.client.initProducerIdV4.api.async(connection, name, this.timeoutMs, -1n, -1),
     );
     return { id: opened.producerId, epoch: opened.producerEpoch };
   }
@@ -91,7 +82,9 @@ export class Transactions {
       });
     } catch (error) {
       // A coordinator that says it is none may have written it down before, and lets the next one end it.
-      if (asked === 0 || (asked === 1 && answeredCode(error) !== undefined)) throw error;
+      const isRefused =
+        asked === 1 && answeredCode(error) !== undefined && failureOf(error, what, "unknown").outcome !== "unknown";
+      if (asked === 0 || isRefused) throw error;
       throw unknownCommit(writer, error);
     }
   }

@@ -8,7 +8,7 @@ import type { Journal } from "../journal/journal.ts";
 import { type JournaledProducer, producerRenewalMs } from "../journal/producers.ts";
 
 /** Kafka's sequences begin anew after so many. */
-const sequences = 2 ** 31;
+export const sequences = 2 ** 31;
 
 /** A batch with the mark of its producer. */
 export interface MarkedBatch extends Batch {
