@@ -196,16 +196,22 @@ describe("logs on Kafka", { skip: found.skip, concurrency: 3 }, () => {
     const [writing, reading] = [await open(t, prefix), await open(t, prefix)];
     await declareBoth(writing.log);
     const writer = await writing.log.openWriter("writer", ["in", "out"]);
-    for (let count = 1n; count <= 3n; count++) {
-      const change = { outputs: [output("x"), output("x", 1)], positions: [standing(count)] };
+    for (let count = 1n; count <= 5n; count++) {
+      const change = { outputs: [output("x"), output("x", 1)], positions: [standing(count > 3n ? 3n : count)] };
       const [[position]] = (await writing.log.commit(writer, change)) as [[bigint], [bigint]];
-      const { partitions } = await reading.log.describe("out");
-      assert.ok(partitions[0]!.next > position, `${partitions[0]!.next} is not beyond ${position}`);
-      assert.equal(
-        (await reading.log.read({ log: "out", partition: 1, from: 0n, limit: 10 })).records.length,
-        Number(count),
+      const [description, page, positions, end] = await Promise.all([
+        reading.log.describe("out"),
+        reading.log.read({ log: "out", partition: 1, from: 0n, limit: 10 }),
+        reading.log.positions("reader", "in"),
+        reading.log.locate("out", 0, Date.now() + 3_600_000),
+      ]);
+      assert.ok(
+        description.partitions[0]!.next > position,
+        `${description.partitions[0]!.next} is not beyond ${position}`,
       );
-      assert.equal((await reading.log.positions("reader", "in")).get(0), count);
+      assert.ok(end > position, `${end} is not beyond ${position}`);
+      assert.equal(page.records.length, Number(count));
+      assert.equal(positions.get(0), count > 3n ? 3n : count);
     }
   });
 
