@@ -1,6 +1,6 @@
 /** A pipe that copies one log into another on a real engine, whatever happens meanwhile. */
 import assert from "node:assert/strict";
-import type { LogEngine } from "tenon/contracts";
+import { type LogEngine, TenonError } from "tenon/contracts";
 import { checkDerivedOnce } from "tenon/simulation";
 import { json, type Log, log, pipe } from "tenon/streams";
 import type { World } from "tenon/world";
@@ -21,30 +21,40 @@ async function entriesOf<T>(from: Log<T>) {
   return entries;
 }
 
-/** Appends, and copies what was appended by a pipe, until all of it was copied; then every input counts once in the copies. */
+/** Appends, and copies what was appended by a pipe, until all of it was copied; then every input counts once in the copies. `handled` hears how often the pipe's handler ran. */
 export async function assertCopiedOnce(
   writing: Streams,
   reading: Streams,
   count: number,
   guarantee: "exactly-once" | "at-least-once",
+  handled: (times: number) => void = () => undefined,
 ): Promise<void> {
   const logsOf = (of: Streams) => ({
     clicks: log(of, "clicks", { codec: json<number>(), partitions: 3, appendTimeoutMs: 60_000 }),
     copies: log(of, "copies", { codec: json<Made>(), partitions: 2 }),
   });
   const { clicks, copies } = logsOf(writing);
+  let times = 0;
   const running = await pipe(
     clicks,
     "copy",
-    ({ partition, position, key }) => copies.entry({ from: `${partition}/${position}` }, { key }),
+    ({ partition, position, key }) => {
+      handled(++times);
+      return copies.entry({ from: `${partition}/${position}` }, { key });
+    },
     { outputs: [copies], guarantee, recordsMax: 7 },
   );
   await Promise.all(Array.from({ length: count }, (_, n) => clicks.append(n, { key: `key ${n % 10}` })));
   const quiet = logsOf(reading);
   const isDone = async () => {
-    const positions = await reading.log.positions("copy", "clicks");
-    const { partitions } = await reading.log.describe("clicks");
-    return partitions.every(({ first, next }, partition) => (positions.get(partition) ?? first) === next);
+    try {
+      const positions = await reading.log.positions("copy", "clicks");
+      const { partitions } = await reading.log.describe("clicks");
+      return partitions.every(({ first, next }, partition) => (positions.get(partition) ?? first) === next);
+    } catch (error) {
+      if (error instanceof TenonError && error.code === "unavailable") return false;
+      throw error;
+    }
   };
   while (!(await isDone())) await reading.world.timers.sleep(20);
   await running.close();

@@ -1,4 +1,4 @@
-/** A process that dies in the midst of a commit, and those who come after it. */
+/** A process that dies in the midst of a commit, and those who come after it; and a broker that dies under a pipe. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -6,6 +6,8 @@ import { createInterface } from "node:readline";
 import { after, describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { LogEngine } from "tenon/contracts";
+import { kafkaServerMissing, startKafkaServer } from "../../scripts/engines/kafka-server.ts";
+import { assertCopiedOnce } from "../copied-once.ts";
 import { engine } from "../engines.ts";
 import { deleteTopics, serverOf, startKafka, testPrefix } from "../kafka-host.ts";
 
@@ -68,4 +70,30 @@ describe("a process that dies in the midst of a commit on Kafka", { skip: kafka.
     assert.deepEqual([await textsOf(log, 0), await textsOf(log, 1)], [["behind it"], []]);
     assert.equal((await log.positions("reader", "in")).size, 0);
   });
+});
+
+test("every input counts once in the outputs of a pipe, although its broker is killed again and again", {
+  skip: process.env.TENON_SLOW === "1" ? kafkaServerMissing : "starts a Java machine three times: npm run test:slow",
+  timeout: 400_000,
+}, async (t) => {
+  const broker = await startKafkaServer();
+  t.after(() => broker.dispose());
+  const server = { host: "127.0.0.1", port: broker.port };
+  const options = { commandTimeoutMs: 1_000, connectTimeoutMs: 60_000 };
+  const [writing, reading] = [await startKafka(server, "tenon", options), await startKafka(server, "tenon", options)];
+  t.after(() => Promise.all([writing.engine.close(), reading.engine.close()]));
+  let kills = 0;
+  let killing = Promise.resolve();
+  const kill = () => {
+    kills += 1;
+    killing = killing.then(async () => {
+      await broker.stop();
+      await broker.start();
+    });
+  };
+  await assertCopiedOnce(writing.engine, reading.engine, 200, "exactly-once", (times) => {
+    if (times === 20 || times === 150) kill();
+  });
+  await killing;
+  assert.equal(kills, 2);
 });

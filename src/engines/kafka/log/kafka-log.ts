@@ -75,7 +75,7 @@ export class KafkaLog implements LogEngine {
       recordBytesMax: 4 * 1024 * 1024,
       keyBytesMax: 65_535,
       batchBytesMax: 8 * 1024 * 1024,
-      commitBytesMax: 32 * 1024 * 1024,
+      commitBytesMax: 15 * 1024 * 1024,
     };
     const timeoutMs = Math.min(transactionFactor * cluster.commandTimeoutMs, transactionMsMax);
     this.#undecidedMs = timeoutMs + decidedMs;

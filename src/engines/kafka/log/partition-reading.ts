@@ -125,18 +125,7 @@ export class PartitionReading {
     end: bigint,
     isSuch: (record: LogRecord) => boolean = () => true,
   ): Promise<LogRecord | undefined> {
-    for (let next = from; next < end; ) {
-      const fetched = await this.#fetch(log, partition, next, lookBytes);
-      // What was there went away meanwhile.
-      if (fetched === undefined) {
-        next = await this.#offset(log, partition, offsetAt.earliest);
-        continue;
-      }
-      const found = committedRecords(fetched, next, Number.POSITIVE_INFINITY);
-      const record = found.records.find((each) => each.position < end && isSuch(each));
-      if (record !== undefined || found.next === next) return record;
-      next = found.next;
-    }
+    for await (const record of this.#between(log, partition, from, end)) if (isSuch(record)) return record;
     return undefined;
   }
 
@@ -145,13 +134,23 @@ export class PartitionReading {
     for (let back = 2n; ; back *= 8n) {
       const start = end - back > first ? end - back : first;
       let newest: LogRecord | undefined;
-      for (let next = start; next < end; ) {
-        const found: LogRecord | undefined = await this.#first(log, partition, next, end);
-        if (found === undefined) break;
-        newest = found;
-        next = found.position + 1n;
-      }
+      for await (const record of this.#between(log, partition, start, end)) newest = record;
       if (newest !== undefined || start === first) return newest;
+    }
+  }
+
+  async *#between(log: JournaledLog, partition: number, from: bigint, end: bigint): AsyncGenerator<LogRecord> {
+    for (let next = from; next < end; ) {
+      const fetched = await this.#fetch(log, partition, next, lookBytes);
+      const found = fetched && committedRecords(fetched, next, Number.POSITIVE_INFINITY);
+      for (const record of found?.records ?? []) {
+        if (record.position >= end) return;
+        yield record;
+      }
+      // What was there went away meanwhile.
+      const further = found?.next ?? (await this.#offset(log, partition, offsetAt.earliest));
+      if (further <= next) return;
+      next = further;
     }
   }
 
