@@ -42,6 +42,8 @@ export interface Asked {
 /** Of the two kinds of coordinators, those of transactions. */
 const transactionKey = 1;
 const backoffMs = { first: 20, longest: 500 };
+/** The end of a transaction takes its coordinator some milliseconds more after it was confirmed. */
+const busyMs = 3;
 
 /**
  * The brokers: who leads what. What fails without having been carried out is asked again, elsewhere when the leader
@@ -177,7 +179,8 @@ export class Cluster {
           this.#trouble = reason;
         }
         forget?.(reason);
-        const pauseMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.min(10, failures));
+        const firstMs = answeredCode(reason) === kafkaCode.concurrentTransactions ? busyMs : backoffMs.first;
+        const pauseMs = Math.min(backoffMs.longest, firstMs * 2 ** Math.min(10, failures));
         const leftMs = deadline - clock.monotonic();
         if (leftMs <= pauseMs) throw unreachable(what, this.commandTimeoutMs, this.#trouble);
         await this.#pause(pauseMs);

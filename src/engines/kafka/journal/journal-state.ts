@@ -268,10 +268,7 @@ export class JournalState {
 
   /** Whether it is not decided yet where a reader stands in a log. */
   isUndecided(log: number, reader: string): boolean {
-    return this.#open.some(
-      (command) =>
-        command.kind === "committed" && command.positions.some(([number, , name]) => number === log && name === reader),
-    );
+    return this.#open.moves(log, reader);
   }
 
   encode(): Buffer {

@@ -16,7 +16,8 @@ import type { Session } from "../session.ts";
 import { type Command, decodeCommand, encodeCommand } from "./commands.ts";
 import { JournalState } from "./journal-state.ts";
 import { JournalWriter } from "./journal-writer.ts";
-import type { News, Results } from "./results.ts";
+import { type Hear, Listeners } from "./listeners.ts";
+import type { Results } from "./results.ts";
 import { keyOf, partFrom, partsOf, type SnapshotPart, SnapshotParts } from "./snapshots.ts";
 
 export interface JournalSettings {
@@ -25,8 +26,6 @@ export interface JournalSettings {
   /** After so many records the state is written down. */
   readonly snapshotEvery: number;
 }
-
-type Hear = (news: News | "missed") => void;
 
 const maxWaitMs = 500;
 const fetchBytesMax = 4 * 1024 * 1024;
@@ -42,7 +41,7 @@ export class Journal {
   readonly #world: World;
   readonly #settings: JournalSettings;
   readonly #writer: JournalWriter;
-  readonly #listeners = new Map<number, Set<Hear>>();
+  readonly #listeners = new Listeners();
   #state = new JournalState();
   /** The offset of the record that is read next. */
   #next = 0;
@@ -208,7 +207,7 @@ export class Journal {
   /** What was read so far is not there any more: this engine stood still for long, or the servers lost it. */
   async #loadAgain(): Promise<void> {
     await this.#load();
-    for (const hears of this.#listeners.values()) for (const hear of hears) hear("missed");
+    this.#listeners.tellAll();
   }
 
   #consume(batches: readonly KafkaBatch[]): void {
@@ -217,9 +216,7 @@ export class Journal {
       this.#next = Number(batch.firstOffset) + batch.lastOffsetDelta + 1;
       this.#lastEpoch = batch.partitionLeaderEpoch;
     }
-    for (const news of this.#state.takeNews()) {
-      for (const hear of this.#listeners.get(news.topic) ?? []) hear(news);
-    }
+    for (const news of this.#state.takeNews()) this.#listeners.tell(news);
   }
 
   /** Records below `from` are in the state already. */
@@ -299,18 +296,9 @@ export class Journal {
 
   // Listening ----------------------------------------------------------------------------------------------------------
 
-  /** Calls back when something of the topic changed for members. Answers how to stop. */
-  listen(topic: number, hear: Hear): () => void {
-    let hears = this.#listeners.get(topic);
-    if (hears === undefined) {
-      hears = new Set();
-      this.#listeners.set(topic, hears);
-    }
-    hears.add(hear);
-    return () => {
-      hears.delete(hear);
-      if (hears.size === 0 && this.#listeners.get(topic) === hears) this.#listeners.delete(topic);
-    };
+  /** Calls back when something of a topic changed for its members, or of a log for those who wait. Answers how to stop. */
+  listen(number: number, hear: Hear): () => void {
+    return this.#listeners.add(number, hear);
   }
 
   #fail(error: TenonError): void {

@@ -16,8 +16,10 @@ export class OpenTransactions {
     return commands;
   }
 
-  /** Whether one of them is such a command. */
-  some(isSuch: (command: Command) => boolean): boolean {
+  /** Whether one of them says where a reader stands in a log. */
+  moves(log: number, reader: string): boolean {
+    const isSuch = (command: Command) =>
+      command.kind === "committed" && command.positions.some(([number, , name]) => number === log && name === reader);
     for (const commands of this.#commands.values()) if (commands.some(isSuch)) return true;
     return false;
   }
