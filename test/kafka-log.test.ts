@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
 import * as client from "@platformatic/kafka";
-import type { LogEngine, LogWriter } from "tenon/contracts";
+import { type LogEngine, type LogWriter, TenonError } from "tenon/contracts";
 import type { KafkaEngine, KafkaOptions } from "tenon/kafka";
 import { assertCopiedOnce } from "./copied-once.ts";
 import { engine as find } from "./engines.ts";
@@ -189,6 +189,55 @@ describe("logs on Kafka", { skip: found.skip, concurrency: 3 }, () => {
     await assert.rejects(write(other, "lost", writer), { code: "lost", outcome: "not-applied" });
     await write(one, "5", next);
     assert.deepEqual(await textsOf(other.log, "out"), ["1", "2", "3", "4", "5"]);
+  });
+
+  test("processes that fight for one writer, over connections that break, do each step once and in order", async (t) => {
+    const prefix = own(t);
+    const steps = 40n;
+    let cuts = 0;
+    const proxy = await startTcpProxy({
+      serverPort: server.port,
+      connected: (connection) => {
+        cuts += 1;
+        if (cuts < 60) connection.resetAfter(cuts % 2 === 0 ? "request" : "reply", 3_000 + cuts * 300);
+      },
+    });
+    t.after(() => proxy[Symbol.asyncDispose]());
+    const sound = await open(t, prefix);
+    await sound.log.declare("in", { partitions: 1 });
+    await sound.log.declare("out", { partitions: 1 });
+    await sound.log.append({ log: "in", partition: 0, records: records(...Array.from({ length: 50 }, String)) });
+    const detour = { ...detouredTo(proxy.port), commandTimeoutMs: 2_000, connectTimeoutMs: 60_000 };
+    const engines = [sound, await open(t, prefix, detour), await open(t, prefix, detour)];
+    const epochs: bigint[] = [];
+    /** As a pipe does: under a writer of its own it goes on from where the reader stands, for as long as it is let. */
+    const work = async ({ log }: KafkaEngine) => {
+      const writer = await log.openWriter("writer", ["in", "out"]);
+      epochs.push(writer.epoch);
+      for (let step = (await log.positions("reader", "in")).get(0) ?? 0n; step < steps; step++) {
+        await log.commit(writer, { outputs: [output(`${step}`)], positions: [standing(step + 1n)] });
+        // Until somebody else takes over.
+        await log.read({ log: "out", partition: 0, from: 0n, limit: 1 });
+      }
+    };
+    const fight = async (engine: KafkaEngine) => {
+      for (let isDone = false; !isDone; ) {
+        isDone = await work(engine).then(
+          () => true,
+          (error: unknown) => {
+            assert.ok(error instanceof TenonError && ["lost", "unavailable"].includes(error.code), String(error));
+            return false;
+          },
+        );
+      }
+    };
+    await Promise.all(engines.map(fight));
+    assert.deepEqual(
+      await textsOf(sound.log, "out"),
+      Array.from({ length: Number(steps) }, (_, step) => `${step}`),
+    );
+    assert.equal(new Set(epochs).size, epochs.length, "each opening has an epoch of its own");
+    assert.ok(epochs.length > 5, `${epochs.length} openings`);
   });
 
   test("what was confirmed is seen at once by other processes, although Kafka marks it later", async (t) => {
