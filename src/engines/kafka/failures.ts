@@ -18,6 +18,7 @@ export const kafkaCode = {
   invalidTransactionState: 48,
   invalidProducerIdMapping: 49,
   concurrentTransactions: 51,
+  notAttempted: 55,
   unknownProducer: 59,
   producerFenced: 90,
   unknownTopicId: 100,
@@ -36,11 +37,9 @@ export function answeredCode(error: unknown): number | undefined {
   const { errors, apiCode } = (error ?? {}) as { errors?: unknown; apiCode?: unknown };
   if (typeof apiCode === "number") return apiCode;
   if (!Array.isArray(errors)) return undefined;
-  for (const each of errors) {
-    const code = answeredCode(each);
-    if (code !== undefined) return code;
-  }
-  return undefined;
+  const codes = errors.map(answeredCode).filter((code) => code !== undefined);
+  // What was left undone because of another part's error says nothing by itself.
+  return codes.find((code) => code !== kafkaCode.notAttempted) ?? codes[0];
 }
 
 /** The answer that came with an error, where single parts of it are errors. */

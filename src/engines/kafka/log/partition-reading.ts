@@ -68,12 +68,13 @@ export class PartitionReading {
       }
       end ??= fetched.highWatermark;
       const found = committedRecords(fetched, next, limit - records.length);
+      const hasMoved = found.next > next;
       records.push(...found.records);
       bytes += found.bytes;
       next = found.next;
       if (records.length === limit || bytes >= pageBytes || next >= end) return { records, next };
       // More of what is decided may not have fitted.
-      if (next < fetched.lastStableOffset) continue;
+      if (hasMoved && next < fetched.lastStableOffset) continue;
       // Those who follow a log need not wait for long for what they cannot have yet.
       if (!(await undecided.wait(records.length > 0 ? this.#cluster.commandTimeoutMs : this.#undecidedMs))) {
         if (records.length > 0) return { records, next };
