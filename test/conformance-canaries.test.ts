@@ -92,6 +92,26 @@ const faults: readonly Fault[] = [
     messages: (sound) => ({ capabilities: { ...sound.capabilities, deduplicate: "none" } }),
   },
   {
+    fault: "says that it has no seals, and seals",
+    caughtBy: "a seal that the engine does not have is refused when it is declared, and so is a note that is too long",
+    messages: (sound) => ({ capabilities: { ...sound.capabilities, seal: false } }),
+  },
+  {
+    fault: "seals in name only",
+    caughtBy: "a sealed topic takes no messages in any partition, and says why",
+    messages: (sound) => ({
+      declare: (topic, declaration) => sound.declare(topic, { ...declaration, sealed: undefined }),
+      describe: async (topic) => ({ ...(await sound.describe(topic)), sealed: "moved to another engine" }),
+    }),
+  },
+  {
+    fault: "forgets that a topic is sealed when it is declared again",
+    caughtBy: 'a seal stays when the topic is declared without one, and "" opens it again',
+    messages: (sound) => ({
+      declare: (topic, declaration) => sound.declare(topic, { ...declaration, sealed: declaration.sealed ?? "" }),
+    }),
+  },
+  {
     fault: "goes twice as far as the window",
     caughtBy: "a fetch never goes windowMax messages beyond the lowest unsettled one, and goes on when that settles",
     messages: (sound) => ({

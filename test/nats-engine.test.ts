@@ -6,8 +6,9 @@ import { type KeyValueChange, TenonError } from "tenon/contracts";
 import { text, topic } from "tenon/messaging";
 import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "tenon/nats";
 import { engine as find } from "./engines.ts";
-import { dropStreams, natsConnection, testPrefix } from "./nats-host.ts";
+import { natsConnection, openNats, testPrefix } from "./nats-host.ts";
 import { NatsServer, natsServerMissing } from "./nats-server.ts";
+import { sealWhileOthersAppend } from "./seal-races.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
@@ -33,19 +34,8 @@ class Losses {
   }
 }
 
-async function open(t: TestContext, options: Partial<NatsEngineOptions> = {}, prefix = testPrefix()) {
-  const engine = await nats({
-    connect: () => natsConnection(server.url),
-    headers,
-    prefix,
-    streams: "make",
-    ...options,
-  });
-  t.after(async () => {
-    await engine.close();
-    await dropStreams(server.url, prefix);
-  });
-  return engine;
+function open(t: TestContext, options: Partial<NatsEngineOptions> = {}, prefix = testPrefix()) {
+  return openNats(t, server.url, { ...options, prefix });
 }
 
 async function direct<T>(work: (ask: (name: string, request: object) => Promise<T>) => Promise<T>): Promise<T> {
@@ -226,6 +216,41 @@ describe("the NATS engine", { skip: server.skip }, () => {
     );
   });
 
+  test("what other processes append while a topic is sealed is stored before the seal, or never", async (t) => {
+    const prefix = testPrefix();
+    const [sealing, ...appending] = await Promise.all([1, 2, 3].map(() => open(t, {}, prefix)));
+    const engines = appending.map(({ messages }) => messages);
+    await sealWhileOthersAppend(sealing!.messages, engines, "orders");
+    await sealWhileOthersAppend(sealing!.messages, engines, "few", { countMax: 1_000_000 });
+  });
+
+  test("a seal that did not come to every partition is none, until the topic is declared again", async (t) => {
+    const prefix = testPrefix();
+    let isCut = false;
+    const connect = async () => {
+      const connection = await natsConnection(server.url);
+      const request = connection.request.bind(connection);
+      connection.request = async (subject, payload, options) => {
+        if (!isCut || !/\.r\.\d+\.1$/.test(subject)) return request(subject, payload, options);
+        isCut = false;
+        await connection.close();
+        return new Promise(() => undefined);
+      };
+      return connection;
+    };
+    const engine = await open(t, { connect }, prefix);
+    const declare = (sealed?: string) => engine.messages.declare("orders", { partitions: 2, sealed });
+    const append = () => engine.messages.append({ topic: "orders", partition: 1, messages: [{ body }] });
+    await declare();
+    isCut = true;
+    await assert.rejects(declare("moved"), { code: "unavailable" });
+    assert.equal((await engine.messages.describe("orders")).sealed, undefined);
+    await append();
+    await declare();
+    assert.equal((await engine.messages.describe("orders")).sealed, "moved");
+    await assert.rejects(append(), { code: "denied", outcome: "not-applied" });
+  });
+
   test("names, keys and ids may hold what subjects cannot", async (t) => {
     const engine = await open(t);
     const odd = "a.b *>\u0000\u{1f600}'\"\\ ";
@@ -344,6 +369,13 @@ describe("the NATS engine", { skip: server.skip }, () => {
     await engine.keyValue.commit([add]);
     assert.equal((await engine.keyValue.scan("c")).length, 1);
     await engine.messages.remove("news");
+    await engine.log.declare("clicks", { partitions: 1, retentionMs: 3_600_000 });
+    await engine.log.append({ log: "clicks", partition: 0, records: [{ body }] });
+    const writer = await engine.log.openWriter("writer", ["clicks"]);
+    await engine.log.commit(writer, { outputs: [{ log: "clicks", partition: 0, records: [{ body }] }] });
+    await engine.log.commit(writer, { positions: [{ reader: "r", log: "clicks", partition: 0, position: 1n }] });
+    assert.equal((await engine.log.positions("r", "clicks")).get(0), 1n);
+    await engine.log.remove("clicks");
     const other = nats({
       connect: connect("app"),
       headers,

@@ -47,7 +47,8 @@ export interface MessageEngine {
    * A message whose `id` was stored in this topic within the engine's window is answered with the original position
    * where `deduplicate` is `"id"`; with `undefined` when that one is in another partition or still delayed.
    *
-   * `overloaded` when the engine is out of space or the topic at its limit; `outcome` says whether it was applied.
+   * `overloaded` when the engine is out of space or the topic at its limit; `outcome` says whether it was applied. `denied` (fields `sealed`: the note) when the
+   * topic is sealed: nothing of it was applied, unless its sequence is already stored, which is answered as ever.
    */
   append(batch: Batch): Promise<readonly (bigint | undefined)[]>;
 
@@ -95,6 +96,8 @@ export interface MessageCapabilities {
   readonly sessionMsMin: number;
   /** What a topic's `countMax` can be had with: nothing (declaring it is `unsupported`), refusal, or also eviction. */
   readonly countLimits: "none" | "refuse" | "evict";
+  /** Whether a topic can be sealed (declaring it so is `unsupported` otherwise). */
+  readonly seal: boolean;
   /** What the messages of one batch may take together: bodies, keys, headers, and 32 bytes for each message. */
   readonly batchBytesMax: number;
 }
@@ -115,6 +118,11 @@ export interface TopicDeclaration {
    * for every group until it fits.
    */
   readonly whenFull?: "refuse" | "evict" | undefined;
+  /**
+   * Closes the topic for new messages, with a note that says why, of at most 1,024 bytes; "" opens it again. Once the declaration has resolved no message is stored any more, whoever
+   * appends it and whenever its call began: what `describe` answers then is the topic's end. Delayed messages that were stored before still come when due, and lanes go on as ever.
+   */
+  readonly sealed?: string | undefined;
 }
 
 export interface TopicDescription {
@@ -122,6 +130,8 @@ export interface TopicDescription {
   readonly retentionMs: number;
   readonly countMax: number | undefined;
   readonly whenFull: "refuse" | "evict";
+  /** The note of a topic that is sealed. */
+  readonly sealed?: string | undefined;
   readonly partitions: readonly PartitionDescription[];
   readonly groups: readonly GroupDescription[];
   /** Messages waiting for their due instant. */
@@ -138,6 +148,8 @@ export interface PartitionDescription {
 export interface GroupDescription {
   readonly group: string;
   readonly members: number;
+  /** Whether it is removed with its only member; engines whose topics can be sealed say so. */
+  readonly ephemeral?: boolean | undefined;
   /** One per partition. */
   readonly lanes: readonly LaneDescription[];
 }

@@ -1,5 +1,7 @@
 import type { MessageHeaders } from "../contracts/messages.ts";
 
+export { groupHeader, idHeader } from "../contracts/message-conventions.ts";
+
 /** The headers that Tenon writes itself. Users may not write names with this prefix. */
 export const reservedPrefix = "tenon-";
 
@@ -10,13 +12,6 @@ export const originPartitionHeader = "tenon-origin-partition";
 export const originPositionHeader = "tenon-origin-position";
 export const publishedAtHeader = "tenon-published-at";
 export const deadAtHeader = "tenon-dead-at";
-/** Only this group handles the message; the others settle it unseen. */
-export const groupHeader = "tenon-group";
-/**
- * The publisher's message id on a copy. It must not be the copy's own id: the engine would take the copy for a duplicate
- * of an earlier copy and drop it.
- */
-export const idHeader = "tenon-id";
 /** What the publisher called its kind. */
 export const tagHeader = "tenon-tag";
 /** The instant from which on it is not delivered, ms since the epoch. */

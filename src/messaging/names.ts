@@ -1,5 +1,7 @@
 import { TenonError } from "../contracts/errors.ts";
 
+export { deadTopicOf, internalPrefix, isInternal, retryTopicOf } from "../contracts/message-conventions.ts";
+
 const pattern = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/;
 const lengthMax = 200;
 
@@ -26,26 +28,6 @@ export function checkName(kind: "topic" | "group" | "exchange", name: string): v
 
 function article(kind: string): string {
   return kind === "exchange" ? "an" : "a";
-}
-
-/** Where the dead letters of a group are kept: one partition, read by the group `redriveGroup`. */
-export function deadTopicOf(topic: string, group: string): string {
-  return `${topic}..${group}..dead`;
-}
-
-/** Where keyless messages of a group wait for a retry that is far away. */
-export function retryTopicOf(topic: string, group: string): string {
-  return `${topic}..${group}..retry`;
-}
-
-/** Topics that Tenon keeps for itself. */
-export function isInternal(topic: string): boolean {
-  return topic.includes("..");
-}
-
-/** How the names of all internal topics begin that belong to a topic, or to one of its groups. */
-export function internalPrefix(topic: string, group?: string): string {
-  return group === undefined ? `${topic}..` : `${topic}..${group}..`;
 }
 
 export const redriveGroup = "redrive";

@@ -10,6 +10,7 @@ import { grantCases } from "./grants.ts";
 import { laneCases } from "./lanes.ts";
 import { positionCases } from "./positions.ts";
 import { roomCases } from "./room.ts";
+import { sealCases } from "./sealing.ts";
 import { topicCases } from "./topics.ts";
 
 /** What the `messages` contract promises, sentence by sentence. */
@@ -24,6 +25,7 @@ export const contractCases: readonly MessageCase[] = [
   ...administrationCases,
   ...ephemeralCases,
   ...roomCases,
+  ...sealCases,
   ...crashCases,
   ...closingCases,
 ];

@@ -35,7 +35,7 @@ import { replayGroup, replayLog, replayLogRetention, replaySettings, replayTopic
 import { recordKind } from "./records.ts";
 import { replaySnapshot } from "./snapshot.ts";
 
-const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse", sealed: "" } as const;
 
 const numRuns = Number(process.env.TENON_FUZZ_RUNS ?? (process.env.TENON_SLOW === "1" ? 50_000 : 2_000));
 

@@ -6,7 +6,7 @@ import { fetched, laneOf, numbered, opened, published, reopened, segments, settl
 import { Catalogue } from "./messages/catalogue.ts";
 import { type Lane, laneSnapshotBytes, replayLaneSnapshot, writeLaneSnapshot } from "./messages/lanes.ts";
 
-const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse", sealed: "" } as const;
 
 const joining = { sessionMs: 10_000, revokeMs: 1_000, windowMax: 1_000 };
 

@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
+import { topicSealed } from "../../contracts/topic-declarations.ts";
 import { utf8Length } from "../shared/utf8.ts";
 import { packedBytes, packHeaders, packMessage } from "./message-format.ts";
 
@@ -112,8 +113,14 @@ function checkTotals({ topic, messages }: Batch, bytes: number, special: boolean
   }
 }
 
-function countedBytes({ body, key, headers = {} }: NewMessage): number {
-  let bytes = 32 + body.length + (key === undefined ? 0 : utf8Length(key));
+function countedBytes(message: NewMessage): number {
+  return 32 + contentBytes(message);
+}
+
+/** Body, key and headers of a message. */
+export function contentBytes({ body, key, headers }: Pick<NewMessage, "body" | "key" | "headers">): number {
+  let bytes = body.length + (key === undefined ? 0 : utf8Length(key));
+  if (headers === undefined) return bytes;
   for (const [name, value] of Object.entries(headers)) bytes += utf8Length(name) + utf8Length(value);
   return bytes;
 }
@@ -179,6 +186,7 @@ export function refuseRepeatedProducers(batches: readonly Batch[]): void {
 /** Why a store takes a batch not. */
 export type BatchRefusal =
   | { readonly refused: "partition"; readonly partitions: number }
+  | { readonly refused: "sealed"; readonly sealed: string }
   | { readonly refused: "full"; readonly countMax: number; readonly count: number }
   | { readonly refused: "fenced"; readonly epoch: number }
   | { readonly refused: "repeated" }
@@ -187,6 +195,7 @@ export type BatchRefusal =
 export function refusedBatch(batch: Batch, refusal: BatchRefusal): TenonError {
   const { topic } = batch;
   if (refusal.refused === "partition") return noSuchPartition(batch, refusal.partitions);
+  if (refusal.refused === "sealed") return topicSealed(topic, refusal.sealed);
   if (refusal.refused === "full") {
     const { countMax, count } = refusal;
     const text = `topic ${topic} takes no ${batch.messages.length} more: ${count} of at most ${countMax} messages are not settled, or delayed; settle some first, or raise countMax`;

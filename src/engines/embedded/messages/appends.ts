@@ -1,5 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../../contracts/messages.ts";
+import { topicSealed } from "../../../contracts/topic-declarations.ts";
 import { packedBytes, packHeaders } from "../../lanes/message-format.ts";
 import { utf8Length } from "../../shared/utf8.ts";
 import { offsetIn } from "./id-window.ts";
@@ -199,8 +200,8 @@ export class Appends {
   }
 
   /**
-   * Sees to it that the batches, and records of so many bytes besides, can be written as one change: topics that are full refuse it or
-   * make room.
+   * Sees to it that the batches, and records of so many bytes besides, can be written as one change: topics that are sealed refuse it, and full ones
+   * refuse it or make room.
    */
   makeRoom(batches: readonly CheckedBatch[], payloadBytes = 0, records = 0): void {
     let bytesMax = payloadBytes;
@@ -211,6 +212,7 @@ export class Appends {
       bytesMax += checked.bytes + runOverheadBytesMax + count * messageOverheadBytesMax;
       recordsMax += count + 1;
       const { topic } = checked.queue;
+      if (topic.settings.sealed !== "") throw topicSealed(topic.name, topic.settings.sealed);
       if (topic.settings.countMax === Number.POSITIVE_INFINITY) continue;
       room ??= new Room(this.#store);
       room.want(topic, this.#newCount(checked));

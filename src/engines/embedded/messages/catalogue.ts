@@ -8,6 +8,8 @@ export interface TopicSettings {
   /** `Infinity`: no limit. */
   readonly countMax: number;
   readonly whenFull: "refuse" | "evict";
+  /** The note of a topic that takes no more messages; "": it does. */
+  readonly sealed: string;
 }
 
 /** How long a log keeps its records; `Infinity` is for ever. */
@@ -50,7 +52,12 @@ export interface Group {
 }
 
 /** What a log's records go by is its retention; the cleaner need not keep what that lets go. */
-const logSettings: TopicSettings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" };
+const logSettings: TopicSettings = {
+  retentionMs: 0,
+  countMax: Number.POSITIVE_INFINITY,
+  whenFull: "refuse",
+  sealed: "",
+};
 
 export const partitionsMax = 1_024;
 const numbersMax = 2 ** 32;

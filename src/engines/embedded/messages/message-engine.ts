@@ -11,7 +11,7 @@ import type {
   TopicDeclaration,
   TopicDescription,
 } from "../../../contracts/messages.ts";
-import { checkDeclaration, nameBytesMax } from "../../../contracts/topic-declarations.ts";
+import { checkDeclaration, nameBytesMax, sealNoteBytesMax } from "../../../contracts/topic-declarations.ts";
 import { Appends, batchBytesMax } from "./appends.ts";
 import { partitionsMax, type Topic, type TopicSettings } from "./catalogue.ts";
 import { groupTaken, LaneGrants } from "./lane-grants.ts";
@@ -45,6 +45,7 @@ export class EmbeddedMessages implements MessageEngine {
       heldMax: 2 ** 31 - 1,
       sessionMsMin: 1,
       countLimits: "evict",
+      seal: true,
       batchBytesMax,
     };
     this.#appends = new Appends(store, this.capabilities);
@@ -63,7 +64,7 @@ export class EmbeddedMessages implements MessageEngine {
     for (const group of groups.map((each) => topic?.groups.get(each))) if (group?.ephemeral) throw groupTaken(group);
     // A topic and its groups are one change: a crash leaves all of them or none.
     this.#store.core.journal.ensureRoom(
-      (groups.length + 1) * (2 * nameBytesMax + 64 + 8 * partitions),
+      (groups.length + 1) * (2 * nameBytesMax + 64 + 8 * partitions) + sealNoteBytesMax,
       groups.length + 1,
     );
     const settings = settingsOf(declaration, topic?.settings ?? { ...settingsDefault, retentionMs: this.#retentionMs });
@@ -100,7 +101,7 @@ export class EmbeddedMessages implements MessageEngine {
     core.throwIfClosed();
     if (!this.#store.catalogue.topics.has(name)) await core.journal.durable();
     const topic = this.#store.topic(name);
-    const { retentionMs, countMax, whenFull } = topic.settings;
+    const { retentionMs, countMax, whenFull, sealed } = topic.settings;
     const lanes = topic.queues.flatMap((queue) => queue.lanes);
     const figures = new Map(lanes.map((lane) => [lane, progressOf(lane)]));
     const description = {
@@ -108,6 +109,7 @@ export class EmbeddedMessages implements MessageEngine {
       retentionMs,
       countMax: countMax === Number.POSITIVE_INFINITY ? undefined : countMax,
       whenFull,
+      sealed: sealed === "" ? undefined : sealed,
       partitions: topic.queues.map((queue) => ({
         first: BigInt(index.firstOffset(queue)),
         next: BigInt(queue.visible),
@@ -118,6 +120,7 @@ export class EmbeddedMessages implements MessageEngine {
     const groups = [...topic.groups.values()].map(async (group) => ({
       group: group.name,
       members: this.#grants.memberCount(group),
+      ephemeral: group.ephemeral,
       lanes: await Promise.all(
         group.lanes.map((lane) => this.#describeLane(lane, figures.get(lane) ?? progressOf(lane))),
       ),
@@ -164,16 +167,18 @@ function progressOf(lane: Lane): LaneProgress {
   return { low: lane.settled.low, lag: lane.lag, held: lane.held.size };
 }
 
-const settingsDefault = { countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+const settingsDefault = { countMax: Number.POSITIVE_INFINITY, whenFull: "refuse", sealed: "" } as const;
 
 /** What is given replaces what was; what is left out stays. */
 function settingsOf(declaration: TopicDeclaration, former: TopicSettings): TopicSettings {
-  const { retentionMs = former.retentionMs, countMax = former.countMax, whenFull = former.whenFull } = declaration;
-  return { retentionMs, countMax, whenFull };
+  const { retentionMs = former.retentionMs, countMax = former.countMax } = declaration;
+  const { whenFull = former.whenFull, sealed = former.sealed } = declaration;
+  return { retentionMs, countMax, whenFull, sealed };
 }
 
 function settingsDiffer(a: TopicSettings, b: TopicSettings): boolean {
-  return a.retentionMs !== b.retentionMs || a.countMax !== b.countMax || a.whenFull !== b.whenFull;
+  const limits = a.retentionMs !== b.retentionMs || a.countMax !== b.countMax || a.whenFull !== b.whenFull;
+  return limits || a.sealed !== b.sealed;
 }
 
 function nexts(topic: Topic): number[] {

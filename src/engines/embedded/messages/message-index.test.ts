@@ -6,7 +6,7 @@ import { Catalogue } from "./catalogue.ts";
 import { MessageIndex, recordPosition, SegmentDirectory } from "./message-index.ts";
 import { Queues } from "./queues.ts";
 
-const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse" } as const;
+const settings = { retentionMs: 0, countMax: Number.POSITIVE_INFINITY, whenFull: "refuse", sealed: "" } as const;
 
 const step = fc.oneof(
   {

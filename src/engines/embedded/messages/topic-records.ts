@@ -13,20 +13,33 @@ function writeSettings(writer: Writer, { retentionMs, countMax, whenFull }: Topi
     .u8(whenFull === "evict" ? 1 : 0);
 }
 
-function readSettings(reader: Reader): TopicSettings {
+function readSettings(reader: Reader): Omit<TopicSettings, "sealed"> {
   return { retentionMs: reader.f64(), countMax: reader.f64(), whenFull: reader.u8() === 1 ? "evict" : "refuse" };
 }
 
-/** `topic u32 · partitions u32 · settings · name`. A topic's number is that of its first queue; the others follow it. */
+/** `note`, only of a topic that is sealed: at the end of a record, so that directories from before there were seals open. */
+function sealBytes({ sealed }: TopicSettings): number {
+  return sealed === "" ? 0 : stringBytes(sealed);
+}
+
+function writeSeal(writer: Writer, { sealed }: TopicSettings): void {
+  if (sealed !== "") writer.string(sealed);
+}
+
+function readSeal(reader: Reader): string {
+  return reader.done ? "" : reader.string();
+}
+
+/** `topic u32 · partitions u32 · settings · name · seal`. A topic's number is that of its first queue; the others follow it. */
 export function appendTopic(
   journal: Journal,
   { id, name, settings }: Pick<Topic, "id" | "name" | "settings">,
   partitions: number,
 ): void {
-  const at = journal.append(recordKind.topic, 4 + 4 + settingsBytes + stringBytes(name));
+  const at = journal.append(recordKind.topic, 4 + 4 + settingsBytes + stringBytes(name) + sealBytes(settings));
   const writer = new Writer(journal.buffer, at).u32(id).u32(partitions);
   writeSettings(writer, settings);
-  writer.string(name);
+  writeSeal(writer.string(name), settings);
 }
 
 export function replayTopic(payload: Buffer, catalogue: Catalogue): void {
@@ -34,19 +47,22 @@ export function replayTopic(payload: Buffer, catalogue: Catalogue): void {
   const id = reader.u32();
   const partitions = reader.u32();
   const settings = readSettings(reader);
-  catalogue.addTopic(reader.string(), partitions, settings, 0, id);
+  const name = reader.string();
+  catalogue.addTopic(name, partitions, { ...settings, sealed: readSeal(reader) }, 0, id);
 }
 
-/** `topic u32 · settings` */
+/** `topic u32 · settings · seal` */
 export function appendSettings(journal: Journal, topic: number, settings: TopicSettings): void {
-  const at = journal.append(recordKind.topicSettings, 4 + settingsBytes);
-  writeSettings(new Writer(journal.buffer, at).u32(topic), settings);
+  const at = journal.append(recordKind.topicSettings, 4 + settingsBytes + sealBytes(settings));
+  const writer = new Writer(journal.buffer, at).u32(topic);
+  writeSettings(writer, settings);
+  writeSeal(writer, settings);
 }
 
 export function replaySettings(payload: Buffer, catalogue: Catalogue): void {
   const reader = new Reader(payload);
   const { topic } = catalogue.queue(reader.u32());
-  topic.settings = readSettings(reader);
+  topic.settings = { ...readSettings(reader), sealed: readSeal(reader) };
 }
 
 /** `log u32 · partitions u32 · retention ms f64 · retention bytes f64 · name`. Numbered as a topic is. */

@@ -59,6 +59,7 @@ export class KafkaMessages implements MessageEngine {
       heldMax: 10_000,
       sessionMsMin: 1,
       countLimits: "evict",
+      seal: false,
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;

@@ -49,7 +49,7 @@ export class Topics {
   // Declaring and removing ---------------------------------------------------------------------------------------------
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration, { partitionsMax });
+    checkDeclaration(name, declaration, { partitionsMax, seal: false });
     for (let tries = 0; tries < triesMax; tries++) if (await this.#declare(name, declaration)) return;
     throw new TenonError(
       "unavailable",

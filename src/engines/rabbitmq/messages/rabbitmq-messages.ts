@@ -64,6 +64,7 @@ export class RabbitmqMessages implements MessageEngine {
       heldMax: 10_000,
       sessionMsMin: 1,
       countLimits: "none",
+      seal: false,
       batchBytesMax: 8 * 1024 * 1024,
     };
     this.#members = new Memberships({ world: settings.world, capabilities: this.capabilities });

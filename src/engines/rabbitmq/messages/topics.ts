@@ -89,7 +89,7 @@ export class Topics {
   // Declaring ----------------------------------------------------------------------------------------------------------
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration, { partitionsMax });
+    checkDeclaration(name, declaration, { partitionsMax, seal: false });
     const { partitions, groups = [], countMax, whenFull } = declaration;
     if (countMax !== undefined || whenFull === "evict") {
       const text = `topic ${name} cannot have countMax on RabbitMQ: what is not settled is not counted; leave countMax and whenFull out`;

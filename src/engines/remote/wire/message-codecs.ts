@@ -37,6 +37,7 @@ export const messageCapabilities = record<MessageCapabilities>({
   heldMax: number,
   sessionMsMin: number,
   countLimits: word("none", "refuse", "evict"),
+  seal: boolean,
   batchBytesMax: number,
 });
 
@@ -46,6 +47,7 @@ export const topicDeclaration = record<TopicDeclaration>({
   retentionMs: optional(number),
   countMax: optional(number),
   whenFull: optional(whenFull),
+  sealed: optional(text),
 });
 
 export const topicDescription = record<TopicDescription>({
@@ -53,11 +55,13 @@ export const topicDescription = record<TopicDescription>({
   retentionMs: number,
   countMax: optional(number),
   whenFull,
+  sealed: optional(text),
   partitions: list(record<PartitionDescription>({ first: bigint, next: bigint })),
   groups: list(
     record<GroupDescription>({
       group: text,
       members: number,
+      ephemeral: optional(boolean),
       lanes: list(
         record<LaneDescription>({ low: bigint, lag: number, held: number, oldestPublishedAt: optional(number) }),
       ),

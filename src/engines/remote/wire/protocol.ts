@@ -34,7 +34,7 @@
  * the same: the next events are asked for when the last ones were taken, so a slow reader costs the server a bounded buffer.
  */
 
-export const protocolVersion = 2;
+export const protocolVersion = 3;
 /** `TENN` */
 export const magic = 0x4e4e_4554;
 

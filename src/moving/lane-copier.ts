@@ -1,0 +1,73 @@
+import type { Lane, NewMessage, Stored } from "../contracts/messages.ts";
+import { batchesOf } from "./copies.ts";
+import type { MessagingEngine } from "./engines.ts";
+import { isLost } from "./failures.ts";
+import type { PositionIndex } from "./position-index.ts";
+import { repeating } from "./repeating.ts";
+
+export interface LaneCopierParts {
+  readonly lane: Lane;
+  readonly to: MessagingEngine;
+  /** The topic that the copies go to. */
+  readonly target: string;
+  readonly copyOf: (stored: Stored) => NewMessage;
+  readonly index: PositionIndex;
+  readonly signal: AbortSignal;
+  readonly copied: (count: number) => void;
+}
+
+const fetchCountMax = 500;
+
+/** Copies one partition, in order: each batch is stored on the other engine before it is settled here. */
+export class LaneCopier {
+  readonly #parts: LaneCopierParts;
+  #sequence = 0;
+
+  constructor(parts: LaneCopierParts) {
+    this.#parts = parts;
+  }
+
+  /** Ends when the lane is asked back or passes on, or the signal aborts. */
+  async run(): Promise<void> {
+    const { lane, signal } = this.#parts;
+    const ends = new AbortController();
+    const end = (): void => ends.abort();
+    const signals = [lane.lost, lane.revoked, signal];
+    for (const each of signals) {
+      if (each.aborted) end();
+      else each.addEventListener("abort", end, { once: true });
+    }
+    try {
+      await this.#copyUntil(ends.signal);
+    } catch (error) {
+      if (!ends.signal.aborted && !isLost(error)) throw error;
+    } finally {
+      for (const each of signals) each.removeEventListener("abort", end);
+      if (!lane.lost.aborted) await lane.release().catch(() => undefined);
+    }
+  }
+
+  async #copyUntil(signal: AbortSignal): Promise<void> {
+    const { lane, to, copied } = this.#parts;
+    while (!signal.aborted) {
+      const fetched = await repeating(to.world, () => lane.fetch(fetchCountMax, { signal }), signal);
+      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+      const settled = fetched.map(({ position }) => position);
+      await repeating(to.world, () => lane.commit({ settled }), signal);
+      copied(fetched.length);
+    }
+  }
+
+  /** As the producer of this grant: one that the lane was taken from stores nothing any more once this one has. */
+  async #store(messages: readonly Stored[], signal: AbortSignal): Promise<void> {
+    const { lane, to, target, copyOf, index } = this.#parts;
+    const { topic, partition } = lane;
+    const marked = to.messages.capabilities.deduplicate !== "none";
+    const producer = { id: `tenon-move ${topic}/${partition}`, epoch: Number(lane.fence), sequence: this.#sequence };
+    const marks = marked ? { producer } : {};
+    const batch = { topic: target, partition, messages: messages.map(copyOf), ...marks };
+    const positions = await repeating(to.world, () => to.messages.append(batch), signal);
+    this.#sequence += messages.length;
+    for (const [at, { position }] of messages.entries()) index.note(position, positions[at]);
+  }
+}

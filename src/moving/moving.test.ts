@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { TenonError } from "../contracts/errors.ts";
+import { type EmbeddedEngine, memory } from "../engines/embedded/index.ts";
+import { Audit, type Numbered, orders, until } from "./fixtures.test.ts";
+import { moveTopic, moving } from "./index.ts";
+
+const limits = { timeout: 60_000 };
+// The timers of an engine do not keep the process alive while a test waits for one.
+const keepAlive = setInterval(() => undefined, 60_000);
+after(() => clearInterval(keepAlive));
+
+async function engines(): Promise<
+  { from: EmbeddedEngine; to: EmbeddedEngine; both: ReturnType<typeof moving> } & AsyncDisposable
+> {
+  const [from, to] = [await memory(), await memory()];
+  return {
+    from,
+    to,
+    both: moving(from, to, { pollMs: 10 }),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([from.close(), to.close()]);
+    },
+  };
+}
+
+test(
+  "a topic moves while it is published to and consumed: nothing is lost, doubled or out of order",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to, both } = parts;
+    const audit = new Audit();
+    await from.messages.declare("orders", { partitions: 4, groups: ["billing", "statistics", "later"] });
+    await using target = orders(both);
+    let failing = 0;
+    await using billing = await target.consume(
+      "billing",
+      async (message) => {
+        failing += 1;
+        if (failing % 7 === 0) throw new Error("not now");
+        await both.world.timers.sleep(message.value % 3);
+        audit.handled("billing", message);
+      },
+      { retry: { delayMs: 5 } },
+    );
+    await using statistics = await target.consume("statistics", (message) => audit.handled("statistics", message));
+    let publishing = true;
+    const publishers = Array.from({ length: 8 }, async (_, publisher) => {
+      for (let count = 0; publishing; count++) {
+        await audit.publish(target, `${publisher}-${count % 5}`);
+        // An engine in memory answers without letting anybody else have a turn.
+        await both.world.timers.sleep(0);
+      }
+    });
+    await until(both, () => audit.publishedCount >= 2_000);
+    const stages = new Set<string>();
+    const report = await moveTopic({
+      from,
+      to,
+      topic: "orders",
+      pollMs: 5,
+      onProgress: ({ stage }) => stages.add(stage),
+    });
+    const count = audit.publishedCount;
+    await until(both, () => audit.publishedCount >= count + 500);
+    publishing = false;
+    await Promise.all(publishers);
+    await using late = await target.consume("later", (message) => audit.handled("later", message));
+    for (const group of ["billing", "statistics", "later"]) {
+      await until(both, () => audit.handledCount(group) === audit.publishedCount);
+      audit.verify(group);
+    }
+    assert.deepEqual(report.topics[0], "orders");
+    assert.deepEqual([...stages], ["copying", "closing", "copied", "moved", "forwarding"]);
+    await until(both, async () =>
+      (await to.messages.describe("orders")).groups.every(({ lanes }) => lanes.every(({ lag }) => lag === 0)),
+    );
+    assert.equal((await from.messages.describe("orders")).groups.length, 3, "the group of the move is gone");
+    void [billing, statistics, late];
+  },
+);
+
+test(
+  "what a group has settled, and what it holds with its attempts, is carried over; fences go on growing",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to, both } = parts;
+    const audit = new Audit();
+    await from.messages.declare("orders", { partitions: 4, groups: ["billing"] });
+    await using target = orders(both);
+    const seen: { key: string; value: number; attempt: number; fence: bigint }[] = [];
+    let failing = true;
+    const consume = () =>
+      target.consume(
+        "billing",
+        async (message: Numbered, { attempt, fence }) => {
+          seen.push({ ...message, attempt, fence });
+          if (failing && message.value % 10 === 0) throw new Error("not now");
+        },
+        { retry: { delayMs: 50, delayMsMax: 50 } },
+      );
+    // Each grant has a greater fence.
+    for (let count = 0; count < 5; count++) await (await consume()).close();
+    const first = await consume();
+    for (let count = 0; count < 400; count++) await audit.publish(target, `k${count}`.slice(0, 2));
+    await until(both, () => seen.some(({ attempt }) => attempt >= 3));
+    await first.close();
+    failing = false;
+    const before = new Map(seen.map((each) => [`${each.key}/${each.value}`, each]));
+    const highest = seen.reduce((max, { fence }) => (fence > max ? fence : max), 0n);
+    seen.length = 0;
+    await moveTopic({ from, to, topic: "orders", pollMs: 5 });
+    await using second = await consume();
+    await until(both, async () =>
+      (await to.messages.describe("orders")).groups[0]!.lanes.every(({ lag }) => lag === 0),
+    );
+    for (const { key, value, attempt, fence } of seen) {
+      const former = before.get(`${key}/${value}`);
+      assert.ok(fence > highest);
+      assert.equal(attempt, former === undefined ? 1 : former.attempt + 1, `${key}/${value}`);
+      assert.ok(former === undefined || value % 10 === 0, `${key}/${value} was settled and came again`);
+    }
+    void second;
+  },
+);
+
+test("an ordinary publisher is told that the topic has moved", limits, async () => {
+  await using parts = await engines();
+  const { from, to } = parts;
+  await using target = orders(from);
+  await target.publish({ key: "k", value: 0 }, { key: "k" });
+  await moveTopic({ from, to, topic: "orders" });
+  await assert.rejects(
+    target.publish({ key: "k", value: 1 }, { key: "k" }),
+    (error) => error instanceof TenonError && error.code === "denied",
+  );
+});

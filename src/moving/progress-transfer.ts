@@ -1,0 +1,180 @@
+import { TenonError } from "../contracts/errors.ts";
+import type {
+  GroupDescription,
+  Held,
+  JoinOptions,
+  Lane,
+  Membership,
+  Stored,
+  TopicDescription,
+} from "../contracts/messages.ts";
+import { originalOf } from "./copies.ts";
+import type { MessagingEngine } from "./engines.ts";
+import { repeating } from "./repeating.ts";
+import type { TopicCopier } from "./topic-copier.ts";
+import { Unsettled } from "./unsettled.ts";
+
+export interface TransferParts {
+  readonly from: MessagingEngine;
+  readonly to: MessagingEngine;
+  readonly topic: string;
+  readonly partitions: number;
+  readonly copier: TopicCopier;
+  readonly signal: AbortSignal;
+  readonly pollMs: number;
+  /** Called while the group still has members that have to leave. */
+  readonly waitsFor: (group: string, members: number) => void;
+}
+
+const sessionMs = 30_000;
+/** Ten times what consumers have unless they say otherwise. */
+const beyondMax = 100_000;
+const fetchCountMax = 256;
+
+/** Carries over where the topic's groups stand. */
+export class ProgressTransfer {
+  readonly #parts: TransferParts;
+  /**
+   * How far beyond its lowest unsettled message a group may have settled others, in messages. What it has settled beyond that is handled once
+   * more.
+   */
+  readonly #beyondMax: number;
+
+  constructor(parts: TransferParts) {
+    this.#parts = parts;
+    const { from, to } = parts;
+    // The group's own window reaches twice as far, so that what it has not settled can be read that far without a gap.
+    const ownMax = Math.floor(from.messages.capabilities.windowMax / 2);
+    this.#beyondMax = Math.min(beyondMax, ownMax, to.messages.capabilities.windowMax) - fetchCountMax;
+  }
+
+  /** Answers the highest fence that any grant of the group's lanes has had. May be repeated. */
+  async carry(group: string): Promise<bigint> {
+    const { from, to, topic, partitions, signal } = this.#parts;
+    await this.#untilAlone(group);
+    const source = await from.messages.join(topic, group, this.#options(from));
+    try {
+      const lanes = await this.#lanes(source);
+      // Nobody else settles anything now, so this stands until the end.
+      const description = await from.messages.describe(topic);
+      const before = groupOf(description, group).lanes;
+      await this.#goNear(group, before);
+      const counts = groupOf(await to.messages.describe(topic), group).lanes.map(({ lag }) => lag);
+      const target = await to.messages.join(topic, group, this.#options(to));
+      try {
+        const targets = await this.#lanes(target);
+        for (let partition = 0; partition < partitions; partition++) {
+          const lane = lanes.get(partition)!;
+          const { low, lag: count } = before[partition]!;
+          const end = description.partitions[partition]!.next;
+          const unsettled = new Unsettled({ lane, low, count, end, world: from.world, signal });
+          await this.#carryLane(lane, unsettled, targets.get(partition)!, counts[partition]!);
+        }
+      } finally {
+        await target.leave();
+      }
+      return [...lanes.values()].reduce((max, { fence }) => (fence > max ? fence : max), 0n);
+    } finally {
+      await source.leave();
+    }
+  }
+
+  /** Those who consume through `moving` leave when they see the seal. */
+  async #untilAlone(group: string): Promise<void> {
+    const { from, topic, signal, waitsFor, pollMs } = this.#parts;
+    for (;;) {
+      const description = await repeating(from.world, () => from.messages.describe(topic), signal);
+      const { members } = groupOf(description, group);
+      if (members === 0) return;
+      waitsFor(group, members);
+      await from.world.timers.sleep(pollMs, { signal });
+    }
+  }
+
+  #options({ messages }: MessagingEngine): JoinOptions {
+    const session = Math.max(sessionMs, messages.capabilities.sessionMsMin);
+    const windowMax = Math.min(2 * (this.#beyondMax + fetchCountMax), messages.capabilities.windowMax);
+    return { sessionMs: session, revokeMs: session, windowMax };
+  }
+
+  async #lanes(membership: Membership): Promise<ReadonlyMap<number, Lane>> {
+    const lanes = new Map<number, Lane>();
+    while (lanes.size < this.#parts.partitions) {
+      const lane = await membership.nextLane({ signal: this.#parts.signal });
+      lanes.set(lane.partition, lane);
+    }
+    return lanes;
+  }
+
+  /** Settles at once what lies far below, where it is known where the copies stand. */
+  async #goNear(group: string, lanes: GroupDescription["lanes"]): Promise<void> {
+    const { to, topic, copier } = this.#parts;
+    if (!to.messages.capabilities.replay) return;
+    const positions = new Map<number, bigint>();
+    for (const [partition, { low }] of lanes.entries()) {
+      const near = copier.index(partition).atOrBefore(low);
+      if (near !== undefined) positions.set(partition, near);
+    }
+    if (positions.size > 0) await to.messages.seek(topic, group, { positions });
+  }
+
+  /** Goes through the copies that the group has not settled, and settles those whose originals it has. `count`: how many there are. */
+  async #carryLane(lane: Lane, unsettled: Unsettled, target: Lane, count: number): Promise<void> {
+    const walk = new Walk(lane, unsettled, this.#beyondMax);
+    for (let left = count; left > 0 && !walk.isOver; ) {
+      const fetched = await target.fetch(Math.min(left, fetchCountMax), { signal: this.#parts.signal });
+      left -= fetched.length;
+      const { settled, held } = await walk.over(fetched);
+      if (settled.length > 0 || held.length > 0) await target.commit({ settled, held });
+    }
+  }
+}
+
+/** What becomes of a partition's copies, one after the other. */
+class Walk {
+  readonly #unsettled: Unsettled;
+  readonly #held: ReadonlyMap<bigint, Held>;
+  readonly #beyondMax: number;
+  #last = -1n;
+  #beyond = 0;
+  /** Nothing that comes can have been settled. */
+  isOver = false;
+
+  constructor(lane: Lane, unsettled: Unsettled, beyondMax: number) {
+    this.#unsettled = unsettled;
+    this.#held = new Map(lane.held.map((held) => [held.position, held]));
+    this.#beyondMax = beyondMax;
+  }
+
+  async over(
+    copies: readonly Stored[],
+  ): Promise<{ readonly settled: readonly bigint[]; readonly held: readonly Held[] }> {
+    const settled: bigint[] = [];
+    const held: Held[] = [];
+    for (const { position, headers } of copies) {
+      const original = originalOf(headers);
+      // The first that is no copy was published there, behind all of them.
+      if (original === undefined || this.#beyond >= this.#beyondMax) {
+        this.isOver = true;
+        break;
+      }
+      if (original >= this.#unsettled.low) this.#beyond += 1;
+      // What a copier that died had stored too stands there once more.
+      const isRepeated = original <= this.#last;
+      if (!isRepeated) this.#last = original;
+      if (isRepeated || !(await this.#unsettled.has(original))) settled.push(position);
+      else {
+        const before = this.#held.get(original);
+        if (before !== undefined) held.push({ ...before, position });
+      }
+    }
+    return { settled, held };
+  }
+}
+
+export function groupOf({ topic, groups }: TopicDescription, group: string): GroupDescription {
+  const found = groups.find((each) => each.group === group);
+  if (found !== undefined) return found;
+  const text = `group ${group} of topic ${topic} was removed while the topic was moved; move it once more`;
+  throw new TenonError("not-found", text, { fields: { topic, group } });
+}
