@@ -1,23 +1,13 @@
-import { after, describe, test } from "node:test";
-import { messageCases, runCase } from "tenon/conformance";
+import { logCases, messageCases } from "tenon/conformance";
 import { engine } from "./engines.ts";
 import { kafkaHost, serverOf } from "./kafka-host.ts";
+import { serverSuites } from "./server-suites.ts";
 
-/** Real time passes while cases wait, so several wait at once. */
-const concurrency = 4;
+const { skip, url } = await engine("kafka");
 
-// The timers of an engine do not keep the process alive while a case waits for one.
-const keepAlive = setInterval(() => undefined, 60_000);
-after(() => clearInterval(keepAlive));
-
-const server = await engine("kafka");
-
-describe("messages on Kafka", { concurrency, skip: server.skip }, () => {
-  const host = kafkaHost(serverOf(server.url));
-  for (const each of messageCases) {
-    test(each.name, async (context) => {
-      const outcome = await runCase(each, host);
-      if (outcome.outcome === "skipped") context.skip(outcome.reason);
-    });
-  }
+serverSuites({
+  server: "Kafka",
+  skip,
+  host: kafkaHost(serverOf(url)),
+  suites: { messages: messageCases, logs: logCases },
 });

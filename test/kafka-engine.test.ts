@@ -69,10 +69,14 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const engine = await open(t);
     const settings = engine.requirements.map(({ setting }) => setting);
     assert.ok(["replication.factor", "min.insync.replicas", "flush.messages"].every((name) => settings.includes(name)));
-    assert.equal(engine.messages.capabilities.survives, "machine");
+    assert.ok(settings.includes("transaction.state.log.replication.factor"));
+    assert.deepEqual([engine.messages.capabilities.survives, engine.log.capabilities.survives], ["machine", "machine"]);
     await assert.rejects(open(t, { survives: "replicas" }), { code: "invalid", message: /min\.insync\.replicas/ });
     const careless = await open(t, { topicSettings: { "flush.messages": "1000" } });
-    assert.equal(careless.messages.capabilities.survives, "process");
+    assert.deepEqual(
+      [careless.messages, careless.log].map(({ capabilities }) => capabilities.survives),
+      ["process", "process"],
+    );
   });
 
   test("refuses options that make no sense", async () => {

@@ -53,6 +53,16 @@ export async function startKafka(
   };
 }
 
+/** Options with which an engine comes to brokers through a port, wherever they say that they are. */
+export function detouredTo(port: number): Pick<KafkaOptions, "connect" | "brokers"> {
+  class Detour extends client.Connection {
+    override connect(_host: string, _port: number, callback?: () => void): void | Promise<void> {
+      return super.connect("127.0.0.1", port, callback as never);
+    }
+  }
+  return { connect: () => new Detour("tenon-test"), brokers: [`127.0.0.1:${port}`] };
+}
+
 export function kafkaHost(server: Server): ConformanceHost<KafkaEngine> {
   return {
     async start() {
@@ -78,9 +88,7 @@ export function kafkaHost(server: Server): ConformanceHost<KafkaEngine> {
 export async function deleteTopics({ host, port }: Server, prefix: string): Promise<void> {
   const admin = new client.Admin({ clientId: "tenon-test", bootstrapBrokers: [`${host}:${port}`] });
   try {
-    const topics = (await admin.listTopics()).filter(
-      (topic) => topic.startsWith(`${prefix}-`) || topic.startsWith(`${prefix}.`),
-    );
+    const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(prefix));
     if (topics.length > 0) await admin.deleteTopics({ topics });
   } finally {
     await admin.close();

@@ -96,6 +96,10 @@ export function propertiesOf(data: string, brokerPort: number, controllerPort: n
     "transaction.state.log.num.partitions": "4",
     "group.initial.rebalance.delay.ms": "0",
     "auto.create.topics.enable": "false",
+    // What a dead process left open, and what retention lets go, is looked for each second: tests wait for both.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "log.retention.check.interval.ms": "1000",
+    "log.initial.task.delay.ms": "1000",
   };
   return Object.entries(properties)
     .map(([name, value]) => `${name}=${value}\n`)

@@ -3,7 +3,7 @@ import * as client from "@platformatic/kafka";
 import { type EmbeddedEngine, memory } from "tenon/embedded";
 import { kafka } from "tenon/kafka";
 import { startKafkaServer } from "../../scripts/engines/kafka-server.ts";
-import { deleteTopics, type Server, testPrefix } from "../kafka-host.ts";
+import { deleteTopics, detouredTo, type Server, testPrefix } from "../kafka-host.ts";
 import type { EngineSettings, RunSite } from "./run.ts";
 import type { StormServer } from "./storm.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";
@@ -40,15 +40,8 @@ function siteOf(prefix: string, startServer: () => Promise<StormServer>): RunSit
   };
 }
 
-/** Wherever a broker says that it is, the way leads through this port. */
 function openThrough(port: number, prefix: string, settings: EngineSettings) {
-  class Detour extends client.Connection {
-    override connect(_host: string, _port: number, callback?: () => void): void | Promise<void> {
-      return super.connect("127.0.0.1", port, callback as never);
-    }
-  }
-  const connect = () => new Detour("tenon-run");
-  return kafka({ ...settings, client, connect, brokers: [`127.0.0.1:${port}`], prefix, journal: "make" });
+  return kafka({ ...settings, ...detouredTo(port), client, prefix, journal: "make" });
 }
 
 async function startDoor(server: Server, prefix: string): Promise<StormServer> {

@@ -56,8 +56,14 @@ export interface KafkaClient {
     OffsetsAnswer
   >;
   readonly initProducerIdV4: Versioned<
-    [transactionalId: null, transactionTimeoutMs: number, producerId: bigint, producerEpoch: number],
+    [transactionalId: string | null, transactionTimeoutMs: number, producerId: bigint, producerEpoch: number],
     { readonly producerId: bigint; readonly producerEpoch: number }
+  >;
+  readonly findCoordinatorV4: Versioned<[keyType: number, keys: string[]], CoordinatorsAnswer>;
+  readonly addPartitionsToTxnV3: Versioned<[transactions: TransactionPartitions[]], unknown>;
+  readonly endTxnV3: Versioned<
+    [transactionalId: string, producerId: bigint, producerEpoch: number, isCommitted: boolean],
+    unknown
   >;
   readonly describeProducersV0: Versioned<
     [topics: { name: string; partitionIndexes: number[] }[]],
@@ -73,6 +79,10 @@ export interface KafkaClient {
     [topics: { name: string; partitions: { partitionIndex: number; offset: bigint }[] }[], timeoutMs: number],
     unknown
   >;
+  readonly incrementalAlterConfigsV1: Versioned<
+    [resources: { resourceType: 2; resourceName: string; configs: NewSetting[] }[], validateOnly: boolean],
+    unknown
+  >;
   readonly describeConfigsV4: Versioned<
     [
       resources: { resourceType: 2 | 4; resourceName: string; configurationKeys: string[] }[],
@@ -81,6 +91,25 @@ export interface KafkaClient {
     ],
     ConfigsAnswer
   >;
+}
+
+export interface CoordinatorsAnswer {
+  readonly coordinators: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
+}
+
+export interface TransactionPartitions {
+  transactionalId: string;
+  producerId: bigint;
+  producerEpoch: number;
+  verifyOnly: boolean;
+  topics: { name: string; partitions: number[] }[];
+}
+
+export interface NewSetting {
+  name: string;
+  /** It is set. */
+  configOperation: 0;
+  value: string;
 }
 
 /** A producer as a partition remembers it. */
@@ -118,6 +147,8 @@ export interface NewKafkaRecord {
 }
 
 export interface ProducerOptions {
+  /** The records are part of its transaction. */
+  transactionalId?: string | null | undefined;
   producerId?: bigint;
   producerEpoch?: number;
   /** Answers the first sequence. */
@@ -155,7 +186,14 @@ export interface FetchedPartition {
   readonly partitionIndex: number;
   readonly errorCode: number;
   readonly highWatermark: bigint;
+  /** Below it every transaction is decided. */
+  readonly lastStableOffset: bigint;
   readonly logStartOffset: bigint;
+  /** Those that were given up in what was fetched. */
+  readonly abortedTransactions?:
+    | readonly { readonly producerId: bigint; readonly firstOffset: bigint }[]
+    | null
+    | undefined;
   /** Where the log that was read so far, and the leader's, part; epoch -1: nowhere. */
   readonly divergingEpoch?: { readonly epoch: number } | undefined;
   readonly records?: readonly KafkaBatch[] | null | undefined;
@@ -169,6 +207,7 @@ export interface KafkaBatch {
   readonly lastOffsetDelta: number;
   readonly firstTimestamp: bigint;
   readonly maxTimestamp: bigint;
+  readonly producerId: bigint;
   readonly records: readonly KafkaRecord[];
 }
 

@@ -2,7 +2,16 @@ import { type Outcome, TenonError } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
 import type { KafkaClient, KafkaConnection, MetadataAnswer } from "./clients.ts";
 import { Again, type BrokerAddress, type ConnectionSettings, Connections } from "./connections.ts";
-import { answeredCode, answerOf, closed, failureOf, isPassingCode, overdue, unreachable } from "./failures.ts";
+import {
+  answeredCode,
+  answerOf,
+  closed,
+  failureOf,
+  isPassingCode,
+  kafkaCode,
+  overdue,
+  unreachable,
+} from "./failures.ts";
 import { Overdue, type Session } from "./session.ts";
 
 export interface ClusterSettings extends ConnectionSettings {
@@ -30,7 +39,11 @@ export interface Asked {
   readonly timeoutMs?: number | undefined;
 }
 
+/** Of the two kinds of coordinators, those of transactions. */
+const transactionKey = 1;
 const backoffMs = { first: 20, longest: 500 };
+/** The end of a transaction takes its coordinator some milliseconds more after it was confirmed. */
+const busyMs = 3;
 
 /**
  * The brokers: who leads what. What fails without having been carried out is asked again, elsewhere when the leader
@@ -43,6 +56,8 @@ export class Cluster {
   readonly #settings: ClusterSettings;
   readonly #addresses = new Map<number, BrokerAddress>();
   readonly #topics = new Map<string, KafkaTopic>();
+  /** By transactional id. */
+  readonly #coordinators = new Map<string, BrokerAddress>();
   readonly #connections: Connections;
   readonly #closing = new AbortController();
   #underWay = 0;
@@ -59,6 +74,11 @@ export class Cluster {
 
   get isClosed(): boolean {
     return this.#closing.signal.aborted;
+  }
+
+  /** Of those that were heard of. */
+  get brokerCount(): number {
+    return this.#addresses.size;
   }
 
   /** Why the last try failed. */
@@ -107,17 +127,47 @@ export class Cluster {
     );
   }
 
+  /** Asks the broker that keeps the transactions of an id. */
+  coordinator<Answer>(
+    asked: Asked,
+    transactionalId: string,
+    ask: (connection: KafkaConnection) => Promise<Answer>,
+  ): Promise<Answer> {
+    return this.#repeat(
+      asked,
+      ask,
+      () => this.#coordinatorOf(transactionalId),
+      (reason) => {
+        // It is the right one, and busy with the transaction before.
+        if (answeredCode(reason) !== kafkaCode.concurrentTransactions) this.#coordinators.delete(transactionalId);
+      },
+    );
+  }
+
+  async #coordinatorOf(transactionalId: string): Promise<BrokerAddress | undefined> {
+    const known = this.#coordinators.get(transactionalId);
+    if (known !== undefined) return known;
+    const asked = { what: "finding a coordinator", outcome: "not-applied" } as const;
+    const { coordinators } = await this.anywhere(asked, (connection) =>
+      this.client.findCoordinatorV4.api.async(connection, transactionKey, [transactionalId]),
+    );
+    const [found] = coordinators;
+    if (found !== undefined) this.#coordinators.set(transactionalId, { host: found.host, port: found.port });
+    return found;
+  }
+
   async #repeat<Answer>(
     { what, outcome, check, timeoutMs = this.commandTimeoutMs }: Asked,
     ask: (connection: KafkaConnection) => Promise<Answer>,
     locate: () => Promise<BrokerAddress | undefined>,
-    forget?: () => void,
+    forget?: (reason: unknown) => void,
   ): Promise<Answer> {
     const { clock } = this.world;
     const deadline = clock.monotonic() + this.commandTimeoutMs;
     this.#underWay += 1;
     try {
       for (let failures = 0; ; failures++) {
+        let reason: unknown;
         if (this.isClosed) throw closed(what);
         check?.();
         try {
@@ -125,10 +175,12 @@ export class Cluster {
           if (address !== undefined) return await this.#ask(what, outcome, address, ask, timeoutMs, deadline);
         } catch (error) {
           if (!(error instanceof Again)) throw error;
-          this.#trouble = error.reason;
+          reason = error.reason;
+          this.#trouble = reason;
         }
-        forget?.();
-        const pauseMs = Math.min(backoffMs.longest, backoffMs.first * 2 ** Math.min(10, failures));
+        forget?.(reason);
+        const firstMs = answeredCode(reason) === kafkaCode.concurrentTransactions ? busyMs : backoffMs.first;
+        const pauseMs = Math.min(backoffMs.longest, firstMs * 2 ** Math.min(10, failures));
         const leftMs = deadline - clock.monotonic();
         if (leftMs <= pauseMs) throw unreachable(what, this.commandTimeoutMs, this.#trouble);
         await this.#pause(pauseMs);

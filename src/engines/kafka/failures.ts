@@ -15,13 +15,19 @@ export const kafkaCode = {
   outOfOrderSequence: 45,
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
+  invalidTransactionState: 48,
+  invalidProducerIdMapping: 49,
+  concurrentTransactions: 51,
+  notAttempted: 55,
   unknownProducer: 59,
+  producerFenced: 90,
   unknownTopicId: 100,
   inconsistentTopicId: 103,
+  transactionAbortable: 120,
 } as const;
 
 /** The server has done nothing, and may do it soon, perhaps at another broker. */
-const passing: ReadonlySet<number> = new Set([3, 5, 6, 9, 13, 14, 15, 16, 19, 41, 56, 74, 75, 78, 89, 100, 103]);
+const passing: ReadonlySet<number> = new Set([3, 5, 6, 9, 13, 14, 15, 16, 19, 41, 51, 56, 74, 75, 78, 89, 100, 103]);
 /** Nobody knows what the server has done. */
 const uncertain: ReadonlySet<number> = new Set([-1, 7, 20]);
 const denied: ReadonlySet<number> = new Set([29, 30, 31, 53, 54, 58]);
@@ -31,11 +37,9 @@ export function answeredCode(error: unknown): number | undefined {
   const { errors, apiCode } = (error ?? {}) as { errors?: unknown; apiCode?: unknown };
   if (typeof apiCode === "number") return apiCode;
   if (!Array.isArray(errors)) return undefined;
-  for (const each of errors) {
-    const code = answeredCode(each);
-    if (code !== undefined) return code;
-  }
-  return undefined;
+  const codes = errors.map(answeredCode).filter((code) => code !== undefined);
+  // What was left undone because of another part's error says nothing by itself.
+  return codes.find((code) => code !== kafkaCode.notAttempted) ?? codes[0];
 }
 
 /** The answer that came with an error, where single parts of it are errors. */

@@ -1,4 +1,5 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
@@ -10,6 +11,8 @@ import { Cluster, type ClusterSettings } from "./cluster.ts";
 import type { BrokerAddress } from "./connections.ts";
 import { failureOf, unreachable } from "./failures.ts";
 import { Journal } from "./journal/journal.ts";
+import { KafkaLog } from "./log/kafka-log.ts";
+import { type LogState, readLogState } from "./log/log-requirements.ts";
 import { KafkaMessages } from "./messages/kafka-messages.ts";
 import {
   checkVersions,
@@ -60,6 +63,7 @@ export interface KafkaEngine extends AsyncDisposable {
   /** What topics do that say nothing about it. */
   readonly topicCreation: "ifMissing" | "never";
   readonly messages: MessageEngine;
+  readonly log: LogEngine;
   /** What the brokers' settings mean, as they were when the engine connected. */
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
@@ -152,6 +156,7 @@ class ConnectedEngine implements KafkaEngine {
   readonly world: World;
   readonly topicCreation: KafkaEngine["topicCreation"];
   readonly messages: KafkaMessages;
+  readonly log: KafkaLog;
   readonly requirements: readonly Requirement[];
   readonly #cluster: Cluster;
   readonly #journal: Journal;
@@ -166,12 +171,13 @@ class ConnectedEngine implements KafkaEngine {
       await withinTime(cluster, settings.connectTimeoutMs, checkVersions(cluster));
       const maker = new TopicMaker(cluster, settings.maker);
       // Brokers that have just been started take requests sooner than they can serve them.
-      const state = await untilServed(cluster, settings.connectTimeoutMs, async () => {
+      const states = await untilServed(cluster, settings.connectTimeoutMs, async () => {
         if (!(await isThere(cluster, topic))) await makeJournal(maker, topic, settings.makeJournal);
-        return readRequirements(cluster, topic, settings.survives);
+        const state = await readRequirements(cluster, topic, settings.survives);
+        return { state, logState: await readLogState(cluster, topic, state.survives, settings.survives) };
       });
       await untilServed(cluster, settings.connectTimeoutMs, () => journal.open());
-      return new ConnectedEngine(settings, cluster, journal, maker, state);
+      return new ConnectedEngine(settings, cluster, journal, maker, states);
     } catch (error) {
       journal.close();
       cluster.close();
@@ -184,16 +190,17 @@ class ConnectedEngine implements KafkaEngine {
     cluster: Cluster,
     journal: Journal,
     maker: TopicMaker,
-    { survives, requirements }: ServerState,
+    { state, logState }: { readonly state: ServerState; readonly logState: LogState },
   ) {
     const { prefix } = settings;
     this.world = cluster.world;
     this.topicCreation = settings.topicCreation;
-    this.requirements = requirements;
+    this.requirements = [...state.requirements, ...logState.requirements];
     this.#cluster = cluster;
     this.#journal = journal;
-    this.messages = new KafkaMessages({ cluster, journal, maker, prefix, survives });
-    for (const { setting, value, ok, meaning } of requirements) {
+    this.messages = new KafkaMessages({ cluster, journal, maker, prefix, survives: state.survives });
+    this.log = new KafkaLog({ cluster, journal, maker, prefix, state: logState });
+    for (const { setting, value, ok, meaning } of this.requirements) {
       this.world.log.log(ok ? "debug" : "info", `Kafka: ${setting} is ${value}`, { meaning });
     }
   }
@@ -209,7 +216,7 @@ class ConnectedEngine implements KafkaEngine {
 
   async #close(): Promise<void> {
     this.#ended.abort(new TenonError("closed", "the Kafka engine was closed"));
-    await this.messages.close();
+    await Promise.all([this.messages.close(), this.log.close()]);
     await this.#cluster.drain(drainMs);
     this.#journal.close();
     this.#cluster.close();

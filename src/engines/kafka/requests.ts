@@ -17,7 +17,13 @@ export interface FetchFrom {
   readonly bytesMax: number;
   /** Of the last batch that was read; -1: none was. */
   readonly lastEpoch?: number | undefined;
+  /** What transactions are shown; all when left out. */
+  readonly isolation?: Isolation | undefined;
 }
+
+/** Everything that is stored, or only what stands before the first transaction that is not decided. */
+export const isolation = { uncommitted: 0, committed: 1 } as const;
+export type Isolation = (typeof isolation)[keyof typeof isolation];
 
 const allInSync = -1;
 
@@ -27,7 +33,7 @@ export async function fetchPartition(
   connection: KafkaConnection,
   topic: KafkaTopic,
   partition: number,
-  { offset, maxWaitMs, bytesMax, lastEpoch = -1 }: FetchFrom,
+  { offset, maxWaitMs, bytesMax, lastEpoch = -1, isolation: shown = isolation.uncommitted }: FetchFrom,
 ): Promise<FetchedPartition> {
   const from = {
     partition,
@@ -37,7 +43,7 @@ export async function fetchPartition(
     partitionMaxBytes: bytesMax,
   };
   const topics = [{ topicId: topic.id, partitions: [from] }];
-  const answer = await client.fetchV13.api.async(connection, maxWaitMs, 1, bytesMax, 0, 0, -1, topics, [], "");
+  const answer = await client.fetchV13.api.async(connection, maxWaitMs, 1, bytesMax, shown, 0, -1, topics, [], "");
   const fetched = answer.responses[0]?.partitions[0];
   if (fetched === undefined) throw new Error("an answer without the partition that was asked for");
   return fetched;
@@ -67,11 +73,12 @@ export async function listOffset(
   partition: number,
   at: number,
   check?: () => void,
+  shown: Isolation = isolation.uncommitted,
 ): Promise<number> {
   try {
     return await cluster.leader({ what, outcome: "not-applied", check }, topic, partition, async (connection) => {
       const partitions = [{ partitionIndex: partition, currentLeaderEpoch: -1, timestamp: BigInt(at) }];
-      const answer = await cluster.client.listOffsetsV7.api.async(connection, -1, 0, [{ name: topic, partitions }]);
+      const answer = await cluster.client.listOffsetsV7.api.async(connection, -1, shown, [{ name: topic, partitions }]);
       const found = answer.topics[0]?.partitions[0];
       if (found === undefined) throw new Error("an answer without the partition that was asked for");
       return Number(found.offset);
@@ -81,11 +88,24 @@ export async function listOffset(
   }
 }
 
-const attribute = { logAppendTime: 8, control: 32 } as const;
+const attribute = { logAppendTime: 8, transactional: 16, control: 32 } as const;
 
 /** Marks of transactions, which are no messages. */
 export function isControl({ attributes }: KafkaBatch): boolean {
   return (attributes & attribute.control) !== 0;
+}
+
+export function isTransactional({ attributes }: KafkaBatch): boolean {
+  return (attributes & attribute.transactional) !== 0;
+}
+
+/** What a mark says of its producer's transaction; `undefined`: it is another mark. */
+export function decisionOf({ records: [record] }: KafkaBatch): "committed" | "aborted" | undefined {
+  // Its key holds a version and a type, 16 bits each.
+  if (record?.key == null || record.key.length < 4) return undefined;
+  const type = record.key.readInt16BE(2);
+  if (type === 0) return "aborted";
+  return type === 1 ? "committed" : undefined;
 }
 
 export function timestampOf(batch: KafkaBatch, record: KafkaRecord): number {

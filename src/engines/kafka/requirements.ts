@@ -33,11 +33,15 @@ function requestsUsed(client: KafkaClient): readonly { readonly key: number; rea
     client.fetchV13.api,
     client.listOffsetsV7.api,
     client.initProducerIdV4.api,
+    client.findCoordinatorV4.api,
+    client.addPartitionsToTxnV3.api,
+    client.endTxnV3.api,
     client.describeProducersV0.api,
     client.createTopicsV7.api,
     client.deleteTopicsV6.api,
     client.deleteRecordsV2.api,
     client.describeConfigsV4.api,
+    client.incrementalAlterConfigsV1.api,
   ];
 }
 

@@ -28,14 +28,14 @@ export class TopicMaker {
   }
 
   /** The topic of the first name that Kafka takes; the one that is there, when there is one. */
-  async make(names: readonly string[], partitions: number): Promise<MadeTopic> {
+  async make(names: readonly string[], partitions: number, kept = settingsKept): Promise<MadeTopic> {
     for (const name of names) {
       const code = await this.#create(name, partitions);
       // It collides with a topic whose name differs in dots and underscores only.
       if (code === kafkaCode.invalidTopic) continue;
       const found = await this.#find(name);
       // Who made it, may have made it otherwise.
-      if (code === kafkaCode.topicExists) checkKept(name, await readSettings(this.#cluster, name, settingsKept));
+      if (code === kafkaCode.topicExists) checkKept(name, await readSettings(this.#cluster, name, kept), kept);
       return found;
     }
     throw new TenonError(

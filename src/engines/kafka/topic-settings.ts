@@ -1,4 +1,5 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { ConfigsAnswer } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { failureOf } from "./failures.ts";
 
@@ -18,34 +19,90 @@ export const settingsNeeded: Readonly<Record<string, string>> = {
   "unclean.leader.election.enable": "false",
 };
 
-export const settingsKept = Object.keys(kept);
+type KeptSetting = keyof typeof kept;
+
+export const settingsKept = Object.keys(kept) as readonly KeptSetting[];
+/** Of a log's topic: its records go as its own retention says. */
+export const logSettingsKept: readonly KeptSetting[] = ["cleanup.policy", "message.timestamp.type"];
 
 const topicResource = 2 as const;
+const brokerResource = 4 as const;
 
 /** Settings of a topic, the brokers' own where it has none. */
-export async function readSettings(
+export function readSettings(
   cluster: Cluster,
   topic: string,
   names: readonly string[],
 ): Promise<Readonly<Record<string, string>>> {
-  const what = "reading settings";
-  try {
-    const answer = await cluster.anywhere({ what, outcome: "not-applied" }, (connection) => {
+  return reading(names, () =>
+    cluster.anywhere(asked, (connection) => {
       const resources = [{ resourceType: topicResource, resourceName: topic, configurationKeys: [...names] }];
       return cluster.client.describeConfigsV4.api.async(connection, resources, false, false);
-    });
-    const found = new Map(answer.results[0]?.configs.map(({ name, value }) => [name, value ?? ""]));
+    }),
+  );
+}
+
+/** Settings of the broker that leads a topic's first partition. */
+export function readBrokerSettings(
+  cluster: Cluster,
+  topic: string,
+  names: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
+  return reading(names, () =>
+    cluster.leader(asked, topic, 0, (connection, { leaders }) => {
+      const broker = String(leaders[0]);
+      const resources = [{ resourceType: brokerResource, resourceName: broker, configurationKeys: [...names] }];
+      return cluster.client.describeConfigsV4.api.async(connection, resources, false, false);
+    }),
+  );
+}
+
+const asked = { what: "reading settings", outcome: "not-applied" } as const;
+
+async function reading(
+  names: readonly string[],
+  ask: () => Promise<ConfigsAnswer>,
+): Promise<Readonly<Record<string, string>>> {
+  try {
+    const { results } = await ask();
+    const found = new Map(results[0]?.configs.map(({ name, value }) => [name, value ?? ""]));
     return Object.fromEntries(names.map((name) => [name, found.get(name) ?? ""]));
   } catch (error) {
-    throw failureOf(error, what, "not-applied");
+    throw failureOf(error, asked.what, "not-applied");
   }
 }
 
 /** `conflict` when the topic would lose what the engine promises to keep. */
-export function checkKept(topic: string, settings: Readonly<Record<string, string>>): void {
-  for (const [setting, value] of Object.entries(kept)) {
+export function checkKept(
+  topic: string,
+  settings: Readonly<Record<string, string>>,
+  needed: readonly KeptSetting[] = settingsKept,
+): void {
+  for (const setting of needed) {
+    const value = kept[setting];
     if (settings[setting] === value) continue;
     const text = `${setting} of Kafka's topic ${topic} is ${settings[setting]}, and has to be ${value}: otherwise what the engine keeps there would be lost, or out of order. Set it, or take another name.`;
     throw new TenonError("conflict", text, { fields: { topic, setting } });
+  }
+}
+
+const setOperation = 0 as const;
+
+/** Changes settings of a topic; those that are not named stay. */
+export async function setSettings(
+  cluster: Cluster,
+  topic: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
+  const what = "changing settings";
+  const configs = Object.entries(settings).map(([name, value]) => ({ name, value, configOperation: setOperation }));
+  const resources = [{ resourceType: topicResource, resourceName: topic, configs }];
+  try {
+    // Whoever repeats it sets the same.
+    await cluster.controller({ what, outcome: "not-applied" }, (connection) =>
+      cluster.client.incrementalAlterConfigsV1.api.async(connection, resources, false),
+    );
+  } catch (error) {
+    throw failureOf(error, what, "unknown");
   }
 }

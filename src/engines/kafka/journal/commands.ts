@@ -1,4 +1,5 @@
 import type { Held } from "../../../contracts/messages.ts";
+import type { LogCommand } from "./log-commands.ts";
 
 /**
  * What changes the engine's state: one record of the journal each, as JSON, so that any Kafka tool can show it. A command is carried out where it stands in the journal, by
@@ -45,7 +46,8 @@ export type Command =
       readonly end: number;
     }
   /** Where each partition ended: for topics without groups, whose messages nobody settles. */
-  | { readonly kind: "trim"; readonly topic: number; readonly ends: readonly number[] };
+  | { readonly kind: "trim"; readonly topic: number; readonly ends: readonly number[] }
+  | LogCommand;
 
 export interface DeclareCommand {
   readonly kind: "declare";
@@ -114,6 +116,7 @@ export interface CommitCommand {
 
 export interface ProducerCommand {
   readonly kind: "producer";
+  /** The number of a topic or a log. */
   readonly topic: number;
   readonly producer: string;
   readonly epoch: number;

@@ -1,51 +1,16 @@
 import { ByteReader, ByteWriter, type Refused, type Report } from "../../lanes/index.ts";
 import type { Command, DeclareCommand, JoinCommand } from "./commands.ts";
 import { JournaledGroup } from "./group.ts";
-import type { Admitted } from "./room.ts";
-import { type JournaledProducer, JournaledTopic } from "./topic.ts";
+import type { CommittedCommand, DeclareLogCommand } from "./log-commands.ts";
+import { type DeclaredLog, JournaledLogs } from "./logs.ts";
+import { OpenTransactions } from "./open-transactions.ts";
+import type { JournaledProducers } from "./producers.ts";
+import type { Declared, JoinedOrNot, News, Removed, Results } from "./results.ts";
+import { JournaledTopic, type TopicPlace } from "./topic.ts";
 
-const format = 1;
+const format = 2;
 /** How long Kafka's number of a removed topic is remembered, so that nobody declares what is being deleted. */
 const removalMs = 3_600_000;
-
-/** What has changed for members: of one group, or of all that a topic has. */
-export interface News {
-  readonly topic: number;
-  /** `undefined`: all of them. */
-  readonly group?: number | undefined;
-}
-
-/** `starts`: the group has to be made, and the command does not say where it starts. */
-export type Declared =
-  | { readonly refused?: undefined; readonly topic: number }
-  | { readonly refused: "partitions"; readonly partitions: number }
-  | { readonly refused: "ephemeral"; readonly group: string }
-  | { readonly refused: "starts" | "removed" | "other" };
-
-export type JoinedOrNot =
-  | { readonly refused?: undefined; readonly group: number; readonly report: Report }
-  | Refused
-  | { readonly refused: "starts" };
-
-/** What a command came to, by its kind. */
-export interface Results {
-  readonly declare: Declared;
-  readonly remove: { readonly kafkaName: string; readonly kafkaId: string } | undefined;
-  readonly removeGroup: "done" | "topic" | "group";
-  readonly join: JoinedOrNot;
-  readonly renew: Report | Refused;
-  readonly leave: undefined;
-  readonly release: undefined;
-  readonly commit: number | undefined;
-  readonly seek: "done" | "topic" | "group";
-  readonly look: undefined;
-  /** `undefined`: the topic is gone. */
-  readonly producer: JournaledProducer | undefined;
-  /** `undefined`: the topic does not count, or is gone. */
-  readonly admit: Admitted | undefined;
-  readonly appended: undefined;
-  readonly trim: undefined;
-}
 
 /**
  * All that the engine knows beside messages, as the journal makes it: a deterministic state machine that does no I/O and asks no clock. Everybody who reads the journal has the
@@ -54,6 +19,8 @@ export interface Results {
 export class JournalState {
   /** The latest instant that a record bears: the brokers' clocks may go back. */
   now = 0;
+  #logs = new JournaledLogs();
+  #open = new OpenTransactions();
   readonly #topics = new Map<string, JournaledTopic>();
   readonly #removed = new Map<string, number>();
   #numbers = 0;
@@ -69,12 +36,26 @@ export class JournalState {
     return undefined;
   }
 
-  get topics(): Iterable<JournaledTopic> {
-    return this.#topics.values();
-  }
-
   get names(): readonly string[] {
     return [...this.#topics.keys()].sort();
+  }
+
+  get logs(): JournaledLogs {
+    return this.#logs;
+  }
+
+  /** Of a topic or a log. */
+  producersOf(number: number): JournaledProducers | undefined {
+    return (this.topic(number) ?? this.#logs.numbered(number))?.producers;
+  }
+
+  /** Whether a topic or a log has this name in Kafka. */
+  isTaken(kafkaName: string): boolean {
+    return this.#places.some((place) => place.kafkaName === kafkaName);
+  }
+
+  get #places(): readonly TopicPlace[] {
+    return [...this.#topics.values(), ...this.#logs.all];
   }
 
   isRemoved(kafkaId: string): boolean {
@@ -119,7 +100,7 @@ export class JournalState {
         this.#letTimePass(command.name === null ? undefined : this.#topics.get(command.name));
         return undefined;
       case "producer":
-        return this.topic(command.topic)?.open(command, this.now);
+        return this.producersOf(command.topic)?.open(command, this.now);
       case "admit":
         return this.#letTimePass(this.topic(command.topic))?.admit(command, this.now);
       case "appended":
@@ -127,6 +108,17 @@ export class JournalState {
         return undefined;
       case "trim":
         this.#letTimePass(this.topic(command.topic))?.trim(command.ends, this.now);
+        return undefined;
+      case "declareLog":
+        return this.#declareLog(command);
+      case "removeLog":
+        return this.#noteRemoval(this.#logs.remove(command.name));
+      case "writer":
+        return this.#logs.open(command);
+      case "committed":
+        return this.#committed(command);
+      case "forget":
+        this.#logs.numbered(command.log)?.forget(command.reader);
         return undefined;
       default:
         return undefined;
@@ -137,7 +129,7 @@ export class JournalState {
     const { name, kafkaId, partitions, groups } = command;
     if (this.#removed.has(kafkaId)) return { refused: "removed" };
     const known = this.#letTimePass(this.#topics.get(name));
-    if (known === undefined && this.#isTaken(kafkaId)) return { refused: "other" };
+    if (known === undefined && this.#isThere(kafkaId)) return { refused: "other" };
     if (known !== undefined) {
       if (known.partitions !== partitions) return { refused: "partitions", partitions: known.partitions };
       if (known.kafkaId !== kafkaId) return { refused: "other" };
@@ -153,9 +145,8 @@ export class JournalState {
     return { topic: topic.number };
   }
 
-  #isTaken(kafkaId: string): boolean {
-    for (const topic of this.#topics.values()) if (topic.kafkaId === kafkaId) return true;
-    return false;
+  #isThere(kafkaId: string): boolean {
+    return this.#places.some((place) => place.kafkaId === kafkaId);
   }
 
   #make(topic: JournaledTopic, name: string, starts: readonly number[]): JournaledGroup {
@@ -167,12 +158,16 @@ export class JournalState {
 
   #remove(name: string): Results["remove"] {
     const topic = this.#topics.get(name);
-    if (topic === undefined) return undefined;
-    for (const [kafkaId, at] of this.#removed) if (at + removalMs < this.now) this.#removed.delete(kafkaId);
     this.#topics.delete(name);
-    this.#removed.set(topic.kafkaId, this.now);
-    this.#news.push({ topic: topic.number });
-    return { kafkaName: topic.kafkaName, kafkaId: topic.kafkaId };
+    return this.#noteRemoval(topic);
+  }
+
+  #noteRemoval(place: (Removed & { readonly number: number }) | undefined): Removed | undefined {
+    if (place === undefined) return undefined;
+    for (const [kafkaId, at] of this.#removed) if (at + removalMs < this.now) this.#removed.delete(kafkaId);
+    this.#removed.set(place.kafkaId, this.now);
+    this.#news.push({ topic: place.number });
+    return { kafkaName: place.kafkaName, kafkaId: place.kafkaId };
   }
 
   #removeGroup(name: string, group: string): Results["removeGroup"] {
@@ -241,12 +236,49 @@ export class JournalState {
     if (moved) this.#news.push({ topic: topic.number, group: group.number });
   }
 
+  // Logs ---------------------------------------------------------------------------------------------------------------
+
+  #declareLog(command: DeclareLogCommand): DeclaredLog {
+    const { name, kafkaId } = command;
+    if (this.#removed.has(kafkaId)) return { refused: "removed" };
+    if (this.#logs.named(name) === undefined && this.#isThere(kafkaId)) return { refused: "other" };
+    return this.#logs.declare(command, () => ++this.#numbers);
+  }
+
+  #committed(command: CommittedCommand): undefined {
+    this.#logs.committed(command);
+    this.#tell(command);
+  }
+
+  #tell({ positions }: CommittedCommand): void {
+    for (const log of new Set(positions.map(([number]) => number))) this.#news.push({ topic: log });
+  }
+
+  /** A command of a transaction is carried out where that is committed, if it is. */
+  hold(producer: string, command: Command): void {
+    this.#open.hold(producer, command);
+  }
+
+  decide(producer: string, isCommitted: boolean, at: number): void {
+    for (const command of this.#open.take(producer)) {
+      if (isCommitted) this.apply(command, at);
+      else if (command.kind === "committed") this.#tell(command);
+    }
+  }
+
+  /** Whether it is not decided yet where a reader stands in a log. */
+  isUndecided(log: number, reader: string): boolean {
+    return this.#open.moves(log, reader);
+  }
+
   encode(): Buffer {
     const writer = new ByteWriter().u8(format).f64(this.now).whole(this.#numbers).whole(this.#fences);
     writer.whole(this.#topics.size);
     for (const topic of this.#topics.values()) topic.encode(writer);
     writer.whole(this.#removed.size);
     for (const [kafkaId, at] of this.#removed) writer.text(kafkaId).f64(at);
+    this.#logs.encode(writer);
+    this.#open.encode(writer);
     return writer.done();
   }
 
@@ -262,6 +294,8 @@ export class JournalState {
       state.#topics.set(topic.name, topic);
     }
     for (let left = reader.whole(); left > 0; left--) state.#removed.set(reader.text(), reader.f64());
+    state.#logs = JournaledLogs.decode(reader);
+    state.#open = OpenTransactions.decode(reader);
     reader.end();
     return state;
   }

@@ -5,7 +5,7 @@ import type { Cluster } from "../cluster.ts";
 import { closed, failureOf, overdue, unreachable } from "../failures.ts";
 import { produce } from "../requests.ts";
 import { type Command, encodeCommand } from "./commands.ts";
-import type { Results } from "./journal-state.ts";
+import type { Results } from "./results.ts";
 
 const countMax = 500;
 const bytesMax = 1024 * 1024;

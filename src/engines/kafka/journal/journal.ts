@@ -3,11 +3,21 @@ import type { World } from "../../../world/world.ts";
 import type { KafkaBatch } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, closed, kafkaCode, plain } from "../failures.ts";
-import { fetchPartition, isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
+import {
+  decisionOf,
+  fetchPartition,
+  isControl,
+  isTransactional,
+  listOffset,
+  offsetAt,
+  timestampOf,
+} from "../requests.ts";
 import type { Session } from "../session.ts";
-import { type Command, decodeCommand } from "./commands.ts";
-import { JournalState, type News, type Results } from "./journal-state.ts";
+import { type Command, decodeCommand, encodeCommand } from "./commands.ts";
+import { JournalState } from "./journal-state.ts";
 import { JournalWriter } from "./journal-writer.ts";
+import { type Hear, Listeners } from "./listeners.ts";
+import type { Results } from "./results.ts";
 import { keyOf, partFrom, partsOf, type SnapshotPart, SnapshotParts } from "./snapshots.ts";
 
 export interface JournalSettings {
@@ -16,8 +26,6 @@ export interface JournalSettings {
   /** After so many records the state is written down. */
   readonly snapshotEvery: number;
 }
-
-type Hear = (news: News | "missed") => void;
 
 const maxWaitMs = 500;
 const fetchBytesMax = 4 * 1024 * 1024;
@@ -33,7 +41,7 @@ export class Journal {
   readonly #world: World;
   readonly #settings: JournalSettings;
   readonly #writer: JournalWriter;
-  readonly #listeners = new Map<number, Set<Hear>>();
+  readonly #listeners = new Listeners();
   #state = new JournalState();
   /** The offset of the record that is read next. */
   #next = 0;
@@ -74,6 +82,12 @@ export class Journal {
   /** Resolves when this engine has read all that was written before the call. Time passes for the topic. */
   async reach(what: string, topic: string | null): Promise<void> {
     await this.submit<"look">({ kind: "look", name: topic }, what);
+  }
+
+  /** A command as a record for a transaction, which Kafka commits; nobody hears what it comes to. */
+  recordOf(command: Command): { readonly topic: string; readonly partition: number; readonly value: Buffer } {
+    const value = encodeCommand({ id: this.#writer.newId(), command });
+    return { topic: this.#settings.topic, partition: 0, value };
   }
 
   // Reading ------------------------------------------------------------------------------------------------------------
@@ -193,7 +207,7 @@ export class Journal {
   /** What was read so far is not there any more: this engine stood still for long, or the servers lost it. */
   async #loadAgain(): Promise<void> {
     await this.#load();
-    for (const hears of this.#listeners.values()) for (const hear of hears) hear("missed");
+    this.#listeners.tellAll();
   }
 
   #consume(batches: readonly KafkaBatch[]): void {
@@ -202,33 +216,43 @@ export class Journal {
       this.#next = Number(batch.firstOffset) + batch.lastOffsetDelta + 1;
       this.#lastEpoch = batch.partitionLeaderEpoch;
     }
-    for (const news of this.#state.takeNews()) {
-      for (const hear of this.#listeners.get(news.topic) ?? []) hear(news);
-    }
+    for (const news of this.#state.takeNews()) this.#listeners.tell(news);
   }
 
   /** Records below `from` are in the state already. */
   #carryOut(batch: KafkaBatch, from: number): void {
-    if (isControl(batch)) return;
+    if (isControl(batch)) {
+      if (Number(batch.firstOffset) >= from) this.#decide(batch);
+      return;
+    }
     for (const record of batch.records) {
       const offset = Number(batch.firstOffset) + record.offsetDelta;
       if (offset < from || record.value === null) continue;
       const part = partFrom(record.key, record.value);
       if (part !== undefined) this.#noteSnapshot(part);
-      else this.#carryOutRecord(offset, record.value, timestampOf(batch, record));
+      else this.#carryOutRecord(offset, record.value, timestampOf(batch, record), transactionOf(batch));
     }
   }
 
-  #carryOutRecord(offset: number, value: Buffer, at: number): void {
+  #decide(batch: KafkaBatch): void {
+    const decision = decisionOf(batch);
+    if (decision === undefined) return;
+    this.#state.decide(String(batch.producerId), decision === "committed", Number(batch.maxTimestamp));
+  }
+
+  #carryOutRecord(offset: number, value: Buffer, at: number, transaction: string | undefined): void {
     const stored = decodeCommand(value);
     if (stored === undefined) return;
     if (stored === "newer") {
       const text = `the journal ${this.#settings.topic} holds records of a later version of Tenon; update this one`;
       throw new TenonError("conflict", text, { fields: { topic: this.#settings.topic } });
     }
-    const result = this.#state.apply(stored.command, at);
     const isOwn = this.#writer.isOwn(stored.id);
-    if (isOwn) this.#writer.answer(stored.id, result);
+    if (transaction !== undefined) this.#state.hold(transaction, stored.command);
+    else {
+      const result = this.#state.apply(stored.command, at);
+      if (isOwn) this.#writer.answer(stored.id, result);
+    }
     if (offset < this.#snapshotAt) return;
     this.#snapshotAt = offset + this.#settings.snapshotEvery;
     if (isOwn) void this.#writeSnapshot(offset + 1, this.#state.encode());
@@ -272,18 +296,9 @@ export class Journal {
 
   // Listening ----------------------------------------------------------------------------------------------------------
 
-  /** Calls back when something of the topic changed for members. Answers how to stop. */
-  listen(topic: number, hear: Hear): () => void {
-    let hears = this.#listeners.get(topic);
-    if (hears === undefined) {
-      hears = new Set();
-      this.#listeners.set(topic, hears);
-    }
-    hears.add(hear);
-    return () => {
-      hears.delete(hear);
-      if (hears.size === 0 && this.#listeners.get(topic) === hears) this.#listeners.delete(topic);
-    };
+  /** Calls back when something of a topic changed for its members, or of a log for those who wait. Answers how to stop. */
+  listen(number: number, hear: Hear): () => void {
+    return this.#listeners.add(number, hear);
   }
 
   #fail(error: TenonError): void {
@@ -296,4 +311,9 @@ export class Journal {
     this.#session?.destroy();
     this.#writer.close();
   }
+}
+
+/** The producer whose transaction the records are part of. */
+function transactionOf(batch: KafkaBatch): string | undefined {
+  return isTransactional(batch) ? String(batch.producerId) : undefined;
 }

@@ -1,24 +1,11 @@
 import { type ByteReader, type ByteWriter, Retention } from "../../lanes/index.ts";
-import type { AdmitCommand, DeclareCommand, ProducerCommand } from "./commands.ts";
+import type { AdmitCommand, DeclareCommand } from "./commands.ts";
 import { JournaledGroup } from "./group.ts";
+import { JournaledProducers } from "./producers.ts";
 import { type Admitted, Room } from "./room.ts";
 
 /** Kept after settlement when nothing else was declared. */
 const retentionMsDefault = 0;
-/** Kafka counts a producer's epochs so far. */
-const kafkaEpochMax = 32_767;
-/** Whoever writes as a producer says so again after this time, */
-export const producerRenewalMs = 12 * 3_600_000;
-/** and what nobody has said for this long is forgotten. Kafka itself forgets a producer that is silent for a day. */
-const producerSilenceMs = 48 * 3_600_000;
-
-/** What a producer of the contract is to Kafka. */
-export interface JournaledProducer {
-  readonly epoch: number;
-  readonly kafkaId: string;
-  readonly kafkaEpoch: number;
-  readonly since: number;
-}
 
 /** A topic: where its messages are, what is set, its groups, and what is known of its producers. */
 export class JournaledTopic {
@@ -31,7 +18,7 @@ export class JournaledTopic {
   countMax: number | undefined;
   whenFull: "refuse" | "evict" = "refuse";
   readonly groups = new Map<string, JournaledGroup>();
-  readonly producers = new Map<string, JournaledProducer>();
+  producers = new JournaledProducers();
   /** By partition, the oldest position that is kept. */
   readonly first: number[];
   readonly #retention: Retention[];
@@ -90,21 +77,6 @@ export class JournaledTopic {
     return ended.map(({ number }) => number);
   }
 
-  /** The producer as of its newest epoch. */
-  open({ producer: id, epoch, kafkaId }: ProducerCommand, now: number): JournaledProducer {
-    for (const [silent, { since }] of this.producers) {
-      if (since + producerSilenceMs > now) break;
-      this.producers.delete(silent);
-    }
-    const known = this.producers.get(id);
-    if (known !== undefined && known.epoch > epoch) return known;
-    const opened = { ...nextEpoch(known, epoch, kafkaId), since: now };
-    // In the order in which they were heard of last.
-    this.producers.delete(id);
-    this.producers.set(id, opened);
-    return opened;
-  }
-
   /** The lowest position that not every group has settled; `end`: where the partition ends. */
   settled(partition: number, end: number): number {
     let settled = Number.POSITIVE_INFINITY;
@@ -137,10 +109,7 @@ export class JournaledTopic {
     for (const retention of this.#retention) writer.bytes(retention.encode());
     writer.whole(this.groups.size);
     for (const group of this.groups.values()) group.encode(writer);
-    writer.whole(this.producers.size);
-    for (const [id, { epoch, kafkaId: producer, kafkaEpoch, since }] of this.producers) {
-      writer.text(id).whole(epoch).text(producer).whole(kafkaEpoch).f64(since);
-    }
+    this.producers.encode(writer);
   }
 
   static decode(reader: ByteReader): JournaledTopic {
@@ -162,21 +131,9 @@ export class JournaledTopic {
       const group = JournaledGroup.decode(reader, place.partitions);
       topic.groups.set(group.name, group);
     }
-    for (let left = reader.whole(); left > 0; left--) {
-      const id = reader.text();
-      const [epoch, kafkaId, kafkaEpoch] = [reader.whole(), reader.text(), reader.whole()];
-      topic.producers.set(id, { epoch, kafkaId, kafkaEpoch, since: reader.f64() });
-    }
+    topic.producers = JournaledProducers.decode(reader);
     return topic;
   }
-}
-
-/** A newer epoch of the contract is one of Kafka's, which fences the older ones wherever it has written. */
-function nextEpoch(known: JournaledProducer | undefined, epoch: number, kafkaId: string) {
-  if (known === undefined || (known.epoch < epoch && known.kafkaEpoch === kafkaEpochMax)) {
-    return { epoch, kafkaId, kafkaEpoch: 0 };
-  }
-  return { epoch, kafkaId: known.kafkaId, kafkaEpoch: known.epoch < epoch ? known.kafkaEpoch + 1 : known.kafkaEpoch };
 }
 
 export interface TopicPlace {

@@ -1,6 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
-import { checkBatch, refusedBatch } from "../../lanes/index.ts";
+import { checkBatch, refusedBatch, topicNotFound } from "../../lanes/index.ts";
 import type { ProducerOptions } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { failureOf } from "../failures.ts";
@@ -33,7 +33,7 @@ export class Appends {
 
   constructor(parts: AppendParts) {
     this.#parts = parts;
-    this.#producers = new Producers(parts.cluster, parts.journal);
+    this.#producers = new Producers(parts.cluster, parts.journal, topicNotFound);
   }
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {

@@ -1,18 +1,25 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, ProducerMark } from "../../../contracts/messages.ts";
-import { refusedBatch, topicNotFound } from "../../lanes/index.ts";
+import { refusedBatch } from "../../lanes/index.ts";
 import type { ActiveProducer, ProducerOptions } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
 import type { Journal } from "../journal/journal.ts";
-import { type JournaledProducer, type JournaledTopic, producerRenewalMs } from "../journal/topic.ts";
+import { type JournaledProducer, producerRenewalMs } from "../journal/producers.ts";
 
 /** Kafka's sequences begin anew after so many. */
-const sequences = 2 ** 31;
+export const sequences = 2 ** 31;
 
 /** A batch with the mark of its producer. */
 export interface MarkedBatch extends Batch {
   readonly producer: ProducerMark;
+}
+
+/** A topic, or a log. */
+export interface ProducedTo {
+  readonly number: number;
+  readonly name: string;
+  readonly kafkaName: string;
 }
 
 export function isMarked(batch: Batch): batch is MarkedBatch {
@@ -26,16 +33,19 @@ export function isMarked(batch: Batch): batch is MarkedBatch {
 export class Producers {
   readonly #cluster: Cluster;
   readonly #journal: Journal;
+  readonly #notFound: (name: string) => TenonError;
   /** Those that a partition is known to remember. */
   readonly #remembered = new Set<string>();
 
-  constructor(cluster: Cluster, journal: Journal) {
+  /** `notFound`: when the topic or log is gone. */
+  constructor(cluster: Cluster, journal: Journal, notFound: (name: string) => TenonError) {
     this.#cluster = cluster;
     this.#journal = journal;
+    this.#notFound = notFound;
   }
 
   /** What a request to Kafka has to say. */
-  async optionsFor(topic: JournaledTopic, batch: MarkedBatch): Promise<ProducerOptions> {
+  async optionsFor(topic: ProducedTo, batch: MarkedBatch): Promise<ProducerOptions> {
     const { sequence } = batch.producer;
     const known = await this.#open(topic, batch);
     const isKnownToRemember = sequence === 0 || this.#remembered.has(rememberedAs(topic, batch, known));
@@ -51,7 +61,7 @@ export class Producers {
   }
 
   /** Whether the partition has this batch already, or one behind it. */
-  async hasStored(topic: JournaledTopic, batch: MarkedBatch): Promise<boolean> {
+  async hasStored(topic: ProducedTo, batch: MarkedBatch): Promise<boolean> {
     const known = await this.#open(topic, batch);
     const active = await this.#active(topic, batch, known);
     if (active?.producerEpoch !== known.kafkaEpoch || active.lastSequence < 0) return false;
@@ -59,13 +69,13 @@ export class Producers {
     return (active.lastSequence - last + sequences) % sequences < sequences / 2;
   }
 
-  noteStored(topic: JournaledTopic, batch: MarkedBatch): void {
+  noteStored(topic: ProducedTo, batch: MarkedBatch): void {
     const known = this.#known(topic, batch);
     if (known?.epoch === batch.producer.epoch) this.#remembered.add(rememberedAs(topic, batch, known));
   }
 
   /** What it means that Kafka did not take a batch. */
-  async refusalOf(error: unknown, topic: JournaledTopic, batch: MarkedBatch): Promise<TenonError> {
+  async refusalOf(error: unknown, topic: ProducedTo, batch: MarkedBatch): Promise<TenonError> {
     const code = answeredCode(error);
     if (code === kafkaCode.invalidProducerEpoch) {
       await this.#journal.reach("an append", topic.name);
@@ -76,12 +86,12 @@ export class Producers {
     return failureOf(error, "an append", "unknown");
   }
 
-  #known({ number }: JournaledTopic, { producer }: MarkedBatch): JournaledProducer | undefined {
-    return this.#journal.state.topic(number)?.producers.get(producer.id);
+  #known({ number }: ProducedTo, { producer }: MarkedBatch): JournaledProducer | undefined {
+    return this.#journal.state.producersOf(number)?.get(producer.id);
   }
 
   /** The producer under this epoch; refuses an older one, and a newer one that does not begin at 0. */
-  async #open(topic: JournaledTopic, batch: MarkedBatch): Promise<JournaledProducer> {
+  async #open(topic: ProducedTo, batch: MarkedBatch): Promise<JournaledProducer> {
     const { epoch } = batch.producer;
     let known = this.#known(topic, batch);
     if (known === undefined || known.epoch < epoch || !this.#isFresh(known)) known = await this.#register(topic, batch);
@@ -93,7 +103,7 @@ export class Producers {
     return this.#journal.state.now - since < producerRenewalMs;
   }
 
-  async #register(topic: JournaledTopic, batch: MarkedBatch): Promise<JournaledProducer> {
+  async #register(topic: ProducedTo, batch: MarkedBatch): Promise<JournaledProducer> {
     const { id, epoch, sequence } = batch.producer;
     if (sequence !== 0) {
       // Before a gap is refused, what others opened has to be read.
@@ -106,7 +116,7 @@ export class Producers {
       { kind: "producer", topic: topic.number, producer: id, epoch, kafkaId },
       "opening a producer",
     );
-    if (opened === undefined) throw topicNotFound(topic.name);
+    if (opened === undefined) throw this.#notFound(topic.name);
     return opened;
   }
 
@@ -125,7 +135,7 @@ export class Producers {
 
   /** The producer as the partition remembers it. */
   async #active(
-    topic: JournaledTopic,
+    topic: ProducedTo,
     { partition }: Batch,
     { kafkaId }: JournaledProducer,
   ): Promise<ActiveProducer | undefined> {
@@ -145,7 +155,7 @@ export class Producers {
 }
 
 function rememberedAs(
-  { number }: JournaledTopic,
+  { number }: ProducedTo,
   { partition }: Batch,
   { kafkaId, kafkaEpoch }: JournaledProducer,
 ): string {

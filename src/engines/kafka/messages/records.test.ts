@@ -17,6 +17,7 @@ function batch(firstOffset: number, records: readonly KafkaRecord[], more: Parti
     lastOffsetDelta: (records.at(-1)?.offsetDelta ?? 0) as number,
     firstTimestamp: 100n,
     maxTimestamp: 200n,
+    producerId: -1n,
     records,
     ...more,
   };

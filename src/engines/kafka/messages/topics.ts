@@ -108,8 +108,7 @@ export class Topics {
   async #make(name: string, partitions: number): Promise<Place | undefined> {
     const { maker, prefix, journal } = this.#parts;
     // What another topic has, this one cannot have: long names may be the same when they are cut.
-    const taken = new Set(Array.from(journal.state.topics, (topic) => topic.kafkaName));
-    const names = kafkaNamesOf(prefix, name).filter((kafkaName) => !taken.has(kafkaName));
+    const names = kafkaNamesOf(prefix, name).filter((kafkaName) => !journal.state.isTaken(kafkaName));
     const made = await maker.make(names, partitions);
     if (made.partitions === partitions) return made;
     if (journal.state.isRemoved(made.kafkaId)) {

@@ -2,6 +2,7 @@ import type { Cancel, World } from "../../../world/world.ts";
 import type { FetchAnswer, FetchTopic } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, answerOf, plain } from "../failures.ts";
+import { type Isolation, isolation } from "../requests.ts";
 import type { Session } from "../session.ts";
 
 /** A request waits so long at the broker for what comes. */
@@ -33,11 +34,14 @@ export class Watcher {
   readonly #newest = new Map<number, object>();
   readonly #idle = new Map<number, Session[]>();
   #cancel: Cancel | undefined;
+  readonly #shown: Isolation;
   #closed = false;
 
-  constructor(cluster: Cluster) {
+  /** `shown`: whether what is not decided counts as appended. */
+  constructor(cluster: Cluster, shown: Isolation = isolation.uncommitted) {
     this.#cluster = cluster;
     this.#world = cluster.world;
+    this.#shown = shown;
   }
 
   watch(topic: string, topicId: string, partition: number, next: number, hear: () => void): void {
@@ -127,7 +131,7 @@ export class Watcher {
     const { client, commandTimeoutMs } = this.#cluster;
     return session.within(maxWaitMs + commandTimeoutMs, async (connection) => {
       try {
-        return await client.fetchV13.api.async(connection, maxWaitMs, 1, 1, 0, 0, -1, asked, [], "");
+        return await client.fetchV13.api.async(connection, maxWaitMs, 1, 1, this.#shown, 0, -1, asked, [], "");
       } catch (error) {
         if (answeredCode(error) === undefined) throw error;
         return answerOf<FetchAnswer>(error);
@@ -137,12 +141,13 @@ export class Watcher {
 
   #hear({ responses }: FetchAnswer): void {
     for (const { topicId, partitions } of responses) {
-      for (const { partitionIndex, errorCode, highWatermark } of partitions) {
+      for (const { partitionIndex, errorCode, highWatermark, lastStableOffset } of partitions) {
         const key = `${partitionIndex}/${topicId}`;
         const watched = this.#watched.get(key);
         if (watched === undefined) continue;
         // Whoever waits finds out what is wrong, and waits again.
-        if (errorCode === 0 && Number(highWatermark) <= watched.next) continue;
+        const end = this.#shown === isolation.committed ? lastStableOffset : highWatermark;
+        if (errorCode === 0 && Number(end) <= watched.next) continue;
         if (errorCode !== 0) this.#cluster.forget(watched.topic);
         this.#watched.delete(key);
         for (const hear of watched.hears) hear();

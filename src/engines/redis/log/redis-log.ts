@@ -30,6 +30,7 @@ import {
 import type { World } from "../../../world/world.ts";
 import { checkBatch, packChunks, refusedBatch } from "../../lanes/batches.ts";
 import { toPosition } from "../../lanes/positions.ts";
+import { InOrder } from "../../shared/in-order.ts";
 import type { Argument, Connection } from "../connection.ts";
 import { asRead } from "../failures.ts";
 import { engineClosed, numberOf, type Reply, refusalOf, textOf } from "../messages/replies.ts";
@@ -56,8 +57,8 @@ export class RedisLog implements LogEngine {
   readonly #connection: Connection;
   readonly #prefix: string;
   readonly #reading: LogReading;
-  /** The last append to each partition: one is under way at a time, so that the order of the calls is kept whatever becomes of them. */
-  readonly #appending = new Map<string, Promise<unknown>>();
+  /** By partition. */
+  readonly #appends = new InOrder();
   /** Writers with a commit under way, by name and epoch. */
   readonly #committing = new Set<string>();
   #closed: TenonError | undefined;
@@ -135,7 +136,7 @@ export class RedisLog implements LogEngine {
       const { log, partition, records, producer } = batch;
       const mark = producer === undefined ? ["", 0, 0] : [producer.id, producer.epoch, producer.sequence];
       const args = [partition, records.length, ...mark, ...this.#packed(log, partition, records)];
-      return this.#inOrder(`${partition}/${log}`, async () => {
+      return this.#appends.run(`${partition}/${log}`, async () => {
         const reply = await this.#run(scripts.append, log, args);
         throwIfRefused(batch, reply);
         return positionsFrom(numberOf(reply[0]), records.length);
@@ -143,17 +144,6 @@ export class RedisLog implements LogEngine {
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  #inOrder<Answer>(place: string, work: () => Promise<Answer>): Promise<Answer> {
-    const former = this.#appending.get(place);
-    const mine = former === undefined ? work() : former.then(work, work);
-    this.#appending.set(place, mine);
-    const forget = () => {
-      if (this.#appending.get(place) === mine) this.#appending.delete(place);
-    };
-    mine.then(forget, forget);
-    return mine;
   }
 
   /** `chunks · chunks × (count, packed records)` */
