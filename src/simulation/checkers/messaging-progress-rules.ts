@@ -26,7 +26,7 @@ export const settledIsSettled: MessagingRule = function* (view) {
         const settle = settles.find(({ grant, resolved }) =>
           grant === grantOf(delivery) ? isBefore(resolved, delivery.begun) : grant < grantOf(delivery),
         );
-        if (settle === undefined) continue;
+        if (settle === undefined || mayBeRepeatedRetry(view, delivery)) continue;
         const wentBack = group.seeks.some(
           (seek) =>
             mayGoBack(seek, delivery) &&
@@ -39,6 +39,11 @@ export const settledIsSettled: MessagingRule = function* (view) {
     }
   }
 };
+
+/** Whether its retry may have been stored elsewhere without its being settled here: then it goes on in both places. */
+function mayBeRepeatedRetry({ expected }: TopicView, { key, attempt }: DeliveryRecord): boolean {
+  return expected.atomic === false && key === undefined && attempt > 1;
+}
 
 /** What `describe` says of ends and groups' positions never moves back, but for groups by a seek. */
 export const positionsNeverMoveBack: MessagingRule = function* (view) {
@@ -197,7 +202,7 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
     }
     for (const copy of view.copies.values()) {
       const own = group.deadByPlace.get(placeOf(copy)) ?? [];
-      const times = 1 + group.seeks.filter((seek) => mayGoBack(seek, copy)).length;
+      const times = timesGivenUp(view, group, copy) + group.seeks.filter((seek) => mayGoBack(seek, copy)).length;
       if (own.length > times)
         yield `group "${group.name}" has ${describe(copy)} ${own.length} times among its dead letters`;
       const last = own.length === 0 ? lastOf(group.byPlace.get(placeOf(copy)) ?? []) : undefined;
@@ -207,6 +212,18 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
     }
   }
 };
+
+/** How often it may have become a dead letter, but for seeks. Of what expires or kills its process no delivery says so. */
+function timesGivenUp(view: TopicView, group: GroupView, copy: StoredCopy): number {
+  if (view.expected.atomic !== false) return 1;
+  const deliveries = group.byPlace.get(placeOf(copy)) ?? [];
+  if (view.mayHaveExpired(copy.number) || deliveries.some(({ ended }) => ended === undefined))
+    return Number.POSITIVE_INFINITY;
+  const grants = new Set(
+    deliveries.filter((each) => givesUp(view, each) || wasGivenUp(view, each, each.ended!)).map(grantOf),
+  );
+  return Math.max(1, grants.size);
+}
 
 function deadOf({ number, key, origin }: DeadLetterRecord): string {
   return describe({ ...origin, number, key });
@@ -241,6 +258,7 @@ function whyNotDead(view: TopicView, group: GroupView, dead: DeadLetterRecord): 
   if (!causes.some((cause) => givesUp(view, cause) || cause.attempt > (view.expected.attemptsMax ?? 16))) {
     return `after ${failures} failures, though more attempts were allowed`;
   }
+  if (view.expected.atomic === false) return undefined;
   const greatest = lastOf(deliveries);
   if (group.seeks.length > 0 || greatest === undefined || greatest.key === undefined) return undefined;
   if (causes.some((cause) => grantOf(cause) === grantOf(greatest))) return undefined;
