@@ -126,15 +126,21 @@ test("a group that is declared while its topic is copied is carried over from it
   const audit = new Audit();
   await using target = orders(from);
   for (let count = 0; count < 50; count++) await target.publish({ key: "old", value: count }, { key: "old" });
-  let isLate = false;
-  const onProgress = ({ stage }: MoveProgress): void => {
-    if (stage === "copying" && !isLate) {
-      isLate = true;
-      void from.messages.declare("orders", { partitions: 4, groups: ["late"] });
-      for (let count = 0; count < 50; count++) void audit.publish(target, "new");
-    }
+  const lagOfMove = async (): Promise<number> => {
+    const { groups } = await from.messages.describe("orders");
+    return groups.find(({ group }) => group === "tenon..move")!.lanes.reduce((sum, { lag }) => sum + lag, 0);
   };
-  await moveTopic({ from, to, topic: "orders", pollMs: 20, lagMax: 0, onProgress });
+  const lateGroup = altered(from, (sound) => ({
+    async declare(topic, { sealed, ...rest }) {
+      if (sealed?.includes("closing")) {
+        await sound.declare(topic, { partitions: 4, groups: ["late"] });
+        for (let count = 0; count < 50; count++) await audit.publish(target, "new");
+        await until(from, async () => (await lagOfMove()) === 0);
+      }
+      await sound.declare(topic, { ...rest, sealed });
+    },
+  }));
+  await moveTopic({ from: lateGroup, to, topic: "orders", pollMs: 5 });
   await using there = orders(to);
   await using consumer = await there.consume("late", (message) => audit.handled("late", message));
   await until(to, () => audit.handledCount("late") === 50);
