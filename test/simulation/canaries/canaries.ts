@@ -119,4 +119,84 @@ export const canaries: readonly Canary[] = [
     scenario: "log",
     rule: /two outputs were made of input/,
   },
+  {
+    name: "rest that is not copied",
+    file: "src/moving/topic-move.ts",
+    find: "      while (!(await this.#hasReached(ends))) await this.#pause();\n",
+    replace: "",
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "publishers that go ahead of the rest",
+    file: "src/moving/topic-move.ts",
+    find: "      while (!(await this.#hasReached(ends))) await this.#pause();\n",
+    replace: `      await this.#seal({ stage: "copied", fence: 0n });
+      while (!(await this.#hasReached(ends))) await this.#pause();
+`,
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "progress that is not carried over",
+    file: "src/moving/progress-transfer.ts",
+    find: "      if (settled.length > 0 || held.length > 0) await target.commit({ settled, held });\n",
+    replace: "",
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "progress carried over with members in the group",
+    file: "src/moving/progress-transfer.ts",
+    find: "      if (members === 0) return;\n",
+    replace: "      return;\n",
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "member that goes on where its topic was",
+    file: "src/moving/moving-membership.ts",
+    find: 'return !over.aborted && (stage === "open" || stage === "absent");',
+    replace: "return true;",
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "fences that begin anew",
+    file: "src/moving/moving-lane.ts",
+    find: "this.fence = lane.fence + fence;",
+    replace: "this.fence = lane.fence;",
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "copier that settles before it stores",
+    file: "src/moving/lane-copier.ts",
+    find: `      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+      const settled = fetched.map(({ position }) => position);
+      await repeating(to.world, () => lane.commit({ settled }), signal);
+`,
+    replace: `      const settled = fetched.map(({ position }) => position);
+      await repeating(to.world, () => lane.commit({ settled }), signal);
+      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+`,
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "copies of a dead copier that are taken for others",
+    file: "src/moving/progress-transfer.ts",
+    find: "const isRepeated = original <= this.#last;",
+    replace: "const isRepeated = false;",
+    scenario: "moving",
+    rule: /RULE/,
+  },
+  {
+    name: "doubts that are forgotten",
+    file: "src/moving/doubts.ts",
+    find: "if (producer === undefined || this.#marks.size === 0) return false;",
+    replace: "if (producer === undefined || this.#marks.size >= 0) return false;",
+    scenario: "moving",
+    rule: /RULE/,
+  },
 ];

@@ -127,6 +127,7 @@ export class MovedPlaces {
 
   /** Rewrites what was recorded as if the topic had stood in one place all the time. */
   unify(history: MessagingHistory): void {
+    this.#forgetIds(history);
     for (const record of history.publishes as Writable<(typeof history.publishes)[number]>[]) {
       const { partition, position } = record;
       if (partition !== undefined && position !== undefined) record.position = this.#unified({ partition, position });
@@ -144,6 +145,22 @@ export class MovedPlaces {
         ...dead,
         origin: { ...dead.origin, position: this.#unified(dead.origin) },
       }));
+    }
+  }
+
+  /** An engine knows the ids of what was published to it, not of copies: a message that was published to both may stand there twice. */
+  #forgetIds({ publishes, deliveries }: MessagingHistory): void {
+    const here = new Set<number>();
+    const elsewhere = new Set<number>();
+    const seen = ({ number, partition, position }: (typeof publishes | typeof deliveries)[number]): void => {
+      if (partition === undefined || position === undefined) return;
+      const isNew = position >= there && !this.#originals.has(nameOf({ partition, position }));
+      (isNew ? elsewhere : here).add(number);
+    };
+    publishes.forEach(seen);
+    deliveries.forEach(seen);
+    for (const record of publishes as Writable<(typeof publishes)[number]>[]) {
+      if (here.has(record.number) && elsewhere.has(record.number)) record.id = undefined;
     }
   }
 }

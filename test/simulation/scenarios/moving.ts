@@ -6,13 +6,15 @@ import { deadTopicOf, retryTopicOf } from "../../../src/messaging/names.ts";
 import { moveTopic, moving } from "../../../src/moving/index.ts";
 import type { FaultKind, ProcessContext, ProcessHandle, SimulatedSystem } from "../../../src/simulation/index.ts";
 import { faultKinds, Violation } from "../../../src/simulation/index.ts";
+import type { World } from "../../../src/world/world.ts";
 import { groups, topicName } from "../messaging/setup.ts";
 import { MessagingWorkload, type Seen } from "../messaging/workload.ts";
 import { MovedPlaces } from "../moving/moved-places.ts";
+import { over } from "../observed-messages.ts";
 import type { ScenarioDefinition } from "../scenario.ts";
 import { connected, drawRemote, isOutage, type RemoteSettings, serveEngine, unlessOutage } from "../served-engine.ts";
 
-const safetyMs = 60_000;
+const safetyMs = 30_000;
 const swarm: readonly FaultKind[] = faultKinds;
 /** Short, so that many strike a process that is there to be struck, and messages are not delayed for hours by a clock that was wrong. */
 const settings = {
@@ -112,6 +114,8 @@ interface Style {
   readonly startMs: number;
   readonly lagMax: number;
   readonly movePollMs: number;
+  /** How far away the other engine is for the mover: before a copy is stored, and after it, up to so much time passes. */
+  readonly copyMs: number;
   /** After so long it is interrupted, and called again. */
   readonly interruptMs: number;
   /** Whether dead letters and retries are on the engine that is left, too. */
@@ -122,10 +126,11 @@ function drawStyle(system: SimulatedSystem): Style {
   const { random } = system;
   return {
     remote: drawRemote(system),
-    pollMs: random.pick([100, 1_000, 3_000]),
-    startMs: random.pick([5_000, 30_000, 60_000]),
+    pollMs: random.pick([500, 1_000, 3_000]),
+    startMs: random.pick([5_000, 15_000, 30_000]),
     lagMax: random.pick([0, 5, 1_000]),
-    movePollMs: random.pick([50, 250, 1_000]),
+    movePollMs: random.pick([100, 500, 1_000]),
+    copyMs: random.pick([0, 100, 1_000]),
     interruptMs: random.pick([3_000, 10_000, Number.POSITIVE_INFINITY]),
     internals: random.chance(0.7),
   };
@@ -159,9 +164,10 @@ async function found(messages: MessageEngine, partitions: number, { internals }:
 async function move(
   { world }: ProcessContext,
   { from, to }: Both,
-  { lagMax, movePollMs, interruptMs }: Style,
+  { lagMax, movePollMs, interruptMs, copyMs }: Style,
   finding: (sentence: string) => void,
 ): Promise<void> {
+  const far = { ...to, messages: farMessages(to.messages, world, copyMs) };
   for (;;) {
     const interrupt = new AbortController();
     const reason = new Error("interrupted");
@@ -170,7 +176,7 @@ async function move(
         ? () => undefined
         : world.timers.schedule(interruptMs * 2 * world.random.float(), () => interrupt.abort(reason));
     try {
-      await moveTopic({ from, to, topic: topicName, lagMax, pollMs: movePollMs, signal: interrupt.signal });
+      await moveTopic({ from, to: far, topic: topicName, lagMax, pollMs: movePollMs, signal: interrupt.signal });
       return;
     } catch (error) {
       if (error instanceof TenonError && error.code === "closed") throw error;
@@ -180,6 +186,16 @@ async function move(
     }
     await world.timers.sleep(1_000 * world.random.float());
   }
+}
+
+function farMessages(messages: MessageEngine, { timers, random }: World, ms: number): MessageEngine {
+  const append: MessageEngine["append"] = async (batch) => {
+    await timers.sleep(random.float() * ms);
+    const positions = await messages.append(batch);
+    await timers.sleep(random.float() * ms);
+    return positions;
+  };
+  return over(messages, { append });
 }
 
 /** An outage; or one that died is still a member. */
