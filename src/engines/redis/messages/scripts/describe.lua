@@ -3,14 +3,14 @@
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- Answers {'gone'} when there is no such topic, else:
 --   0 · retentionMs · countMax, or '' · whenFull, or '' · number of delayed messages · (first, next) of each partition ·
---   (group, members, (low, lag, held, when the oldest was published, or '') of each partition) of each group
+--   (group, members, whether it ends with its member (1) or not (0), (low, lag, held, when the oldest was published, or '') of each partition) of each group · the note of its seal, or ''
 
 -- include: partition.part.lua
 -- include: lane.part.lua
 -- include: groups.part.lua
 
 local topic = KEYS[1]
-local settings = call('HMGET', topic, 'r', 'm', 'f')
+local settings = call('HMGET', topic, 'r', 'm', 'f', 'z')
 if not settings[1] then
   return { 'gone' }
 end
@@ -30,8 +30,9 @@ local groups = {}
 local names = call('HGETALL', topic .. ':g')
 for i = 1, #names, 2 do
   local group = names[i + 1]
-  local described = { names[i], call('ZCOUNT', topic .. ':g' .. group .. ':m', '(' .. text(now), '+inf'), {} }
-  local lanes = described[3]
+  local described = { names[i], call('ZCOUNT', topic .. ':g' .. group .. ':m', '(' .. text(now), '+inf'),
+    call('HEXISTS', topic .. ':g' .. group, 'e'), {} }
+  local lanes = described[4]
   for _, partition in ipairs(partitions) do
     local lane = laneOf(topic, group, partition.number)
     local lag = partition.next - lane.low - settledAbove(lane)
@@ -46,4 +47,4 @@ for i = 1, #names, 2 do
   end
   groups[#groups + 1] = described
 end
-return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), extents, groups }
+return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), extents, groups, settings[4] or '' }
