@@ -117,3 +117,57 @@ test(
     await member.leave();
   },
 );
+
+test(
+  "what falls due while its topic leaves, and is handled there, does not come again where it arrives",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to } = parts;
+    await from.messages.declare(topic, { partitions: 1, groups: ["mail"] });
+    const both = moving(from, to, { pollMs: 10 });
+    const dueAt = from.world.clock.now() + 200;
+    await from.messages.append({ ...batch, messages: [{ ...batch.messages[0]!, dueAt }] });
+    const member = await from.messages.join(topic, "billing", { sessionMs: 5_000, revokeMs: 5_000, windowMax: 10 });
+    const lane = await member.nextLane();
+    // Its copy is under way until the progress of both groups has been read.
+    const arrives = Promise.withResolvers<void>();
+    let describedCount: number | undefined;
+    const source = seen(from, {
+      join: async (...parameters) => {
+        const membership = await from.messages.join(...parameters);
+        if (parameters[1] === "billing") describedCount = 0;
+        return membership;
+      },
+      describe: async (name) => {
+        if (describedCount !== undefined) describedCount += 1;
+        if (describedCount === 2) arrives.resolve();
+        return await from.messages.describe(name);
+      },
+    });
+    const target = seen(to, {
+      append: async (given) => {
+        await arrives.promise;
+        return await to.messages.append(given);
+      },
+      join: async (...parameters) => {
+        if (parameters[1] === "billing") arrives.resolve();
+        return await to.messages.join(...parameters);
+      },
+    });
+    const move = moveTopic({ from: source, to: target, topic, pollMs: 5 });
+    const [stored] = await lane.fetch(1);
+    await lane.commit({ settled: [stored!.position] });
+    await member.leave();
+    await move;
+    const { groups } = await both.messages.describe(topic);
+    const lags = new Map(groups.map(({ group, lanes }) => [group, lanes[0]!.lag]));
+    assert.deepEqual(
+      lags,
+      new Map([
+        ["billing", 0],
+        ["mail", 1],
+      ]),
+    );
+  },
+);
