@@ -171,3 +171,27 @@ test(
     );
   },
 );
+
+test(
+  "a delayed message that follows comes once, though the move died when it had stored its copy",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to } = parts;
+    const dueAt = from.world.clock.now() + 300;
+    await from.messages.append({ ...batch, messages: [{ ...batch.messages[0]!, dueAt }] });
+    const death = new AbortController();
+    const target = seen(to, {
+      append: async (given) => {
+        const positions = await to.messages.append(given);
+        death.abort(new Error("dies"));
+        // Nobody hears of it: it is not settled where it was.
+        throw death.signal.reason ?? positions;
+      },
+    });
+    await assert.rejects(moveTopic({ from, to: target, topic, pollMs: 5, signal: death.signal }), /dies/);
+    assert.equal(await storedCount(to), 1n);
+    await moveTopic({ from, to, topic, pollMs: 5 });
+    assert.equal(await storedCount(to), 1n);
+  },
+);

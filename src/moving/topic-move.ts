@@ -55,6 +55,7 @@ export class TopicMove {
     this.#unlink = () => signal.removeEventListener("abort", end);
     this.#copier = new TopicCopier({
       ...{ from, to, topic, partitions: partitions.length, group: moveGroup, target: topic, copyOf },
+      isForwarding: () => this.#stage !== "copying" && this.#stage !== "closing",
       signal: this.#run.signal,
       failed: (error) => this.#run.abort(error),
     });
