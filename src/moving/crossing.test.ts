@@ -195,3 +195,35 @@ test(
     assert.equal(await storedCount(to), 1n);
   },
 );
+
+test(
+  "what fell due and was handled as its topic left is settled behind what was published where it arrives",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to } = parts;
+    const both = moving(from, to, { pollMs: 10 });
+    const dueAt = from.world.clock.now() + 1_500;
+    await from.messages.append({ ...batch, messages: [{ ...batch.messages[0]!, dueAt }] });
+    const member = await from.messages.join(topic, "billing", { sessionMs: 5_000, revokeMs: 5_000, windowMax: 10 });
+    const lane = await member.nextLane();
+    let published: Promise<unknown> | undefined;
+    const target = seen(to, {
+      append: async (given) => {
+        await published;
+        return await to.messages.append(given);
+      },
+    });
+    const onProgress = ({ stage }: { readonly stage: string }): void => {
+      if (stage === "copied") published ??= both.messages.append(batch);
+    };
+    const move = moveTopic({ from, to: target, topic, pollMs: 5, onProgress });
+    const [stored] = await lane.fetch(1);
+    await lane.commit({ settled: [stored!.position] });
+    await member.leave();
+    await move;
+    assert.equal(await storedCount(to), 2n);
+    const [billing] = (await to.messages.describe(topic)).groups;
+    assert.equal(billing!.lanes[0]!.lag, 1, "what was published there");
+  },
+);

@@ -163,12 +163,13 @@ class Walk {
     const held: Held[] = [];
     for (const { position, headers } of copies) {
       const original = originalOf(headers);
-      // The first that is no copy was published there, behind all of them.
-      if (original === undefined || this.#beyond >= this.#beyondMax) {
+      if (this.#beyond >= this.#beyondMax || (original !== undefined && original >= this.#unsettled.end)) {
         this.isOver = true;
         break;
       }
-      if (original >= this.#unsettled.low) this.#beyond += 1;
+      if (original === undefined || original >= this.#unsettled.low) this.#beyond += 1;
+      // It was published there. Copies of what fell due meanwhile may stand behind it.
+      if (original === undefined) continue;
       // What a copier that died had stored too stands there once more.
       const isRepeated = original <= this.#last;
       if (!isRepeated) this.#last = original;

@@ -203,7 +203,7 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
     for (const copy of view.copies.values()) {
       const own = group.deadByPlace.get(placeOf(copy)) ?? [];
       const times = timesGivenUp(view, group, copy) + group.seeks.filter((seek) => mayGoBack(seek, copy)).length;
-      if (own.length > times)
+      if (own.filter((dead) => isSeen(view, dead)).length > times)
         yield `group "${group.name}" has ${describe(copy)} ${own.length} times among its dead letters`;
       const last = own.length === 0 ? lastOf(group.byPlace.get(placeOf(copy)) ?? []) : undefined;
       if (last === undefined || !givesUp(view, last) || mayBeDropped(view, copy.number)) continue;
@@ -213,17 +213,20 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
   }
 };
 
-/** How often it may have become a dead letter, but for seeks. Of what expires or kills its process no delivery says so. */
+/** How often it may have become a dead letter, but for seeks. */
 function timesGivenUp(view: TopicView, group: GroupView, copy: StoredCopy): number {
   if (view.expected.atomic !== false) return 1;
   const deliveries = group.byPlace.get(placeOf(copy)) ?? [];
-  if (view.mayHaveExpired(copy.number) || deliveries.some(({ ended }) => ended === undefined))
-    return Number.POSITIVE_INFINITY;
-  const grants = new Set(
-    deliveries.filter((each) => givesUp(view, each) || wasGivenUp(view, each, each.ended!)).map(grantOf),
-  );
-  return Math.max(1, grants.size);
+  const last = deliveries.filter((each) => givesUp(view, each) || (each.ended && wasGivenUp(view, each, each.ended)));
+  return Math.max(1, new Set(last.map(grantOf)).size);
 }
+
+/** What expires or dies with its process becomes a dead letter though no delivery gives it up: how often, nobody has seen. */
+function isSeen(view: TopicView, { reason }: DeadLetterRecord): boolean {
+  return view.expected.atomic !== false || !(reason === "expired" || reason.startsWith(diedWith));
+}
+
+const diedWith = "died with its handler ";
 
 function deadOf({ number, key, origin }: DeadLetterRecord): string {
   return describe({ ...origin, number, key });
@@ -249,7 +252,7 @@ function whyNotDead(view: TopicView, group: GroupView, dead: DeadLetterRecord): 
   if (reason === "expired")
     return view.mayHaveExpired(number) ? undefined : "though no member's clock can have said so";
   if (deliveries.length === 0) return "which was never delivered";
-  if (reason.startsWith("died with its handler ")) return undefined;
+  if (reason.startsWith(diedWith)) return undefined;
   const causes = deliveries.filter((each) => each.attempt === failures && isCause(view, each, reason));
   if (causes.length === 0) {
     const seen = deliveries.map((each) => `attempt ${each.attempt} ${each.ending ?? "never ended"}`).join(", ");

@@ -125,7 +125,7 @@ export const canaries: readonly Canary[] = [
     find: "      while (!(await this.#hasReached(ends))) await this.#pause();\n",
     replace: "",
     scenario: "moving",
-    rule: /RULE/,
+    rule: /stands behind|was settled/,
   },
   {
     name: "publishers that go ahead of the rest",
@@ -135,7 +135,7 @@ export const canaries: readonly Canary[] = [
       while (!(await this.#hasReached(ends))) await this.#pause();
 `,
     scenario: "moving",
-    rule: /RULE/,
+    rule: /stands behind|was settled/,
   },
   {
     name: "progress that is not carried over",
@@ -143,15 +143,7 @@ export const canaries: readonly Canary[] = [
     find: "      if (settled.length > 0 || held.length > 0) await target.commit({ settled, held });\n",
     replace: "",
     scenario: "moving",
-    rule: /RULE/,
-  },
-  {
-    name: "progress carried over with members in the group",
-    file: "src/moving/progress-transfer.ts",
-    find: "      if (members === 0) return;\n",
-    replace: "      return;\n",
-    scenario: "moving",
-    rule: /RULE/,
+    rule: /was attempt|though its settlement|was settled/,
   },
   {
     name: "member that goes on where its topic was",
@@ -159,7 +151,7 @@ export const canaries: readonly Canary[] = [
     find: 'return !over.aborted && (stage === "open" || stage === "absent");',
     replace: "return true;",
     scenario: "moving",
-    rule: /RULE/,
+    rule: /among its dead letters|though its settlement|was settled|under the same grant/,
   },
   {
     name: "fences that begin anew",
@@ -167,7 +159,7 @@ export const canaries: readonly Canary[] = [
     find: "this.fence = lane.fence + fence;",
     replace: "this.fence = lane.fence;",
     scenario: "moving",
-    rule: /RULE/,
+    rule: /did not come to rest|under the fence|though the grant/,
   },
   {
     name: "copier that settles before it stores",
@@ -181,7 +173,7 @@ export const canaries: readonly Canary[] = [
       for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
 `,
     scenario: "moving",
-    rule: /RULE/,
+    rule: /stands behind|was settled|is lost/,
   },
   {
     name: "copies of a dead copier that are taken for others",
@@ -189,7 +181,7 @@ export const canaries: readonly Canary[] = [
     find: "const isRepeated = original <= this.#last;",
     replace: "const isRepeated = false;",
     scenario: "moving",
-    rule: /RULE/,
+    rule: /was attempt|though its settlement|was settled|is stored/,
   },
   {
     name: "doubts that are forgotten",
@@ -197,6 +189,22 @@ export const canaries: readonly Canary[] = [
     find: "if (producer === undefined || this.#marks.size === 0) return false;",
     replace: "if (producer === undefined || this.#marks.size >= 0) return false;",
     scenario: "moving",
-    rule: /RULE/,
+    rule: /is stored|though its settlement|stands behind/,
+  },
+  {
+    name: "progress carried over before everything is copied",
+    file: "src/moving/progress-transfer.ts",
+    find: "      await this.#untilCopied(description);\n",
+    replace: "",
+    scenario: "moving",
+    rule: /was attempt|though its settlement|was settled/,
+  },
+  {
+    name: "delayed messages that follow twice",
+    file: "src/moving/topic-move.ts",
+    find: 'isForwarding: () => this.#stage !== "copying" && this.#stage !== "closing",',
+    replace: "isForwarding: () => false,",
+    scenario: "moving",
+    rule: /is stored|though its settlement|was settled|was attempt/,
   },
 ];
