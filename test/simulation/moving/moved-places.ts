@@ -19,6 +19,8 @@ export class MovedPlaces {
   readonly #originals = new Map<string, bigint>();
   /** By place on the engine that is left: the first copy. A copier that dies may make a second one. */
   readonly #copies = new Map<string, bigint>();
+  /** By partition: the first message on the other engine that is no copy. */
+  readonly #firstNew = new Map<number, bigint>();
   /** By place on the engine that is left: when it was stored there. */
   readonly #publishedAt = new Map<string, number>();
 
@@ -106,7 +108,11 @@ export class MovedPlaces {
   }
 
   #note(partition: number, position: bigint, original: bigint | undefined): void {
-    if (original === undefined) return;
+    if (original === undefined) {
+      const first = this.#firstNew.get(partition);
+      if (first === undefined || position < first) this.#firstNew.set(partition, position);
+      return;
+    }
     this.#originals.set(nameOf({ partition, position }), original);
     const place = nameOf({ partition, position: original });
     const first = this.#copies.get(place);
@@ -128,12 +134,17 @@ export class MovedPlaces {
   /** Rewrites what was recorded as if the topic had stood in one place all the time. */
   unify(history: MessagingHistory): void {
     this.#forgetIds(history);
+    const late = this.#lateOnes(history);
+    const keyOf = ({ number, key }: { readonly number: number; readonly key?: string | undefined }) =>
+      key !== undefined && late.has(number) ? `${key}, late` : key;
     for (const record of history.publishes as Writable<(typeof history.publishes)[number]>[]) {
       const { partition, position } = record;
+      record.key = keyOf(record);
       if (partition !== undefined && position !== undefined) record.position = this.#unified({ partition, position });
     }
     for (const record of history.deliveries as Writable<(typeof history.deliveries)[number]>[]) {
       if (record.topic !== this.#topic) continue;
+      record.key = keyOf(record);
       record.publishedAt = this.#storedAt(record) ?? record.publishedAt;
       record.position = this.#unified(record);
     }
@@ -143,9 +154,27 @@ export class MovedPlaces {
     for (const record of history.rests as Writable<(typeof history.rests)[number]>[]) {
       record.deadLetters = record.deadLetters?.map((dead) => ({
         ...dead,
+        key: keyOf(dead),
         origin: { ...dead.origin, position: this.#unified(dead.origin) },
       }));
     }
+  }
+
+  /**
+   * Delayed messages that fell due when others were published on the other engine already: a group that is not there yet handles them before these, and another one behind them. So
+   * they keep their order among themselves only.
+   */
+  #lateOnes({ deliveries, rests }: MessagingHistory): ReadonlySet<number> {
+    const late = new Set<number>();
+    const seen = (number: number, { partition, position }: Place): void => {
+      const original = position < there ? position : this.#originals.get(nameOf({ partition, position }));
+      const copy = original === undefined ? undefined : this.#copies.get(nameOf({ partition, position: original }));
+      const first = this.#firstNew.get(partition);
+      if (copy !== undefined && first !== undefined && copy > first) late.add(number);
+    };
+    for (const delivery of deliveries) if (delivery.topic === this.#topic) seen(delivery.number, delivery);
+    for (const { deadLetters = [] } of rests) for (const { number, origin } of deadLetters) seen(number, origin);
+    return late;
   }
 
   /** An engine knows the ids of what was published to it, not of copies: a message that was published to both may stand there twice. */
