@@ -188,8 +188,10 @@ export class MovedPlaces {
     };
     publishes.forEach(seen);
     deliveries.forEach(seen);
-    for (const record of publishes as Writable<(typeof publishes)[number]>[]) {
-      if (here.has(record.number) && elsewhere.has(record.number)) record.id = undefined;
+    // One of its calls, of which nobody was told a place, is taken for one that had no id.
+    const calls = publishes.filter(({ outcome, position }) => outcome !== "not-applied" && position === undefined);
+    for (const record of calls as Writable<(typeof publishes)[number]>[]) {
+      if (here.delete(record.number) && elsewhere.has(record.number)) record.id = undefined;
     }
   }
 }
