@@ -146,14 +146,6 @@ export const canaries: readonly Canary[] = [
     rule: /was attempt|though its settlement|was settled/,
   },
   {
-    name: "member that goes on where its topic was",
-    file: "src/moving/moving-membership.ts",
-    find: 'return !over.aborted && (stage === "open" || stage === "absent");',
-    replace: "return true;",
-    scenario: "moving",
-    rule: /among its dead letters|though its settlement|was settled|under the same grant/,
-  },
-  {
     name: "fences that begin anew",
     file: "src/moving/moving-lane.ts",
     find: "this.fence = lane.fence + fence;",
@@ -184,27 +176,11 @@ export const canaries: readonly Canary[] = [
     rule: /was attempt|though its settlement|was settled|is stored/,
   },
   {
-    name: "doubts that are forgotten",
-    file: "src/moving/doubts.ts",
-    find: "if (producer === undefined || this.#marks.size === 0) return false;",
-    replace: "if (producer === undefined || this.#marks.size >= 0) return false;",
-    scenario: "moving",
-    rule: /is stored|though its settlement|stands behind/,
-  },
-  {
     name: "progress carried over before everything is copied",
     file: "src/moving/progress-transfer.ts",
     find: "      await this.#untilCopied(description);\n",
     replace: "",
     scenario: "moving",
     rule: /was attempt|though its settlement|was settled/,
-  },
-  {
-    name: "delayed messages that follow twice",
-    file: "src/moving/topic-move.ts",
-    find: 'isForwarding: () => this.#stage !== "copying" && this.#stage !== "closing",',
-    replace: "isForwarding: () => false,",
-    scenario: "moving",
-    rule: /is stored|though its settlement|was settled|was attempt/,
   },
 ];
