@@ -12,6 +12,11 @@ export function isLost(error: unknown): boolean {
   return error instanceof TenonError && error.code === "lost";
 }
 
+/** Whether it may have happened all the same. */
+export function isUnknown(error: unknown): boolean {
+  return error instanceof TenonError && error.outcome === "unknown";
+}
+
 /** Whether the same call may succeed in a while; it is one whose repetition does no harm. */
 export function mayPass(error: unknown): boolean {
   if (!(error instanceof TenonError)) return false;
@@ -22,4 +27,10 @@ export function mayPass(error: unknown): boolean {
 export function onItsWay(topic: string, what: string): TenonError {
   const text = `topic ${topic} is being moved to another engine, and ${what} has to wait until that is done; try again`;
   return new TenonError("unavailable", text, { fields: { topic } });
+}
+
+/** An engine that was closed does not answer any more; another one may later. */
+export function unlessClosed(error: unknown): undefined {
+  if (error instanceof TenonError && error.code === "closed") throw error;
+  return undefined;
 }

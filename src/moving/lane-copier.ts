@@ -1,4 +1,4 @@
-import type { Lane, NewMessage, Stored } from "../contracts/messages.ts";
+import type { Lane, NewMessage, ProducerMark, Stored } from "../contracts/messages.ts";
 import { batchesOf } from "./copies.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isLost } from "./failures.ts";
@@ -14,6 +14,8 @@ export interface LaneCopierParts {
   readonly index: PositionIndex;
   readonly signal: AbortSignal;
   readonly copied: (count: number) => void;
+  /** Whether nobody will recognise a second copy any more: progress is being carried over, or was. */
+  readonly isForwarding: () => boolean;
 }
 
 const fetchCountMax = 500;
@@ -51,7 +53,8 @@ export class LaneCopier {
     const { lane, to, copied } = this.#parts;
     while (!signal.aborted) {
       const fetched = await repeating(to.world, () => lane.fetch(fetchCountMax, { signal }), signal);
-      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+      if (this.#parts.isForwarding()) for (const message of fetched) await this.#storeOnce(message, signal);
+      else for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
       const settled = fetched.map(({ position }) => position);
       await repeating(to.world, () => lane.commit({ settled }), signal);
       copied(fetched.length);
@@ -60,14 +63,29 @@ export class LaneCopier {
 
   /** As the producer of this grant: one that the lane was taken from stores nothing any more once this one has. */
   async #store(messages: readonly Stored[], signal: AbortSignal): Promise<void> {
-    const { lane, to, target, copyOf, index } = this.#parts;
-    const { topic, partition } = lane;
-    const marked = to.messages.capabilities.deduplicate !== "none";
-    const producer = { id: `tenon-move ${topic}/${partition}`, epoch: Number(lane.fence), sequence: this.#sequence };
-    const marks = marked ? { producer } : {};
-    const batch = { topic: target, partition, messages: messages.map(copyOf), ...marks };
-    const positions = await repeating(to.world, () => to.messages.append(batch), signal);
+    const { lane, index } = this.#parts;
+    const { topic, partition, fence } = lane;
+    const producer = { id: `tenon-move ${topic}/${partition}`, epoch: Number(fence), sequence: this.#sequence };
+    const positions = await this.#append(messages, producer, signal);
     this.#sequence += messages.length;
     for (const [at, { position }] of messages.entries()) index.note(position, positions[at]);
+  }
+
+  /** As a producer of this message alone, which whoever copies it again is, too. */
+  async #storeOnce(message: Stored, signal: AbortSignal): Promise<void> {
+    const { topic, partition } = this.#parts.lane;
+    const id = `tenon-move ${topic}/${partition}/${message.position}`;
+    await this.#append([message], { id, epoch: 0, sequence: 0 }, signal);
+  }
+
+  async #append(
+    messages: readonly Stored[],
+    producer: ProducerMark,
+    signal: AbortSignal,
+  ): Promise<readonly (bigint | undefined)[]> {
+    const { lane, to, target, copyOf } = this.#parts;
+    const marks = to.messages.capabilities.deduplicate === "none" ? {} : { producer };
+    const batch = { topic: target, partition: lane.partition, messages: messages.map(copyOf), ...marks };
+    return await repeating(to.world, () => to.messages.append(batch), signal);
   }
 }

@@ -1,5 +1,5 @@
 import type { Batch, Lane, LaneCommit, Stored } from "../contracts/messages.ts";
-import { isDenied } from "./failures.ts";
+import { isDenied, isUnknown } from "./failures.ts";
 
 /** Where that goes which a lane's commits append. */
 export interface AppendRoutes {
@@ -7,6 +7,8 @@ export interface AppendRoutes {
   readonly direct: (appends: readonly Batch[]) => readonly Batch[] | undefined;
   /** Stores a batch, wherever its topic is. */
   readonly elsewhere: (batch: Batch) => Promise<unknown>;
+  /** The lane's own engine has not said whether it has stored them. */
+  readonly inDoubt: (appends: readonly Batch[]) => void;
 }
 
 export interface LaneParts {
@@ -66,6 +68,7 @@ export class MovingLane implements Lane {
       try {
         return await this.#lane.commit({ ...change, appends: direct });
       } catch (error) {
+        if (isUnknown(error)) this.#appends.inDoubt(appends);
         // One of the topics has just been sealed, to leave.
         if (appends.length === 0 || !isDenied(error)) throw error;
       }

@@ -1,6 +1,7 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership } from "../contracts/messages.ts";
 import type { MessagingEngine } from "./engines.ts";
+import { unlessClosed } from "./failures.ts";
 import { type AppendRoutes, MovingLane } from "./moving-lane.ts";
 import type { TopicPlace } from "./topic-place.ts";
 
@@ -73,10 +74,25 @@ export class MovingMembership implements Membership {
       const stay = this.#crossing === undefined ? this.#stay! : await unless(signal, this.#crossing);
       const lane = await grantOf(stay, signal);
       if (lane === undefined) continue;
-      if (!stay.over.aborted) return this.#taken(lane, stay);
+      if (await this.#isHere(lane, stay, signal)) return this.#taken(lane, stay);
       // Granted as the topic left.
       await lane.release().catch(() => undefined);
     }
+  }
+
+  /**
+   * Whether the topic is still there now that the lane is granted. A member that hears nothing for a while, and whose session ends meanwhile, is a member anew before it looks where the
+   * topic is: the group's progress may have been carried over in between.
+   */
+  async #isHere(lane: Lane, { over }: Stay, signal: AbortSignal | undefined): Promise<boolean> {
+    const { place, to } = this.#parts;
+    while (over !== never && !over.aborted && !lane.lost.aborted) {
+      const stage = await place.lookAnew().catch(unlessClosed);
+      if (stage !== undefined) return !over.aborted && (stage === "open" || stage === "absent");
+      await to.world.timers.sleep(rejoinMs, { signal }).catch(() => undefined);
+      if (signal?.aborted) return false;
+    }
+    return over === never;
   }
 
   async leave(): Promise<void> {

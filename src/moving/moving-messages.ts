@@ -11,8 +11,9 @@ import type {
 } from "../contracts/messages.ts";
 import { checkDeclaration } from "../contracts/topic-declarations.ts";
 import { CarriedProducers } from "./carried-producers.ts";
+import { Doubts } from "./doubts.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { isNotFound, onItsWay } from "./failures.ts";
+import { isDenied, isNotFound, isUnknown, onItsWay } from "./failures.ts";
 import { jointCapabilities } from "./joint-capabilities.ts";
 import { readMoveNote } from "./move-note.ts";
 import type { AppendRoutes } from "./moving-lane.ts";
@@ -30,6 +31,7 @@ export class MovingMessages implements MessageEngine {
   readonly #pollMs: number;
   readonly #places = new Map<string, TopicPlace>();
   readonly #producers = new CarriedProducers();
+  readonly #doubts = new Doubts();
 
   constructor(from: MessagingEngine, to: MessagingEngine, pollMs: number) {
     this.capabilities = jointCapabilities(from.messages.capabilities, to.messages.capabilities);
@@ -100,8 +102,11 @@ export class MovingMessages implements MessageEngine {
 
   async #appendHere(place: TopicPlace, batch: Batch): Promise<readonly (bigint | undefined)[]> {
     try {
-      return await this.#from.messages.append(batch);
+      const positions = await this.#from.messages.append(batch);
+      this.#doubts.forget(batch);
+      return positions;
     } catch (error) {
+      if (isUnknown(error)) this.#doubts.add(batch);
       if (!isSealedToMove(error) && !isNotFound(error)) throw error;
       await place.look();
       const stage = await place.settled(this.#pollMs);
@@ -113,8 +118,20 @@ export class MovingMessages implements MessageEngine {
   }
 
   async #appendThere(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    const before = this.#doubts.has(batch) ? await this.#storedBefore(batch) : undefined;
+    if (before !== undefined) return before;
     const renumbered = this.#producers.renumbered(batch);
     return await (renumbered === undefined ? this.#from.messages.append(batch) : this.#to.messages.append(renumbered));
+  }
+
+  /** The positions that a batch got before its topic left; `undefined` when it was not stored there, which it cannot be any more. */
+  async #storedBefore(batch: Batch): Promise<readonly (bigint | undefined)[] | undefined> {
+    const positions = await this.#from.messages.append(batch).catch((error: unknown) => {
+      if (!isDenied(error) && !isNotFound(error)) throw error;
+      return undefined;
+    });
+    this.#doubts.forget(batch);
+    return positions;
   }
 
   /** A member that joins while the topic is under way gets its lanes when that has arrived. */
@@ -134,10 +151,14 @@ export class MovingMessages implements MessageEngine {
   #routes(departs: boolean): AppendRoutes {
     return {
       elsewhere: (batch) => this.append(batch),
+      inDoubt: (appends) => {
+        if (departs) for (const batch of appends) this.#doubts.add(batch);
+      },
       direct: (appends) => {
         const here = departs ? "open" : "moved";
         if (appends.some(({ topic }) => this.#place(topic).stage !== here)) return undefined;
         if (departs) return appends;
+        if (appends.some((batch) => this.#doubts.has(batch))) return undefined;
         const renumbered = appends.map((batch) => this.#producers.renumbered(batch));
         return renumbered.some((batch) => batch === undefined) ? undefined : (renumbered as readonly Batch[]);
       },

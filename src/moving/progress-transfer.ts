@@ -1,4 +1,3 @@
-import { TenonError } from "../contracts/errors.ts";
 import type {
   GroupDescription,
   Held,
@@ -9,6 +8,7 @@ import type {
   TopicDescription,
 } from "../contracts/messages.ts";
 import { originalOf } from "./copies.ts";
+import { groupOf, hasReached } from "./descriptions.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { repeating } from "./repeating.ts";
 import type { TopicCopier } from "./topic-copier.ts";
@@ -58,6 +58,7 @@ export class ProgressTransfer {
       // Nobody else settles anything now, so this stands until the end.
       const description = await from.messages.describe(topic);
       const before = groupOf(description, group).lanes;
+      await this.#untilCopied(description);
       await this.#goNear(group, before);
       const counts = groupOf(await to.messages.describe(topic), group).lanes.map(({ lag }) => lag);
       const target = await to.messages.join(topic, group, this.#options(to));
@@ -87,6 +88,15 @@ export class ProgressTransfer {
       const { members } = groupOf(description, group);
       if (members === 0) return;
       waitsFor(group, members);
+      await from.world.timers.sleep(pollMs, { signal });
+    }
+  }
+
+  /** What falls due while the topic leaves is handled where it is, and its copy may still be under way. */
+  async #untilCopied({ partitions }: TopicDescription): Promise<void> {
+    const { from, topic, signal, pollMs } = this.#parts;
+    const ends = partitions.map(({ next }) => next);
+    while (!hasReached(await repeating(from.world, () => from.messages.describe(topic), signal), ends)) {
       await from.world.timers.sleep(pollMs, { signal });
     }
   }
@@ -153,12 +163,13 @@ class Walk {
     const held: Held[] = [];
     for (const { position, headers } of copies) {
       const original = originalOf(headers);
-      // The first that is no copy was published there, behind all of them.
-      if (original === undefined || this.#beyond >= this.#beyondMax) {
+      if (this.#beyond >= this.#beyondMax || (original !== undefined && original >= this.#unsettled.end)) {
         this.isOver = true;
         break;
       }
-      if (original >= this.#unsettled.low) this.#beyond += 1;
+      if (original === undefined || original >= this.#unsettled.low) this.#beyond += 1;
+      // It was published there. Copies of what fell due meanwhile may stand behind it.
+      if (original === undefined) continue;
       // What a copier that died had stored too stands there once more.
       const isRepeated = original <= this.#last;
       if (!isRepeated) this.#last = original;
@@ -170,11 +181,4 @@ class Walk {
     }
     return { settled, held };
   }
-}
-
-export function groupOf({ topic, groups }: TopicDescription, group: string): GroupDescription {
-  const found = groups.find((each) => each.group === group);
-  if (found !== undefined) return found;
-  const text = `group ${group} of topic ${topic} was removed while the topic was moved; move it once more`;
-  throw new TenonError("not-found", text, { fields: { topic, group } });
 }

@@ -28,6 +28,7 @@ export class RetriesMove {
     this.#copier = new TopicCopier({
       ...{ from, to, topic: retryTopicOf(topic, group), partitions, group, target: topic },
       copyOf: (stored) => retryCopyOf(stored, group),
+      isForwarding: () => true,
       signal: this.#run.signal,
       failed: (error) => this.#run.abort(error),
     });

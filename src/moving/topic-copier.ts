@@ -19,6 +19,8 @@ export interface TopicCopierParts {
   /** The topic that the copies go to. */
   readonly target: string;
   readonly copyOf: (stored: Stored) => NewMessage;
+  /** Whether a second copy of the same message would not be recognised any more. */
+  readonly isForwarding: () => boolean;
   readonly signal: AbortSignal;
   /** Called when it cannot go on. */
   readonly failed: (error: unknown) => void;
@@ -82,12 +84,13 @@ export class TopicCopier {
   }
 
   #copied(lane: Lane): Promise<void> {
-    const { to, target, copyOf } = this.#parts;
+    const { to, target, copyOf, isForwarding } = this.#parts;
     const index = this.index(lane.partition);
     const copied = (count: number): void => {
       this.count += count;
     };
-    return new LaneCopier({ lane, to, target, copyOf, index, signal: this.#stopped.signal, copied }).run();
+    const { signal } = this.#stopped;
+    return new LaneCopier({ lane, to, target, copyOf, index, signal, copied, isForwarding }).run();
   }
 
   async stop(): Promise<void> {

@@ -1,10 +1,11 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { TopicDescription } from "../contracts/messages.ts";
 import { copyOf } from "./copies.ts";
+import { groupOf, hasReached } from "./descriptions.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isLost, isNotFound, mayPass } from "./failures.ts";
 import { type MoveNote, type MoveStage, moveNote, readMoveNote } from "./move-note.ts";
-import { groupOf, ProgressTransfer } from "./progress-transfer.ts";
+import { ProgressTransfer } from "./progress-transfer.ts";
 import { repeating } from "./repeating.ts";
 import { moveGroup, TopicCopier } from "./topic-copier.ts";
 
@@ -54,6 +55,7 @@ export class TopicMove {
     this.#unlink = () => signal.removeEventListener("abort", end);
     this.#copier = new TopicCopier({
       ...{ from, to, topic, partitions: partitions.length, group: moveGroup, target: topic, copyOf },
+      isForwarding: () => this.#stage !== "copying" && this.#stage !== "closing",
       signal: this.#run.signal,
       failed: (error) => this.#run.abort(error),
     });
@@ -186,10 +188,7 @@ export class TopicMove {
   }
 
   async #hasReached(ends: readonly bigint[]): Promise<boolean> {
-    const description = await this.#describe();
-    return groupOf(description, moveGroup).lanes.every(
-      ({ low, lag }, partition) => lag === 0 || low >= ends[partition]!,
-    );
+    return hasReached(await this.#describe(), ends);
   }
 
   /** Answers a fence that no grant has had a higher one than. */

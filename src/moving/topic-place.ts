@@ -1,6 +1,6 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { isNotFound } from "./failures.ts";
+import { isNotFound, unlessClosed } from "./failures.ts";
 import { type MoveStage, readMoveNote } from "./move-note.ts";
 
 /** Where a topic is: not being moved, on its way, on the other engine, or on neither. */
@@ -48,8 +48,15 @@ export class TopicPlace {
     return this.#looking;
   }
 
+  /** Asks after this call, whoever is asking already. */
+  async lookAnew(): Promise<Stage> {
+    await this.#looking?.catch(() => undefined);
+    return await this.look();
+  }
+
   async #look(): Promise<Stage> {
     const stage = await this.#ask();
+    if (stage !== "open" && stage !== "absent") this.#tellWatchers();
     // What is not there may be declared at any time.
     this.stage = stage === "absent" ? undefined : stage;
     return stage;
@@ -85,7 +92,7 @@ export class TopicPlace {
   /** Waits until it has moved. An engine that does not answer is asked again. */
   async moved(signal: AbortSignal): Promise<void> {
     for (;;) {
-      const stage = await this.look().catch(unlessPassing);
+      const stage = await this.look().catch(unlessClosed);
       if (stage === "moved") return;
       await this.#from.world.timers.sleep(this.#pollMs, { signal });
     }
@@ -106,7 +113,6 @@ export class TopicPlace {
       const stage = await this.look().catch(closedOrOpen);
       // Nobody consumes any more from an engine that was closed.
       if (stage === "closed") this.#watchers.clear();
-      else if (stage !== "open" && stage !== "absent") this.#tellWatchers();
     }
     this.#polling = false;
   }
@@ -121,9 +127,4 @@ export class TopicPlace {
 
 function closedOrOpen(error: unknown): "closed" | "open" {
   return error instanceof TenonError && error.code === "closed" ? "closed" : "open";
-}
-
-function unlessPassing(error: unknown): undefined {
-  if (error instanceof TenonError && error.code === "closed") throw error;
-  return undefined;
 }

@@ -34,6 +34,10 @@ export class Unsettled {
     return this.#parts.low;
   }
 
+  get end(): bigint {
+    return this.#parts.end;
+  }
+
   /** Whether the position is among them. Asked in the order of the positions. */
   async has(position: bigint): Promise<boolean> {
     if (position < this.#parts.low) return false;

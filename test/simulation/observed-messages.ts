@@ -21,7 +21,7 @@ export function observedMessages(
 }
 
 /** An object that is another one but for some of its members. */
-function over<Target extends object>(target: Target, members: Partial<Target>): Target {
+export function over<Target extends object>(target: Target, members: Partial<Target>): Target {
   return new Proxy(target, {
     get: (_, name) => {
       const own = members[name as keyof Target];

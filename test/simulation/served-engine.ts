@@ -10,7 +10,7 @@ import {
 } from "../../src/simulation/index.ts";
 import type { World } from "../../src/world/world.ts";
 
-const host = "engine";
+const onlyHost = "engine";
 const port = 4_000;
 
 export interface Served {
@@ -19,10 +19,14 @@ export interface Served {
   readonly clock: ClockRecord;
 }
 
-/** The engine's own process. It dies with its engine, and comes back over what its disk kept. `seen` may look at what is asked of it. */
+/**
+ * The engine's own process, which has the name of its host. It dies with its engine, and comes back over what its disk kept. `seen` may look at what is asked
+ * of it.
+ */
 export function serveEngine(
   system: SimulatedSystem,
   seen: (engine: ServedEngine) => ServedEngine = (engine) => engine,
+  host = onlyHost,
 ): Served {
   const segmentBytes = system.random.pick([16_384, 65_536, 1_048_576]);
   const durable = { directory: "/data", segmentBytes, reserveBytes: 0 };
@@ -44,7 +48,7 @@ export function serveEngine(
 }
 
 /** The engine, as another process reaches it; tried until it is there. */
-export async function connected(world: World, settings: RemoteSettings): Promise<RemoteEngine> {
+export async function connected(world: World, settings: RemoteSettings, host = onlyHost): Promise<RemoteEngine> {
   for (;;) {
     try {
       return await remote({ host, port }, { world, ...settings });

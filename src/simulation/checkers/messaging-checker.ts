@@ -27,6 +27,11 @@ export interface MessagingExpectations {
   readonly abandonedAfterMs?: number | undefined;
   /** Of the topic; `"deadLetter"` when left out, as there. */
   readonly whenExpired?: "deadLetter" | "drop" | undefined;
+  /**
+   * `capabilities.atomic` of the engine; true when left out. Where it is false, what becomes a dead letter or waits for a retry elsewhere may be stored there once in each grant in which
+   * that happens, and may be handled again, as its settlement comes after.
+   */
+  readonly atomic?: boolean | undefined;
   /** `capabilities.delayLatenessMs` of the engine; 1,000 when left out. */
   readonly delayLatenessMs?: number | undefined;
   /** How long the engine knows message ids again, by its clock; 120,000 when left out. */

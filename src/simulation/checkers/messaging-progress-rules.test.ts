@@ -185,6 +185,35 @@ test("a message that was given up is not delivered again under a later grant, bu
   tells(again(3), again(1), /though it was delivered again at 5 ms under a later grant/);
 });
 
+test("where a dead letter is stored before its message is settled, each grant may make one, and a later one handle it", () => {
+  const died =
+    (grants: readonly number[], deadCount: number) =>
+    (story: Story): void => {
+      story.stores(1, 0n);
+      for (const grant of grants) story.throws(deadLetterError("no"), 1, 0n, [grant, 1], { member: `m${grant}` });
+      story.handles(1, 0n, [9, 1], { member: "n" });
+      story.rests(Array.from({ length: deadCount }, () => deadLetter(1, 0n)));
+    };
+  tells(died([1, 2], 3), died([1, 2], 2), /3 times among its dead letters/, { atomic: false });
+});
+
+test("where a retry is stored elsewhere before its message is settled, it may come again when that is settled", () => {
+  const settledBefore =
+    (attempt: number) =>
+    (story: Story): void => {
+      const keyless = { key: undefined, attempt };
+      story.stores(1, 0n, { key: undefined });
+      story.throws(again, 1, 0n, [1, 1], { key: undefined });
+      story.settles(0n, 2);
+      story.handles(1, 0n, [3, 1], { ...keyless, member: "n" });
+    };
+  const wrong = (story: Story): void => settledBefore(2)(story);
+  const strict = new Story();
+  wrong(strict);
+  assert.match(strict.found().join(), /though its settlement/);
+  tells(settledBefore(1), settledBefore(2), /though its settlement/, { atomic: false });
+});
+
 test("only what has expired is a dead letter as expired", () => {
   const after =
     (waitMs: number) =>

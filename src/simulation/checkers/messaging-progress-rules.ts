@@ -26,7 +26,7 @@ export const settledIsSettled: MessagingRule = function* (view) {
         const settle = settles.find(({ grant, resolved }) =>
           grant === grantOf(delivery) ? isBefore(resolved, delivery.begun) : grant < grantOf(delivery),
         );
-        if (settle === undefined) continue;
+        if (settle === undefined || mayBeRepeatedRetry(view, delivery)) continue;
         const wentBack = group.seeks.some(
           (seek) =>
             mayGoBack(seek, delivery) &&
@@ -39,6 +39,11 @@ export const settledIsSettled: MessagingRule = function* (view) {
     }
   }
 };
+
+/** Whether its retry may have been stored elsewhere without its being settled here: then it goes on in both places. */
+function mayBeRepeatedRetry({ expected }: TopicView, { key, attempt }: DeliveryRecord): boolean {
+  return expected.atomic === false && key === undefined && attempt > 1;
+}
 
 /** What `describe` says of ends and groups' positions never moves back, but for groups by a seek. */
 export const positionsNeverMoveBack: MessagingRule = function* (view) {
@@ -197,8 +202,8 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
     }
     for (const copy of view.copies.values()) {
       const own = group.deadByPlace.get(placeOf(copy)) ?? [];
-      const times = 1 + group.seeks.filter((seek) => mayGoBack(seek, copy)).length;
-      if (own.length > times)
+      const times = timesGivenUp(view, group, copy) + group.seeks.filter((seek) => mayGoBack(seek, copy)).length;
+      if (own.filter((dead) => isSeen(view, dead)).length > times)
         yield `group "${group.name}" has ${describe(copy)} ${own.length} times among its dead letters`;
       const last = own.length === 0 ? lastOf(group.byPlace.get(placeOf(copy)) ?? []) : undefined;
       if (last === undefined || !givesUp(view, last) || mayBeDropped(view, copy.number)) continue;
@@ -207,6 +212,21 @@ export const deadLettersAreComplete: MessagingRule = function* (view) {
     }
   }
 };
+
+/** How often it may have become a dead letter, but for seeks. */
+function timesGivenUp(view: TopicView, group: GroupView, copy: StoredCopy): number {
+  if (view.expected.atomic !== false) return 1;
+  const deliveries = group.byPlace.get(placeOf(copy)) ?? [];
+  const last = deliveries.filter((each) => givesUp(view, each) || (each.ended && wasGivenUp(view, each, each.ended)));
+  return Math.max(1, new Set(last.map(grantOf)).size);
+}
+
+/** What expires or dies with its process becomes a dead letter though no delivery gives it up: how often, nobody has seen. */
+function isSeen(view: TopicView, { reason }: DeadLetterRecord): boolean {
+  return view.expected.atomic !== false || !(reason === "expired" || reason.startsWith(diedWith));
+}
+
+const diedWith = "died with its handler ";
 
 function deadOf({ number, key, origin }: DeadLetterRecord): string {
   return describe({ ...origin, number, key });
@@ -232,7 +252,7 @@ function whyNotDead(view: TopicView, group: GroupView, dead: DeadLetterRecord): 
   if (reason === "expired")
     return view.mayHaveExpired(number) ? undefined : "though no member's clock can have said so";
   if (deliveries.length === 0) return "which was never delivered";
-  if (reason.startsWith("died with its handler ")) return undefined;
+  if (reason.startsWith(diedWith)) return undefined;
   const causes = deliveries.filter((each) => each.attempt === failures && isCause(view, each, reason));
   if (causes.length === 0) {
     const seen = deliveries.map((each) => `attempt ${each.attempt} ${each.ending ?? "never ended"}`).join(", ");
@@ -241,6 +261,7 @@ function whyNotDead(view: TopicView, group: GroupView, dead: DeadLetterRecord): 
   if (!causes.some((cause) => givesUp(view, cause) || cause.attempt > (view.expected.attemptsMax ?? 16))) {
     return `after ${failures} failures, though more attempts were allowed`;
   }
+  if (view.expected.atomic === false) return undefined;
   const greatest = lastOf(deliveries);
   if (group.seeks.length > 0 || greatest === undefined || greatest.key === undefined) return undefined;
   if (causes.some((cause) => grantOf(cause) === grantOf(greatest))) return undefined;

@@ -119,4 +119,68 @@ export const canaries: readonly Canary[] = [
     scenario: "log",
     rule: /two outputs were made of input/,
   },
+  {
+    name: "rest that is not copied",
+    file: "src/moving/topic-move.ts",
+    find: "      while (!(await this.#hasReached(ends))) await this.#pause();\n",
+    replace: "",
+    scenario: "moving",
+    rule: /stands behind|was settled/,
+  },
+  {
+    name: "publishers that go ahead of the rest",
+    file: "src/moving/topic-move.ts",
+    find: "      while (!(await this.#hasReached(ends))) await this.#pause();\n",
+    replace: `      await this.#seal({ stage: "copied", fence: 0n });
+      while (!(await this.#hasReached(ends))) await this.#pause();
+`,
+    scenario: "moving",
+    rule: /stands behind|was settled/,
+  },
+  {
+    name: "progress that is not carried over",
+    file: "src/moving/progress-transfer.ts",
+    find: "      if (settled.length > 0 || held.length > 0) await target.commit({ settled, held });\n",
+    replace: "",
+    scenario: "moving",
+    rule: /was attempt|though its settlement|was settled/,
+  },
+  {
+    name: "fences that begin anew",
+    file: "src/moving/moving-lane.ts",
+    find: "this.fence = lane.fence + fence;",
+    replace: "this.fence = lane.fence;",
+    scenario: "moving",
+    rule: /did not come to rest|under the fence|though the grant/,
+  },
+  {
+    name: "copier that settles before it stores",
+    file: "src/moving/lane-copier.ts",
+    find: `      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+      const settled = fetched.map(({ position }) => position);
+      await repeating(to.world, () => lane.commit({ settled }), signal);
+`,
+    replace: `      const settled = fetched.map(({ position }) => position);
+      await repeating(to.world, () => lane.commit({ settled }), signal);
+      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+`,
+    scenario: "moving",
+    rule: /stands behind|was settled|is lost/,
+  },
+  {
+    name: "copies of a dead copier that are taken for others",
+    file: "src/moving/progress-transfer.ts",
+    find: "const isRepeated = original <= this.#last;",
+    replace: "const isRepeated = false;",
+    scenario: "moving",
+    rule: /was attempt|though its settlement|was settled|is stored/,
+  },
+  {
+    name: "progress carried over before everything is copied",
+    file: "src/moving/progress-transfer.ts",
+    find: "      await this.#untilCopied(description);\n",
+    replace: "",
+    scenario: "moving",
+    rule: /was attempt|though its settlement|was settled/,
+  },
 ];

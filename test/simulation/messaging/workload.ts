@@ -14,6 +14,7 @@ import {
 } from "../../../src/messaging/index.ts";
 import {
   checkMessaging,
+  type MessagingExpectations,
   MessagingHistory,
   type ProcessContext,
   recordedMessages,
@@ -48,10 +49,15 @@ export class MessagingWorkload {
   #members = 0;
   #seeksLeft: number;
 
-  constructor(system: SimulatedSystem, safetyMs: number, engineClock: () => { readonly now: number }) {
+  constructor(
+    system: SimulatedSystem,
+    safetyMs: number,
+    engineClock: () => { readonly now: number },
+    otherwise: Partial<MessagingSetup> = {},
+  ) {
     this.#system = system;
     this.#safetyMs = safetyMs;
-    this.setup = drawSetup(system.random);
+    this.setup = { ...drawSetup(system.random), ...otherwise };
     this.#seeksLeft = this.setup.seeks;
     this.history = new MessagingHistory({
       nowMs: () => system.nowMs,
@@ -166,7 +172,7 @@ export class MessagingWorkload {
       } catch (error) {
         if (!(error instanceof TenonError)) return this.found(`publishing rejected with ${String(error)}`);
         if (error.code === "closed") throw error;
-        if (error.code === "conflict" || error.code === "invalid")
+        if (["conflict", "invalid", "denied"].includes(error.code))
           this.found(`publishing was refused: ${error.message}`);
         // Nothing more of it is known; only some publishers take the risk of a duplicate.
         if (
@@ -328,7 +334,7 @@ export class MessagingWorkload {
     return true;
   }
 
-  check(): void {
+  check(more: Partial<MessagingExpectations> = {}): void {
     const { consuming, whenExpired } = this.setup;
     checkMessaging(this.history, {
       topic: topicName,
@@ -336,6 +342,7 @@ export class MessagingWorkload {
       whenExpired,
       attemptsMax: consuming.retry.attemptsMax,
       abandonedAfterMs: consuming.handlerTimeoutMs + consuming.abandonAfterMs,
+      ...more,
     });
   }
 }
