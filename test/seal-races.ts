@@ -5,6 +5,8 @@ import type { MessageEngine, TenonError, TopicDeclaration } from "tenon/contract
 const partitions = 4;
 /** Nothing that is delayed by so much comes while a test runs. */
 const laterMs = 3_600_000;
+/** Far more than there is time for before the topic is sealed. */
+const turnsMax = 5_000;
 
 /** What was acknowledged of one topic. */
 interface Acknowledged {
@@ -61,7 +63,7 @@ export async function sealWhileOthersAppend(
 }
 
 async function untilDenied(append: Append, begun: () => void): Promise<void> {
-  for (let turn = 0; ; turn++) {
+  for (let turn = 0; turn < turnsMax; turn++) {
     try {
       await append(turn);
     } catch (error) {
@@ -70,6 +72,7 @@ async function untilDenied(append: Append, begun: () => void): Promise<void> {
     }
     begun();
   }
+  throw new Error("was never refused");
 }
 
 function producing(engine: MessageEngine, topic: string, partition: number, { positions }: Acknowledged): Append {
