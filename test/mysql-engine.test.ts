@@ -51,8 +51,8 @@ const mysql: TableServer = {
     });
   },
   drop: (prefix) => dropTables(server.url, prefix),
-  tables: (prefix) =>
-    mysqlTables(prefix)
+  tables: (prefix, from) =>
+    mysqlTables(prefix, from)
       .split(";\n")
       .filter((statement) => statement.trim() !== ""),
   quietCommit: (prefix, key) => [

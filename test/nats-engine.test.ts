@@ -8,6 +8,7 @@ import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "teno
 import { engine as find } from "./engines.ts";
 import { dropStreams, natsConnection, testPrefix } from "./nats-host.ts";
 import { NatsServer, natsServerMissing } from "./nats-server.ts";
+import { sealWhileOthersAppend } from "./seal-races.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
@@ -224,6 +225,41 @@ describe("the NATS engine", { skip: server.skip }, () => {
       all.sort((one, other) => one - other),
       Array.from({ length: 300 }, (_, index) => index),
     );
+  });
+
+  test("what other processes append while a topic is sealed is stored before the seal, or never", async (t) => {
+    const prefix = testPrefix();
+    const [sealing, ...appending] = await Promise.all([1, 2, 3].map(() => open(t, {}, prefix)));
+    const engines = appending.map(({ messages }) => messages);
+    await sealWhileOthersAppend(sealing!.messages, engines, "orders");
+    await sealWhileOthersAppend(sealing!.messages, engines, "few", { countMax: 1_000_000 });
+  });
+
+  test("a seal that did not come to every partition is none, until the topic is declared again", async (t) => {
+    const prefix = testPrefix();
+    let isCut = false;
+    const connect = async () => {
+      const connection = await natsConnection(server.url);
+      const request = connection.request.bind(connection);
+      connection.request = async (subject, payload, options) => {
+        if (!isCut || !/\.r\.\d+\.1$/.test(subject)) return request(subject, payload, options);
+        isCut = false;
+        await connection.close();
+        return new Promise(() => undefined);
+      };
+      return connection;
+    };
+    const engine = await open(t, { connect }, prefix);
+    const declare = (sealed?: string) => engine.messages.declare("orders", { partitions: 2, sealed });
+    const append = () => engine.messages.append({ topic: "orders", partition: 1, messages: [{ body }] });
+    await declare();
+    isCut = true;
+    await assert.rejects(declare("moved"), { code: "unavailable" });
+    assert.equal((await engine.messages.describe("orders")).sealed, undefined);
+    await append();
+    await declare();
+    assert.equal((await engine.messages.describe("orders")).sealed, "moved");
+    await assert.rejects(append(), { code: "denied", outcome: "not-applied" });
   });
 
   test("names, keys and ids may hold what subjects cannot", async (t) => {

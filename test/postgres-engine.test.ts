@@ -66,7 +66,7 @@ const postgres: TableServer = {
     });
   },
   drop: (prefix) => dropTables(server.url, prefix),
-  tables: (prefix) => [postgresTables(prefix)],
+  tables: (prefix, from) => [postgresTables(prefix, from)],
   quietCommit: (prefix, key) => [
     `WITH m AS (UPDATE ${prefix}_meta SET value = value + 1 WHERE name = 'version' RETURNING value)
      INSERT INTO ${prefix}_key_values (key, value, version) SELECT '${key}'::bytea, '1'::bytea, value FROM m`,

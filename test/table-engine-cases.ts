@@ -5,6 +5,7 @@ import { type KeyValueChange, TenonError } from "tenon/contracts";
 import { text, topic } from "tenon/messaging";
 import type { MysqlEngine, MysqlEngineOptions } from "tenon/mysql";
 import type { PostgresEngine, PostgresEngineOptions } from "tenon/postgres";
+import { sealWhileOthersAppend } from "./seal-races.ts";
 import { testPrefix } from "./test-prefix.ts";
 
 export type TableEngine = PostgresEngine | MysqlEngine;
@@ -28,8 +29,8 @@ export interface TableServer {
   /** As a transaction that stays open while `work` is done. */
   holding(statement: string, work: () => Promise<void>): Promise<void>;
   drop(prefix: string): Promise<void>;
-  /** The statements that make the tables. */
-  tables(prefix: string): readonly string[];
+  /** The statements that make the tables, or bring those of a version up to date. */
+  tables(prefix: string, from?: number): readonly string[];
   /** Another engine's commit of a key, without a notice where there are any. */
   quietCommit(prefix: string, key: string): readonly string[];
   /** How a settlement of a lane is told from other statements. */
@@ -58,6 +59,14 @@ export function opening(server: TableServer): OpenEngine {
   };
 }
 
+/** Makes tables what they were at first: without seals. */
+function firstTables(prefix: string): readonly string[] {
+  return [
+    `ALTER TABLE ${prefix}_partitions DROP COLUMN sealed`,
+    `UPDATE ${prefix}_meta SET value = 1 WHERE name = 'tables'`,
+  ];
+}
+
 export function tableEngineCases(server: TableServer): void {
   const open = opening(server);
 
@@ -71,7 +80,43 @@ export function tableEngineCases(server: TableServer): void {
     const engine = await open(t, { tables: "expect" }, prefix);
     await engine.keyValue.commit([add]);
     await server.direct(`UPDATE ${prefix}_meta SET value = 99 WHERE name = 'tables'`);
-    await assert.rejects(server.open(prefix, {}), { code: "conflict", fields: { version: "99", needed: 1 } });
+    await assert.rejects(server.open(prefix, {}), { code: "conflict", fields: { version: "99", needed: 2 } });
+  });
+
+  test("brings tables of an earlier release up to date, with what is in them, whoever else starts at the same time", async (t) => {
+    const prefix = testPrefix();
+    const former = await open(t, {}, prefix);
+    await former.messages.declare("news", { partitions: 2, groups: ["readers"] });
+    const batch = { topic: "news", partition: 1, messages: [{ body: Buffer.from("x") }] };
+    await former.messages.append(batch);
+    await former.close();
+    await server.direct(...firstTables(prefix));
+    await assert.rejects(server.open(prefix, {}), { code: "conflict", message: /"make", or with what \w+Tables\("/ });
+    const [engine] = await Promise.all([open(t, {}, prefix), open(t, {}, prefix), open(t, {}, prefix)]);
+    assert.deepEqual(await engine.messages.append(batch), [1n]);
+    assert.equal((await engine.messages.describe("news")).sealed, undefined);
+    await engine.messages.declare("news", { partitions: 2, sealed: "moved" });
+    await assert.rejects(engine.messages.append(batch), { code: "denied", outcome: "not-applied" });
+    await open(t, { tables: "expect" }, prefix);
+  });
+
+  test("brings tables up to date by hand", async (t) => {
+    const prefix = testPrefix();
+    await (await open(t, {}, prefix)).close();
+    await server.direct(...firstTables(prefix));
+    await server.direct(...server.tables(prefix, 1));
+    const engine = await open(t, { tables: "expect" }, prefix);
+    await engine.messages.declare("news", { partitions: 1, sealed: "moved" });
+    assert.throws(() => server.tables(prefix, 99), { code: "invalid" });
+  });
+
+  test("what other processes append while a topic is sealed is stored before the seal, or never", async (t) => {
+    const prefix = testPrefix();
+    const options = { connectionsMax: 8 };
+    const [sealing, ...appending] = await Promise.all([1, 2, 3].map(() => open(t, options, prefix)));
+    const engines = appending.map(({ messages }) => messages);
+    await sealWhileOthersAppend(sealing!.messages, engines, "orders");
+    await sealWhileOthersAppend(sealing!.messages, engines, "few", { countMax: 1_000_000 });
   });
 
   test("engines that start together make the tables once", async (t) => {

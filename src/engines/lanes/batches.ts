@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
+import { topicSealed } from "../../contracts/topic-declarations.ts";
 import { utf8Length } from "../shared/utf8.ts";
 import { packedBytes, packHeaders, packMessage } from "./message-format.ts";
 
@@ -179,6 +180,7 @@ export function refuseRepeatedProducers(batches: readonly Batch[]): void {
 /** Why a store takes a batch not. */
 export type BatchRefusal =
   | { readonly refused: "partition"; readonly partitions: number }
+  | { readonly refused: "sealed"; readonly sealed: string }
   | { readonly refused: "full"; readonly countMax: number; readonly count: number }
   | { readonly refused: "fenced"; readonly epoch: number }
   | { readonly refused: "repeated" }
@@ -187,6 +189,7 @@ export type BatchRefusal =
 export function refusedBatch(batch: Batch, refusal: BatchRefusal): TenonError {
   const { topic } = batch;
   if (refusal.refused === "partition") return noSuchPartition(batch, refusal.partitions);
+  if (refusal.refused === "sealed") return topicSealed(topic, refusal.sealed);
   if (refusal.refused === "full") {
     const { countMax, count } = refusal;
     const text = `topic ${topic} takes no ${batch.messages.length} more: ${count} of at most ${countMax} messages are not settled, or delayed; settle some first, or raise countMax`;

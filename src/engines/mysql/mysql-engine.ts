@@ -8,7 +8,8 @@ import type { MysqlClient } from "./clients.ts";
 import { rowsOf } from "./commands.ts";
 import { MysqlDialect } from "./mysql-dialect.ts";
 import { readRequirements } from "./requirements.ts";
-import { tableStatements, tablesVersion } from "./tables.ts";
+import { isColumnThere } from "./server-failures.ts";
+import { tableStatements, tablesVersion, upgradeStatements } from "./tables.ts";
 
 export interface MysqlEngineOptions extends RelationalOptions {
   /**
@@ -52,15 +53,27 @@ export async function mysqlEngine(options: MysqlEngineOptions): Promise<MysqlEng
   return openEngine(parts, settings);
 }
 
-/** Each statement ends its own transaction, and none changes what is there: engines may start together. The version comes last, so where it is, all is. */
+/** Each statement ends its own transaction, and none changes what is there or has been added already: engines may start together. The version comes last, so where it is, all is. */
 async function makeTables(connection: DatabaseConnection, { prefix, meta }: Tables): Promise<void> {
   const find = rowsOf(
     "SELECT 1 AS there FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = $1",
   );
   const version = rowsOf(`SELECT value FROM ${meta} WHERE name = 'tables'`);
   const there = await connection.read("looking for tables", find, [meta]);
-  if (there.length > 0 && (await connection.read("looking for tables", version)).length > 0) return;
-  for (const statement of tableStatements(prefix)) {
-    await connection.transaction("making tables", (transaction) => transaction.simple(statement));
+  const [made] = there.length > 0 ? await connection.read("looking for tables", version) : [];
+  const from = made?.value as number | undefined;
+  if (from === undefined) await carryOut(connection, tableStatements(prefix));
+  else if (from < tablesVersion) await carryOut(connection, upgradeStatements(prefix, from));
+}
+
+async function carryOut(connection: DatabaseConnection, statements: readonly string[]): Promise<void> {
+  for (const statement of statements) {
+    await connection.transaction("making tables", async (transaction) => {
+      try {
+        await transaction.simple(statement);
+      } catch (error) {
+        if (!isColumnThere(error)) throw error;
+      }
+    });
   }
 }

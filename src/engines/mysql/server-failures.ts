@@ -26,6 +26,7 @@ const numbers = {
   noTable: [1051, 1054, 1146],
   packetTooLarge: [1153],
   duplicate: [1062],
+  columnThere: [1060],
 } as const;
 
 function is(error: unknown, kind: keyof typeof numbers): boolean {
@@ -46,6 +47,11 @@ export function isEnd(error: unknown): boolean {
 /** A row with that key is there; the transaction goes on. */
 export function isDuplicate(error: unknown): boolean {
   return is(error, "duplicate");
+}
+
+/** A column with that name is there. */
+export function isColumnThere(error: unknown): boolean {
+  return is(error, "columnThere");
 }
 
 /** What an error means that the server or the client gave while a statement was under way. `outcome`: when nobody knows whether it was carried out. */

@@ -1,7 +1,7 @@
-import { type Tables, tablesOf } from "../relational/tables.ts";
+import { stepsFrom, type Tables, tablesOf } from "../relational/tables.ts";
 
 /** Grows when a table changes; an engine works on tables of its own version only. */
-export const tablesVersion = 1;
+export const tablesVersion = 2;
 
 /** The server's clock in ms since the epoch, when the statement began; no time zone has a say. */
 export const clock = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1e3)";
@@ -12,12 +12,25 @@ export function noticesOf({ prefix }: Pick<Tables, "prefix">): string {
 }
 
 /**
- * The statements that make the tables of an engine, for those who make tables by their own tools. Instants are milliseconds since the epoch by the server's clock. Names and keys are bytes, so that no collation has a say.
+ * The statements that make the tables of an engine, for those who make tables by their own tools; with `from`, those that bring tables of that version up to date, once. Instants are milliseconds since the epoch by the
+ * server's clock. Names and keys are bytes, so that no collation has a say.
  */
-export function mysqlTables(prefix = "tenon"): string {
-  return tableStatements(prefix)
+export function mysqlTables(prefix = "tenon", from?: number): string {
+  return (from === undefined ? tableStatements(prefix) : upgradeStatements(prefix, from))
     .map((statement) => `${statement};\n`)
     .join("\n");
+}
+
+/** One by one. The last one of each step tells the version; what a step has added already is refused when it is added again. */
+export function upgradeStatements(prefix: string, from: number): readonly string[] {
+  const t = tablesOf(prefix);
+  const steps = [
+    [
+      `ALTER TABLE ${t.partitions} ADD COLUMN sealed VARBINARY(1024) NOT NULL DEFAULT ''`,
+      `UPDATE ${t.meta} SET value = 2 WHERE name = 'tables' AND value < 2`,
+    ],
+  ];
+  return stepsFrom(from, steps).flat();
 }
 
 /** One by one. Each may be repeated; the last one makes the rest be there. */
@@ -53,7 +66,7 @@ export function tableStatements(prefix: string): readonly string[] {
     table(
       t.partitions,
       `topic BIGINT NOT NULL, \`partition\` INT NOT NULL, \`next\` BIGINT NOT NULL, \`first\` BIGINT NOT NULL, published_at DOUBLE NOT NULL,
-  waiting TINYINT NOT NULL, due_at DOUBLE, \`delayed\` BIGINT NOT NULL, marks LONGBLOB NOT NULL, PRIMARY KEY (topic, \`partition\`)`,
+  waiting TINYINT NOT NULL, due_at DOUBLE, \`delayed\` BIGINT NOT NULL, marks LONGBLOB NOT NULL, sealed VARBINARY(1024) NOT NULL DEFAULT '', PRIMARY KEY (topic, \`partition\`)`,
     ),
     table(
       t.runs,

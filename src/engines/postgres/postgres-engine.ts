@@ -54,11 +54,13 @@ const makingLock = 7_316_023_341;
 async function makeTables(connection: DatabaseConnection, { prefix, meta }: Tables): Promise<void> {
   const lock = command("tenon_making", "SELECT pg_advisory_xact_lock($1)");
   const find = command("tenon_find", "SELECT to_regclass($1) IS NOT NULL AS there");
+  const version = command("tenon_version", `SELECT value FROM ${meta} WHERE name = 'tables'`);
   await connection.transaction("making tables", async (transaction) => {
     // Engines that start together would make the same ones.
     await transaction.run(lock, [makingLock]);
     const [row] = await transaction.run(find, [meta]);
-    if (row!.there === 1) return;
-    await transaction.simple(postgresTables(prefix));
+    const [made] = row!.there === 1 ? await transaction.run(version) : [];
+    const from = made?.value as number | undefined;
+    if (from === undefined || from < tablesVersion) await transaction.simple(postgresTables(prefix, from));
   });
 }

@@ -1,16 +1,31 @@
-import { tablesOf } from "../relational/tables.ts";
+import { stepsFrom, type Tables, tablesOf } from "../relational/tables.ts";
 
 /** Grows when a table changes; an engine works on tables of its own version only. */
-export const tablesVersion = 1;
+export const tablesVersion = 2;
 
 /** The server's clock in ms since the epoch, at the moment at which it is asked. */
 export const clock = "(extract(epoch FROM clock_timestamp()) * 1000)::float8";
 
 /**
- * The statements that make the tables of an engine, for those who make tables by their own tools. Instants are milliseconds since the epoch by the server's clock. Names and keys are bytes, so that no collation has a say.
+ * The statements that make the tables of an engine, for those who make tables by their own tools; with `from`, those that bring tables of that version up to date. Instants are milliseconds since the epoch by the
+ * server's clock. Names and keys are bytes, so that no collation has a say.
  */
-export function postgresTables(prefix = "tenon"): string {
+export function postgresTables(prefix = "tenon", from?: number): string {
   const t = tablesOf(prefix);
+  return from === undefined ? made(t) : stepsFrom(from, steps(t)).join("");
+}
+
+/** From each version to the next. */
+function steps(t: Tables): readonly string[] {
+  return [
+    `
+ALTER TABLE ${t.partitions} ADD COLUMN IF NOT EXISTS sealed bytea NOT NULL DEFAULT '';
+UPDATE ${t.meta} SET value = 2 WHERE name = 'tables' AND value < 2;
+`,
+  ];
+}
+
+function made(t: Tables): string {
   return `
 CREATE TABLE IF NOT EXISTS ${t.meta} (name text PRIMARY KEY, value bigint NOT NULL) WITH (fillfactor = 50);
 INSERT INTO ${t.meta} VALUES ('tables', ${tablesVersion}), ('version', 0), ('forgotten', 0) ON CONFLICT DO NOTHING;
@@ -37,7 +52,7 @@ CREATE TABLE IF NOT EXISTS ${t.topics} (
 );
 CREATE TABLE IF NOT EXISTS ${t.partitions} (
   topic bigint, partition int, next bigint NOT NULL, first bigint NOT NULL, published_at float8 NOT NULL, waiting boolean NOT NULL,
-  due_at float8, delayed bigint NOT NULL, marks bytea NOT NULL, PRIMARY KEY (topic, partition)
+  due_at float8, delayed bigint NOT NULL, marks bytea NOT NULL, sealed bytea NOT NULL DEFAULT '', PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS ${t.runs} (
   topic bigint, partition int, position bigint, count int NOT NULL, published_at float8 NOT NULL, packed bytea NOT NULL,

@@ -10,7 +10,7 @@ import { type Tables, tablesOf } from "./tables.ts";
 export interface RelationalOptions {
   /** What the names of its tables begin with; `"tenon"` if left out. Engines that share a database and a prefix share everything. */
   readonly prefix?: string | undefined;
-  /** `"make"`: makes the tables that are missing. `"expect"`, also when left out: they are there, by `"make"` at some time or by your own tool. */
+  /** `"make"`: makes the tables that are missing, and brings those of an earlier release up to date. `"expect"`, also when left out: they are there, by `"make"` at some time or by your own tool. */
   readonly tables?: "make" | "expect" | undefined;
   /** How many connections are open at most, beside the one that listens; 8 if left out. */
   readonly connectionsMax?: number | undefined;

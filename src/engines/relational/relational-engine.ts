@@ -42,7 +42,7 @@ export interface EngineParts<Name extends string> {
   readonly tablesFunction: string;
   /** Refuses a server on which the engine's promises cannot be kept. */
   readonly requirements: (connection: DatabaseConnection) => Promise<ServerState>;
-  /** Makes what is missing, once, whoever else starts at the same time. */
+  /** Makes what is missing, and brings tables of an earlier version up to date, once, whoever else starts at the same time. */
   readonly makeTables: (connection: DatabaseConnection) => Promise<unknown>;
 }
 
@@ -84,7 +84,11 @@ async function checkTables(
     throw new TenonError("not-found", text, { fields: { prefix } });
   }
   if (version === tablesVersion) return;
-  const text = `The tables ${prefix}_… are of version ${version}, and this engine works on version ${tablesVersion}. Use another prefix, or the release of Tenon that made them.`;
+  const isEarlier = Number(version) < tablesVersion;
+  const next = isEarlier
+    ? `Bring them up to date with the option tables: "make", or with what ${tablesFunction}("${prefix}", ${version}) answers`
+    : "Use another prefix, or the release of Tenon that made them";
+  const text = `The tables ${prefix}_… are of version ${version}, and this engine works on version ${tablesVersion}. ${next}.`;
   throw new TenonError("conflict", text, { fields: { version: String(version), needed: tablesVersion } });
 }
 

@@ -19,6 +19,13 @@ export interface Tables {
   readonly ids: string;
 }
 
+/** What brings tables of an earlier version up to date. `steps`: from version 1 to 2, from 2 to 3, … */
+export function stepsFrom<T>(from: number, steps: readonly T[]): readonly T[] {
+  if (Number.isInteger(from) && from >= 1 && from <= steps.length + 1) return steps.slice(from - 1);
+  const text = `from is the version of the tables that are there, 1 to ${steps.length + 1}, not ${from}. Leave it out where there are none.`;
+  throw new TenonError("invalid", text);
+}
+
 export function tablesOf(prefix: string): Tables {
   if (typeof prefix !== "string" || !/^[a-z_][a-z0-9_]{0,29}$/.test(prefix)) {
     throw new TenonError(

@@ -19,6 +19,7 @@ export function topicCommands(t: Tables, notices: Notices) {
     setTopic: change(
       `UPDATE ${t.topics} SET retention_ms = COALESCE($2, retention_ms), count_max = COALESCE($3, count_max), when_full = COALESCE($4, when_full) WHERE id = $1`,
     ),
+    sealPartitions: change(`UPDATE ${t.partitions} SET sealed = $2 WHERE topic = $1`),
     ...removingTopics(t),
     async notify(sql, [channel, payload]) {
       await notices.tell(sql, [[channel as string, payload as string]]);
@@ -29,7 +30,7 @@ export function topicCommands(t: Tables, notices: Notices) {
        FROM ${t.partitions} p WHERE p.topic = $1 ORDER BY p."partition"`,
     ),
     describe: rowsOf(
-      `SELECT t.retention_ms, t.count_max, t.when_full, p."partition", p."first", p."next", p."delayed", ${clock} AS now,
+      `SELECT t.retention_ms, t.count_max, t.when_full, p."partition", p."first", p."next", p."delayed", p.sealed, ${clock} AS now,
          g.name, g.state, l.progress, (
            SELECT published_at FROM ${t.runs} r WHERE r.topic = $1 AND r."partition" = p."partition" AND r."position" > l.low ORDER BY r."position" LIMIT 1
          ) AS oldest

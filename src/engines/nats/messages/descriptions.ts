@@ -27,6 +27,7 @@ interface PartitionNow {
   readonly first: number;
   readonly next: number;
   readonly delayed: number;
+  readonly sealed: string;
 }
 
 /** What there is of a topic. The values are read one by one, lanes before partitions: with a topic in use a lag may be of a moment later than the progress that it is counted from. */
@@ -71,7 +72,7 @@ export class Descriptions {
       const kept = copied.filter((key) => compareKeys(key, head.released) > 0 && key.sequence !== last.sequence);
       delayed = kept.length + head.later.length;
     }
-    return { first: Math.min(trim.first, next), next, delayed };
+    return { first: Math.min(trim.first, next), next, delayed, sealed: head.seal.note };
   }
 
   async #describe(
@@ -90,6 +91,8 @@ export class Descriptions {
       retentionMs: retentionOf(record),
       countMax: record.countMax,
       whenFull: record.whenFull ?? "refuse",
+      // Not before it stands in every partition, so that what is told of those is their end.
+      sealed: partitions.every(({ sealed }) => sealed !== "") ? partitions[0]!.sealed : undefined,
       partitions: partitions.map(({ first, next }) => ({ first: BigInt(first), next: BigInt(next) })),
       groups,
       delayedCount: partitions.reduce((sum, { delayed }) => sum + delayed, 0),

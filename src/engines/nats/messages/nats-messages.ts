@@ -79,7 +79,7 @@ export class NatsMessages implements MessageEngine {
       heldMax: Math.min(10_000, Math.floor(payloadBytesMax / 64)),
       sessionMsMin: 1,
       countLimits: "evict",
-      seal: false,
+      seal: true,
       batchBytesMax: Math.min(largestBatch, Math.floor(payloadBytesMax * batchShare)),
     };
     const { capabilities } = this;

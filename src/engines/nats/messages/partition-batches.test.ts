@@ -4,7 +4,7 @@ import type { Batch, MessageCapabilities, NewMessage, ProducerMark } from "../..
 import { checkBatch } from "../../lanes/batches.ts";
 import { Run } from "../../lanes/message-format.ts";
 import { writeBatches } from "./partition-batches.ts";
-import { decodePlace, decodeRun, encodeRun, newPartition, type PartitionHead } from "./partition-head.ts";
+import { decodePlace, decodeRun, emptyAfter, encodeRun, newPartition, type PartitionHead } from "./partition-head.ts";
 
 const capabilities = { keyBytesMax: 1_000, messageBytesMax: 1_000, batchBytesMax: 10_000 } as MessageCapabilities;
 const now = 1_000_000;
@@ -57,6 +57,19 @@ test("one that is refused takes nothing of the others with it", () => {
   const written = write(newPartition, batch(["a"], { sequence: 0 }), batch(["x"], { sequence: 7 }), batch(["b"]));
   assert.deepEqual(written.answers, [{ positions: 0 }, { refused: "gap", expected: 1 }, { positions: 1 }]);
   assert.deepEqual(texts(stored(written)), ["a", "b"]);
+});
+
+test("what is sealed takes nothing new, answers what it has, and says so for as long as it was ever sealed", () => {
+  const repeated = batch(["a"], { sequence: 0 });
+  const { head } = stored(write(newPartition, repeated));
+  const sealed = stored(write({ ...emptyAfter(head), seal: { version: 1, note: "moved" } })).head;
+  const refused = { refused: "sealed", sealed: "moved" };
+  const later = batch([{ body: Buffer.from("x"), dueAt: now + 1 }]);
+  const written = write(sealed, repeated, batch(["b"], { sequence: 1 }), later);
+  assert.deepEqual([written.answers, written.changed], [[{ positions: 0 }, refused, refused], false]);
+  const opened = { ...sealed, seal: { version: 2, note: "" } };
+  const next = stored(write(opened, batch(["b"], { sequence: 1 })));
+  assert.deepEqual([next.head.seal, texts(next)], [{ version: 2, note: "" }, ["b"]]);
 });
 
 test("a delayed message has no position yet, and the head says when to look for it", () => {

@@ -67,6 +67,8 @@ class Writing {
       const known = ProducerMarks.check(marks, epoch, producer, messages.length);
       if (known !== undefined) return "known" in known ? { positions: known.known } : known;
     }
+    const { note } = this.#head.seal;
+    if (note !== "") return { refused: "sealed", sealed: note };
     this.#changed = true;
     const positions = checked.special ? this.#addEach(checked) : this.#addAll(checked);
     if (producer !== undefined) this.#remember(checked, positions);
@@ -123,6 +125,7 @@ class Writing {
       producers: this.#remembered(),
       limited: this.#head.limited,
       token: this.#head.token,
+      seal: this.#head.seal,
       later: this.#later,
     };
     const fresh = head.count + head.later.length;

@@ -16,6 +16,7 @@ import {
   encodeRun,
   newPartition,
   type PartitionHead,
+  type Seal,
 } from "./partition-head.ts";
 import type { ProducerEpochs } from "./producer-epochs.ts";
 import type { Room } from "./room.ts";
@@ -76,8 +77,8 @@ export class PartitionChain {
   }
 
   /** Makes the partition when it is not there. */
-  async make(limited: boolean): Promise<void> {
-    const head = { ...newPartition, limited };
+  async make(as: Pick<PartitionHead, "limited" | "seal">): Promise<void> {
+    const head = { ...newPartition, ...as };
     await this.#parts.jetStream.put("making a partition", this.#subject, encodeRun(head, []), 0);
   }
 
@@ -90,12 +91,21 @@ export class PartitionChain {
   }
 
   /** Puts an empty run upon the last one, by which the partition becomes what `change` says. `false` when that was not the last one any more. */
-  async interpose(last: LastRun, change: Partial<Pick<PartitionHead, "limited">> = {}): Promise<boolean> {
+  async interpose(last: LastRun, change: Partial<Pick<PartitionHead, "limited" | "seal">> = {}): Promise<boolean> {
     const { jetStream, delays } = this.#parts;
     const { head, sequence } = last;
     if (head.later.length > 0) await delays.add(this.#topic, this.#partition, sequence, head.later);
     const bytes = encodeRun({ ...emptyAfter(head), ...change }, []);
     return (await jetStream.put("marking a partition", this.#subject, bytes, sequence)) !== undefined;
+  }
+
+  /** Puts the seal upon the last run, unless it has a later one: a publisher that built upon that run tries again, and meets it. `false` when the topic is gone. */
+  async seal(seal: Seal): Promise<boolean> {
+    for (;;) {
+      const last = await this.look();
+      if (last === undefined) return false;
+      if (last.head.seal.version >= seal.version || (await this.interpose(last, { seal }))) return true;
+    }
   }
 
   /** Appends batches one after the other, each as a whole or not at all; `undefined` when the topic is gone. */

@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from "../../shared/binary.ts";
 
-const format = 1;
+/** With a seal, releases that know none refuse to append, rather than to pass it by. */
+const formats = { plain: 1, withSeal: 2 } as const;
 
 /** Where a delayed message stands among those of its partition. */
 export interface DelayKey {
@@ -22,6 +23,14 @@ export interface RememberedProducer {
   readonly marks: Buffer;
 }
 
+/** What a topic is closed by for new messages. */
+export interface Seal {
+  /** How often the topic was sealed, opened or told another note: a process that comes late with an older one changes nothing. 0: never. */
+  readonly version: number;
+  /** Empty: the topic is open. */
+  readonly note: string;
+}
+
 /**
  * All that has to be known of a partition to append to it. It stands before the messages of each run, so that the last message of the partition's subject says it, and the condition that this message is
  * still the last one makes of an append one atomic change: of the messages, their positions, their producers' marks and the delayed ones.
@@ -39,6 +48,7 @@ export interface PartitionHead {
   readonly limited: boolean;
   /** Of what `Room` admitted last, here or in a run before; 0: nothing. */
   readonly token: number;
+  readonly seal: Seal;
   /** Those that came with this run. They are copied to the stream of delayed messages before anything follows. */
   readonly later: readonly DelayedMessage[];
 }
@@ -51,6 +61,7 @@ export const newPartition: PartitionHead = {
   producers: new Map(),
   limited: false,
   token: 0,
+  seal: { version: 0, note: "" },
   later: [],
 };
 
@@ -64,7 +75,8 @@ export function compareKeys(one: DelayKey, other: DelayKey): number {
 }
 
 export function encodeRun(head: PartitionHead, packed: readonly Buffer[]): Buffer {
-  const { first, count, released, dueAt, producers, limited, token, later } = head;
+  const { first, count, released, dueAt, producers, limited, token, seal, later } = head;
+  const format = seal.version === 0 ? formats.plain : formats.withSeal;
   const writer = new ByteWriter().u8(format).whole(first).whole(count);
   writer.f64(released.dueAt).whole(released.sequence).whole(released.index).f64(dueAt);
   writer
@@ -74,6 +86,7 @@ export function encodeRun(head: PartitionHead, packed: readonly Buffer[]): Buffe
   for (const [id, { usedAt, marks }] of producers) writer.text(id).f64(usedAt).bytes(marks);
   writer.whole(later.length);
   for (const each of later) writer.f64(each.dueAt).bytes(each.packed);
+  if (format === formats.withSeal) writer.whole(seal.version).text(seal.note);
   return Buffer.concat([writer.done(), ...packed]);
 }
 
@@ -84,7 +97,7 @@ export interface DecodedRun {
 
 export function decodeRun(bytes: Buffer): DecodedRun {
   const reader = new ByteReader(bytes, "a run of messages");
-  if (reader.u8() !== format) throw reader.corrupt();
+  const format = readFormat(reader);
   const [first, count] = [reader.whole(), reader.whole()];
   const released = { dueAt: reader.f64(), sequence: reader.whole(), index: reader.whole() };
   const dueAt = reader.f64();
@@ -97,12 +110,20 @@ export function decodeRun(bytes: Buffer): DecodedRun {
   }
   const later: DelayedMessage[] = [];
   for (let left = reader.whole(); left > 0; left--) later.push({ dueAt: reader.f64(), packed: reader.bytes() });
-  return { head: { first, count, released, dueAt, producers, limited, token, later }, packed: reader.rest() };
+  const { seal: open } = newPartition;
+  const seal = format === formats.withSeal ? { version: reader.whole(), note: reader.text() } : open;
+  return { head: { first, count, released, dueAt, producers, limited, token, seal, later }, packed: reader.rest() };
+}
+
+function readFormat(reader: ByteReader): number {
+  const format = reader.u8();
+  if (format !== formats.plain && format !== formats.withSeal) throw reader.corrupt();
+  return format;
 }
 
 /** Where a run lies, for whoever only looks for positions. */
 export function decodePlace(bytes: Buffer): { readonly first: number; readonly count: number } {
   const reader = new ByteReader(bytes, "a run of messages");
-  if (reader.u8() !== format) throw reader.corrupt();
+  readFormat(reader);
   return { first: reader.whole(), count: reader.whole() };
 }

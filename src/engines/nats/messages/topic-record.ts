@@ -1,4 +1,5 @@
 import { TenonError } from "../../../contracts/errors.ts";
+import type { Seal } from "./partition-head.ts";
 
 /** What is kept of a topic as a whole, as JSON. */
 export interface TopicRecord {
@@ -10,6 +11,8 @@ export interface TopicRecord {
   readonly retentionMs: number | null;
   readonly countMax?: number;
   readonly whenFull?: "evict";
+  /** Of a topic that was ever sealed. It counts where it stands in the partitions. */
+  readonly seal?: Seal;
   readonly groups: readonly GroupRecord[];
   /** It is going; whoever meets it may finish that. */
   readonly removed?: true;

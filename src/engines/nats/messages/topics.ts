@@ -6,6 +6,7 @@ import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
 import type { Streams } from "../streams.ts";
 import { type ChainParts, PartitionChain } from "./partition-chain.ts";
+import { newPartition, type Seal } from "./partition-head.ts";
 import { type StateStore, valueNames } from "./state-store.ts";
 import { decodeRecord, encodeRecord, type TopicRecord } from "./topic-record.ts";
 
@@ -114,7 +115,7 @@ export class Topics {
 
   /** Makes the topic or changes its settings. */
   async declare(name: string, declaration: TopicDeclaration): Promise<Topic> {
-    checkDeclaration(name, declaration, { partitionsMax, seal: false });
+    checkDeclaration(name, declaration, { partitionsMax, seal: true });
     const { partitions } = declaration;
     for (;;) {
       const found = await this.read(name);
@@ -128,19 +129,23 @@ export class Topics {
       const isSame = JSON.stringify(record) === JSON.stringify(found.record);
       if (!isSame && !(await this.write(name, record, found.revision))) continue;
       const topic = this.#note(name, record);
-      // Also where whoever set the limit did not come to it.
-      if (record.countMax === undefined || (await this.#parts.chains.room.limit(topic))) return topic;
+      // Also where whoever set the limit, or the seal, did not come to it.
+      if (record.countMax !== undefined && !(await this.#parts.chains.room.limit(topic))) continue;
+      if (record.seal === undefined || (await sealPartitions(topic, record.seal))) return topic;
     }
   }
 
   /** Its partitions are there before the topic is. `undefined` when somebody else was faster. */
   async #make(name: string, declaration: TopicDeclaration): Promise<Topic | undefined> {
-    const { partitions, countMax } = declaration;
+    const { partitions } = declaration;
     const { state, jetStream, streams } = this.#parts;
     const id = await state.number();
     const made = this.#topicOf(name, id, partitions);
-    await atOnce(partitionsOf(made), (partition) => made.chain(partition).make(countMax !== undefined));
     const record = withSettings({ format: 1, id, partitions, retentionMs: 0, groups: [] }, declaration);
+    const { countMax, seal = newPartition.seal } = record;
+    await atOnce(partitionsOf(made), (partition) =>
+      made.chain(partition).make({ limited: countMax !== undefined, seal }),
+    );
     if (await this.write(name, record, 0)) return this.#note(name, record);
     jetStream.purge("giving up a topic", streams.runs, `${streams.prefix}.r.${id}.>`).catch(() => undefined);
     return undefined;
@@ -190,13 +195,22 @@ export function partitionsOf({ partitions }: Topic): readonly number[] {
   return Array.from({ length: partitions }, (_, partition) => partition);
 }
 
+/** `false` when the topic is gone. */
+async function sealPartitions(topic: Topic, seal: Seal): Promise<boolean> {
+  const done = await atOnce(partitionsOf(topic), (partition) => topic.chain(partition).seal(seal));
+  return !done.includes(false);
+}
+
 /** Those that are given replace the former ones. */
-function withSettings(record: TopicRecord, { retentionMs, countMax, whenFull }: TopicDeclaration): TopicRecord {
+function withSettings(record: TopicRecord, declaration: TopicDeclaration): TopicRecord {
+  const { retentionMs, countMax, whenFull, sealed } = declaration;
   const { whenFull: former, ...rest } = record;
+  const { version, note } = record.seal ?? newPartition.seal;
   return {
     ...rest,
     ...(retentionMs === undefined ? {} : { retentionMs: storedMs(retentionMs) }),
     ...(countMax === undefined ? {} : { countMax }),
+    ...((sealed ?? note) === note ? {} : { seal: { version: version + 1, note: sealed! } }),
     ...((whenFull ?? former) === "evict" ? { whenFull: "evict" } : {}),
   };
 }

@@ -37,6 +37,10 @@ export function messageStatements(t: Tables): MessageCommands {
       `INSERT INTO ${t.partitions} (topic, partition, next, first, published_at, waiting, delayed, marks)
        SELECT $1, n, 0, 0, 0, false, 0, ''::bytea FROM generate_series(0, $2 - 1) n ON CONFLICT DO NOTHING`,
     ),
+    sealPartitions: statement(
+      "seal_partitions",
+      `UPDATE ${t.partitions} SET sealed = $2 WHERE topic = $1 AND sealed <> $2`,
+    ),
     removeTopic: statement("remove_topic", `DELETE FROM ${t.topics} WHERE name = $1 RETURNING id`),
     removeGroups: statement("remove_groups", `DELETE FROM ${t.groups} WHERE topic = $1`),
     removeLanes: statement("remove_lanes", `DELETE FROM ${t.lanes} WHERE topic = $1`),
@@ -234,7 +238,7 @@ export function messageStatements(t: Tables): MessageCommands {
     /** One row for each lane of each group, as of one instant. */
     describe: statement(
       "describe",
-      `SELECT t.retention_ms, t.count_max, t.when_full, p.partition, p.first, p.next, p.delayed, ${clock} AS now,
+      `SELECT t.retention_ms, t.count_max, t.when_full, p.partition, p.first, p.next, p.delayed, p.sealed, ${clock} AS now,
          g.name, g.state, l.progress, (
            SELECT published_at FROM ${t.runs} r WHERE r.topic = $1 AND r.partition = p.partition AND r.position > l.low ORDER BY r.position LIMIT 1
          ) AS oldest

@@ -3,7 +3,7 @@ import type { Batch } from "../../../contracts/messages.ts";
 import { type CheckedBatch, packChunks, packOne, refusedBatch } from "../../lanes/batches.ts";
 import { toPosition } from "../../lanes/positions.ts";
 import type { Argument } from "../connection.ts";
-import { numberOf, type Reply, refusalOf } from "./replies.ts";
+import { numberOf, type Reply, refusalOf, textOf } from "./replies.ts";
 
 /** Adds the batch to a script's arguments, as `append.part.lua` reads them; `topic`: which of the script's keys is its topic's. */
 export function addBatch(args: Argument[], topic: number, checked: CheckedBatch): void {
@@ -37,6 +37,8 @@ export function refusedAppend(batch: Batch, answer: unknown): TenonError | undef
   switch (refusalOf(answer)) {
     case "partition":
       return refusedBatch(batch, { refused: "partition", partitions: figure(1) });
+    case "sealed":
+      return refusedBatch(batch, { refused: "sealed", sealed: textOf(answer[1]) });
     case "full":
       return refusedBatch(batch, { refused: "full", countMax: figure(1), count: figure(2) });
     case "fenced":

@@ -61,7 +61,7 @@ export class RedisMessages implements MessageEngine {
       heldMax: 2 ** 31 - 1,
       sessionMsMin: 1,
       countLimits: "evict",
-      seal: false,
+      seal: true,
       batchBytesMax: 8 * 1024 * 1024,
     };
     this.#topics = new Topics(connection, prefix);

@@ -70,12 +70,12 @@ export class Topics {
   }
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration, { partitionsMax, seal: false });
-    const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
+    checkDeclaration(name, declaration, { partitionsMax, seal: true });
+    const { partitions, groups = [], retentionMs, countMax, whenFull, sealed } = declaration;
     const family = familyOf(this.#prefix, name);
     const names = namesKey(this.#prefix);
     const keys = [family.topics, family.counters];
-    const settings = [retentionMs ?? "", countMax ?? "", whenFull ?? ""];
+    const settings = [retentionMs ?? "", countMax ?? "", whenFull ?? "", sealed === undefined ? "" : `=${sealed}`];
     const args = [family.base, name, partitions, retentionMsDefault, ...settings, ...groups];
     const { isCluster } = this.#connection;
     const reply = (await this.#connection.run(scripts.declare, isCluster ? keys : [...keys, names], args)) as Reply;
@@ -111,7 +111,7 @@ export class Topics {
 
   async describe(name: string): Promise<TopicDescription> {
     const reply = await this.during(name, (topic) => this.#run(scripts.describe, topic, []));
-    const [, retentionMs, countMax, whenFull, delayed, extents, groups] = reply as [
+    const [, retentionMs, countMax, whenFull, delayed, extents, groups, sealed] = reply as [
       number,
       Buffer,
       Buffer,
@@ -119,12 +119,14 @@ export class Topics {
       Buffer,
       Reply,
       Reply,
+      Buffer,
     ];
     return {
       topic: name,
       retentionMs: numberOf(retentionMs),
       countMax: countMax.length === 0 ? undefined : numberOf(countMax),
       whenFull: textOf(whenFull) === "evict" ? "evict" : "refuse",
+      sealed: sealed.length === 0 ? undefined : textOf(sealed),
       partitions: inGroupsOf(2, extents).map(([first, next]) => ({ first: positionOf(first), next: positionOf(next) })),
       groups: groups.map((group) => describeGroup(group as [Buffer, number, Reply])),
       delayedCount: numberOf(delayed),

@@ -22,6 +22,8 @@ export interface MessageCommands {
   readonly setTopic: Command;
   /** A topic, how many; those that are there stay as they are. */
   readonly makePartitions: Command;
+  /** A topic, a note (empty: it takes messages); the partitions are locked. */
+  readonly sealPartitions: Command;
   /** A name → id of what was removed. */
   readonly removeTopic: Command;
   /** A topic. */
@@ -34,7 +36,10 @@ export interface MessageCommands {
   readonly notify: Command;
 
   // Partitions
-  /** A topic, a partition → its figures, and retention_ms, count_max and when_full of its topic; locked. */
+  /**
+   * A topic, a partition → its figures as they are under its lock (`sealed` among them: the note of a topic that takes no more), and retention_ms, count_max and when_full of its topic as they were when the statement
+   * began; locked.
+   */
   readonly lockPartition: Command;
   /** A topic → figures of each partition, ascending; locked. */
   readonly lockPartitions: Command;
@@ -116,7 +121,7 @@ export interface MessageCommands {
   /** A topic → figures of each partition, with `settled`, what every group has settled or null, and `now`. */
   readonly describePartitions: Command;
   /**
-   * A topic → retention_ms, count_max, when_full, partition, first, next, delayed, `now`, name and state of a group, progress of its lane, `oldest`, when the first message was published that the lane has not settled: one row for
+   * A topic → retention_ms, count_max, when_full, partition, first, next, delayed, sealed, `now`, name and state of a group, progress of its lane, `oldest`, when the first message was published that the lane has not settled: one row for
    * each lane of each group, as of one instant.
    */
   readonly describe: Command;

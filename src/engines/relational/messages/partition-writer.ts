@@ -101,6 +101,8 @@ export class PartitionWriter {
       const known = ProducerMarks.check(marks, this.#epochs.get(producer.id) ?? -1, producer, messages.length);
       if (known !== undefined) return "known" in known ? { positions: known.known } : known;
     }
+    const sealed = (this.#row.sealed as Buffer).toString();
+    if (sealed !== "") return { refused: "sealed", sealed };
     const ids = checked.special ? await this.#knownIds(checked) : new Map<string, number>();
     if (this.#row.count_max !== null) {
       const refused = await this.#refuseWhenFull(checked, ids);

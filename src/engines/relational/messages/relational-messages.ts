@@ -67,7 +67,7 @@ export class RelationalMessages implements MessageEngine {
       heldMax: 100_000,
       sessionMsMin: 1,
       countLimits: "evict",
-      seal: false,
+      seal: true,
       batchBytesMax: 8 * 1024 * 1024,
     };
     const { capabilities } = this;

@@ -3,7 +3,7 @@ import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import { GroupState } from "../../lanes/group-state.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
-import type { DatabaseConnection } from "../connection.ts";
+import type { DatabaseConnection, Transaction } from "../connection.ts";
 import type { Row } from "../sql.ts";
 import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
@@ -80,8 +80,8 @@ export class Topics {
   }
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
-    checkDeclaration(name, declaration, { partitionsMax, seal: false });
-    const { partitions, groups = [], retentionMs, countMax, whenFull } = declaration;
+    checkDeclaration(name, declaration, { partitionsMax, seal: true });
+    const { partitions, groups = [], retentionMs, countMax, whenFull, sealed } = declaration;
     const { connection, commands } = this.#parts;
     const row = await connection.transaction("declaring a topic", async (transaction) => {
       const bytes = Buffer.from(name);
@@ -97,9 +97,20 @@ export class Topics {
         const found = await this.#parts.groups.make(transaction, { id, name, partitions }, group, "now");
         if (found.state.isEphemeral) throw ephemeralTaken(name, group);
       }
+      if (sealed !== undefined) await this.#seal(transaction, id, sealed);
       return { ...topic, count_max: countMax ?? topic!.count_max };
     });
     this.#note(name, row as unknown as Row);
+  }
+
+  /**
+   * The seal stands in the partitions' rows, whose locks appends hold until they have committed: one that is under way is waited for, and one that comes later reads the seal with the row that it locks. In the
+   * topic's row it could have read it before the seal, and committed after it.
+   */
+  async #seal(transaction: Transaction, id: number, sealed: string): Promise<void> {
+    const { commands } = this.#parts;
+    await transaction.run(commands.lockPartitions, [id]);
+    await transaction.run(commands.sealPartitions, [id, Buffer.from(sealed)]);
   }
 
   async remove(name: string): Promise<void> {
@@ -162,6 +173,8 @@ export class Topics {
       retentionMs: Number(first.retention_ms),
       countMax: first.count_max === null ? undefined : Number(first.count_max),
       whenFull: String(first.when_full) === "evict" ? "evict" : "refuse",
+      // Each of its partitions has it.
+      sealed: (first.sealed as Buffer).toString() || undefined,
       partitions: partitions.map((row) => ({ first: BigInt(row.first as number), next: BigInt(row.next as number) })),
       groups: [...byGroup].map(([group, lanes]) => ({
         group,

@@ -238,7 +238,7 @@ end
 
 -- Why the batch is refused; `nil` when it may be written. `planned`: what this script is going to write, by topic.
 local function checkBatch(batch, planned, now)
-  local settings = call('HMGET', batch.topic, 'n', 'c', 'm', 'f', 'u')
+  local settings = call('HMGET', batch.topic, 'n', 'c', 'm', 'f', 'u', 'z')
   if not settings[1] then
     return { 'gone' }
   end
@@ -255,6 +255,9 @@ local function checkBatch(batch, planned, now)
     if known then
       return nil
     end
+  end
+  if settings[6] then
+    return { 'sealed', settings[6] }
   end
   if settings[3] then
     return refuseWhenFull(batch, settings, planned, countFresh(batch, now))

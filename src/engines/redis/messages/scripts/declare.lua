@@ -3,7 +3,7 @@
 -- all topics, a hash from name to number.
 -- The topic's settings are T = ARGV[1] .. its number, under the same hash tag; everything else is derived from T.
 -- ARGV: what T begins with · topic · partitions · retentionMs of a new topic · retentionMs, or '' · countMax, or '' · whenFull,
--- or '' · groups …
+-- or '' · '=' and the note of its seal, nothing behind it to open the topic, or '' · groups …
 -- Answers {the topic's number}, {'partitions', their number} where that is another one, {'ephemeral', the name} of a group that
 -- belongs to one member.
 
@@ -22,7 +22,7 @@ if number then
     return { 'partitions', declared }
   end
   removeEnded(topic, now)
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     local group = call('HGET', topic .. ':g', ARGV[i])
     if group and call('HEXISTS', topic .. ':g' .. group, 'e') == 1 then
       return { 'ephemeral', ARGV[i] }
@@ -39,7 +39,13 @@ for i, field in ipairs({ 'r', 'm', 'f' }) do
     call('HSET', topic, field, ARGV[4 + i])
   end
 end
-for i = 8, #ARGV do
+-- Scripts run one after the other, so that whatever appends from now on sees it.
+if ARGV[8] == '=' then
+  call('HDEL', topic, 'z')
+elseif ARGV[8] ~= '' then
+  call('HSET', topic, 'z', string.sub(ARGV[8], 2))
+end
+for i = 9, #ARGV do
   if not call('HGET', topic .. ':g', ARGV[i]) then
     makeGroup(topic, ARGV[i], atNext, now)
   end

@@ -3,14 +3,14 @@
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- Answers {'gone'} when there is no such topic, else:
 --   0 · retentionMs · countMax, or '' · whenFull, or '' · number of delayed messages · (first, next) of each partition ·
---   (group, members, (low, lag, held, when the oldest was published, or '') of each partition) of each group
+--   (group, members, (low, lag, held, when the oldest was published, or '') of each partition) of each group · the note of its seal, or ''
 
 -- include: partition.part.lua
 -- include: lane.part.lua
 -- include: groups.part.lua
 
 local topic = KEYS[1]
-local settings = call('HMGET', topic, 'r', 'm', 'f')
+local settings = call('HMGET', topic, 'r', 'm', 'f', 'z')
 if not settings[1] then
   return { 'gone' }
 end
@@ -46,4 +46,4 @@ for i = 1, #names, 2 do
   end
   groups[#groups + 1] = described
 end
-return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), extents, groups }
+return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), extents, groups, settings[4] or '' }

@@ -841,7 +841,7 @@ end
 
 -- Why the batch is refused; \`nil\` when it may be written. \`planned\`: what this script is going to write, by topic.
 local function checkBatch(batch, planned, now)
-  local settings = call('HMGET', batch.topic, 'n', 'c', 'm', 'f', 'u')
+  local settings = call('HMGET', batch.topic, 'n', 'c', 'm', 'f', 'u', 'z')
   if not settings[1] then
     return { 'gone' }
   end
@@ -858,6 +858,9 @@ local function checkBatch(batch, planned, now)
     if known then
       return nil
     end
+  end
+  if settings[6] then
+    return { 'sealed', settings[6] }
   end
   if settings[3] then
     return refuseWhenFull(batch, settings, planned, countFresh(batch, now))
@@ -1076,7 +1079,7 @@ end
 
 export const append: Script = {
   name: "messages/scripts/append",
-  sha: "c61d24ba3dee04ce47d625aa84d3419022b54bd4",
+  sha: "8af23e50af394e2c04cc86253259fd86e91e2ee5",
   source: `-- Appends batches, each as a whole or not at all, in the order given.
 -- KEYS: the topics' settings (T); everything else is derived under their hash tag, see the parts.
 -- ARGV: how many batches, then the batches as append.part.lua says.
@@ -1105,7 +1108,7 @@ return answers
 
 export const commitAppends: Script = {
   name: "messages/scripts/commit-appends",
-  sha: "611b32503773aa4637c82ececc538ca50b4cd186",
+  sha: "33dd38b9f6dda608ff4889f9ba0cf3d884a43e7e",
   source: `-- Records a lane's progress and appends batches: all of it or nothing.
 -- KEYS[1]: the lane's topic's settings (T); further KEYS: those of the batches' topics. Everything else is derived under
 -- their hash tags, see the parts.
@@ -1165,13 +1168,13 @@ return { change.lane.low }
 
 export const declare: Script = {
   name: "messages/scripts/declare",
-  sha: "6d84faa230cf1b47110036e76431a92dabbefc49",
+  sha: "090a62e5952ae4414f0ddb32a89401ef864af0b7",
   source: `-- Makes a topic and its groups where they are not there, and changes the settings that are given.
 -- KEYS[1]: the family's topics, a hash from name to number · KEYS[2]: the family's counters, a hash · KEYS[3], where it is in reach:
 -- all topics, a hash from name to number.
 -- The topic's settings are T = ARGV[1] .. its number, under the same hash tag; everything else is derived from T.
 -- ARGV: what T begins with · topic · partitions · retentionMs of a new topic · retentionMs, or '' · countMax, or '' · whenFull,
--- or '' · groups …
+-- or '' · '=' and the note of its seal, nothing behind it to open the topic, or '' · groups …
 -- Answers {the topic's number}, {'partitions', their number} where that is another one, {'ephemeral', the name} of a group that
 -- belongs to one member.
 
@@ -1187,7 +1190,7 @@ if number then
     return { 'partitions', declared }
   end
   removeEnded(topic, now)
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     local group = call('HGET', topic .. ':g', ARGV[i])
     if group and call('HEXISTS', topic .. ':g' .. group, 'e') == 1 then
       return { 'ephemeral', ARGV[i] }
@@ -1204,7 +1207,13 @@ for i, field in ipairs({ 'r', 'm', 'f' }) do
     call('HSET', topic, field, ARGV[4 + i])
   end
 end
-for i = 8, #ARGV do
+-- Scripts run one after the other, so that whatever appends from now on sees it.
+if ARGV[8] == '=' then
+  call('HDEL', topic, 'z')
+elseif ARGV[8] ~= '' then
+  call('HSET', topic, 'z', string.sub(ARGV[8], 2))
+end
+for i = 9, #ARGV do
   if not call('HGET', topic .. ':g', ARGV[i]) then
     makeGroup(topic, ARGV[i], atNext, now)
   end
@@ -1218,17 +1227,17 @@ return { tonumber(number) }
 
 export const describe: Script = {
   name: "messages/scripts/describe",
-  sha: "fd5bccb6c73227b238148991c0a26ea59091aec8",
+  sha: "86bc7835e122d8b31fd190550c068b8c053e039e",
   source: `#!lua flags=allow-oom
 -- Describes a topic, exactly.
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- Answers {'gone'} when there is no such topic, else:
 --   0 · retentionMs · countMax, or '' · whenFull, or '' · number of delayed messages · (first, next) of each partition ·
---   (group, members, (low, lag, held, when the oldest was published, or '') of each partition) of each group
+--   (group, members, (low, lag, held, when the oldest was published, or '') of each partition) of each group · the note of its seal, or ''
 
 ${partitionPart}${lanePart}${groupsPart}
 local topic = KEYS[1]
-local settings = call('HMGET', topic, 'r', 'm', 'f')
+local settings = call('HMGET', topic, 'r', 'm', 'f', 'z')
 if not settings[1] then
   return { 'gone' }
 end
@@ -1264,7 +1273,7 @@ for i = 1, #names, 2 do
   end
   groups[#groups + 1] = described
 end
-return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), extents, groups }
+return { 0, settings[1], settings[2] or '', settings[3] or '', text(delayed), extents, groups, settings[4] or '' }
 `,
 };
 
