@@ -91,7 +91,7 @@ export class TopicPlace {
     }
   }
 
-  /** Calls once when the topic leaves; the answer withdraws it. */
+  /** Calls once when the topic has left, and its publishers with it; the answer withdraws it. */
   watch(departure: Departure): () => void {
     this.#watchers.add(departure);
     if (!this.#polling) void this.#poll();
@@ -106,7 +106,8 @@ export class TopicPlace {
       const stage = await this.look().catch(closedOrOpen);
       // Nobody consumes any more from an engine that was closed.
       if (stage === "closed") this.#watchers.clear();
-      else if (stage !== "open" && stage !== "absent") this.#tellWatchers();
+      // While it closes, the move may still be given up.
+      else if (stage === "copied" || stage === "moved") this.#tellWatchers();
     }
     this.#polling = false;
   }
