@@ -2,7 +2,6 @@ import type { Lane, NewMessage, Stored } from "../contracts/messages.ts";
 import { batchesOf } from "./copies.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isLost } from "./failures.ts";
-import type { PositionIndex } from "./position-index.ts";
 import { repeating } from "./repeating.ts";
 
 export interface LaneCopierParts {
@@ -11,7 +10,8 @@ export interface LaneCopierParts {
   /** The topic that the copies go to. */
   readonly target: string;
   readonly copyOf: (stored: Stored) => NewMessage;
-  readonly index: PositionIndex;
+  /** Called in the order of the positions. */
+  readonly stored: (position: bigint, copy: bigint | undefined) => void;
   readonly signal: AbortSignal;
   readonly copied: (count: number) => void;
 }
@@ -60,7 +60,7 @@ export class LaneCopier {
 
   /** As the producer of this grant: one that the lane was taken from stores nothing any more once this one has. */
   async #store(messages: readonly Stored[], signal: AbortSignal): Promise<void> {
-    const { lane, to, target, copyOf, index } = this.#parts;
+    const { lane, to, target, copyOf, stored } = this.#parts;
     const { topic, partition } = lane;
     const marked = to.messages.capabilities.deduplicate !== "none";
     const producer = { id: `tenon-move ${topic}/${partition}`, epoch: Number(lane.fence), sequence: this.#sequence };
@@ -68,6 +68,6 @@ export class LaneCopier {
     const batch = { topic: target, partition, messages: messages.map(copyOf), ...marks };
     const positions = await repeating(to.world, () => to.messages.append(batch), signal);
     this.#sequence += messages.length;
-    for (const [at, { position }] of messages.entries()) index.note(position, positions[at]);
+    for (const [at, { position }] of messages.entries()) stored(position, positions[at]);
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { TenonError } from "../contracts/errors.ts";
-import type { MessageEngine } from "../contracts/messages.ts";
+import type { Lane, MessageEngine } from "../contracts/messages.ts";
 import { type EmbeddedEngine, memory } from "../engines/embedded/index.ts";
 import { Audit, type Numbered, orders, until } from "./fixtures.test.ts";
 import { type MoveProgress, moveTopic, moving } from "./index.ts";
@@ -39,6 +39,12 @@ function observing(engine: EmbeddedEngine, method: keyof MessageEngine, before: 
     },
   });
   return { messages, world: engine.world };
+}
+
+async function handledOne(lane: Lane): Promise<Numbered> {
+  const [message] = await lane.fetch(1);
+  await lane.commit({ settled: [message!.position] });
+  return JSON.parse(Buffer.from(message!.body).toString()) as Numbered;
 }
 
 test(
@@ -215,6 +221,39 @@ test(
     await until(both, () => since.handledCount("late") >= 100);
     since.verify("late");
     void late;
+  },
+);
+
+test(
+  "a delayed message that is copied behind what was published there is not handled again, and hides nothing",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to, both } = parts;
+    const audit = new Audit();
+    await from.messages.declare("orders", { partitions: 4, groups: ["billing"] });
+    await using target = orders(both);
+    await audit.publish(target, "k", { delayMs: 1_000 });
+    const options = { sessionMs: 60_000, revokeMs: 60_000, windowMax: 100 };
+    const member = await from.messages.join("orders", "billing", options);
+    const waits = Promise.withResolvers<void>();
+    const onProgress = ({ waitsFor }: MoveProgress) => waitsFor && waits.resolve();
+    const moved = moveTopic({ from, to, topic: "orders", pollMs: 5, onProgress });
+    await waits.promise;
+    await audit.publish(target, "k");
+    const lanes: Lane[] = [];
+    while (lanes.length < 4) lanes.push(await member.nextLane());
+    const handled = await Promise.any(lanes.map(handledOne));
+    assert.deepEqual(handled, { key: "k", value: 0 });
+    await member.leave();
+    await moved;
+    audit.handled("billing", handled);
+    await using billing = await target.consume("billing", (message) => audit.handled("billing", message));
+    await until(both, async () =>
+      (await to.messages.describe("orders")).groups[0]!.lanes.every(({ lag }) => lag === 0),
+    );
+    audit.verify("billing");
+    void billing;
   },
 );
 

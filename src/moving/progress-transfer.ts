@@ -22,6 +22,8 @@ export interface TransferParts {
   readonly copier: TopicCopier;
   readonly signal: AbortSignal;
   readonly pollMs: number;
+  /** Whether everything below these positions is copied; by partition. */
+  readonly hasCopied: (ends: readonly bigint[]) => Promise<boolean>;
   /** Called while the group still has members that have to leave. */
   readonly waitsFor: (group: string, members: number) => void;
 }
@@ -59,6 +61,8 @@ export class ProgressTransfer {
       // Nobody else settles anything now, so this stands until the end.
       const description = await from.messages.describe(topic);
       const before = groupOf(description, group).lanes;
+      // It may have settled what fell due since.
+      await this.#untilCopied(description.partitions.map(({ next }) => next));
       await this.#goNear(group, before);
       const counts = groupOf(await to.messages.describe(topic), group).lanes.map(({ lag }) => lag);
       const target = await to.messages.join(topic, group, this.#options(to));
@@ -90,6 +94,11 @@ export class ProgressTransfer {
       waitsFor(group, members);
       await from.world.timers.sleep(pollMs, { signal });
     }
+  }
+
+  async #untilCopied(ends: readonly bigint[]): Promise<void> {
+    const { from, signal, hasCopied, pollMs } = this.#parts;
+    while (!(await hasCopied(ends))) await from.world.timers.sleep(pollMs, { signal });
   }
 
   #options({ messages }: MessagingEngine): JoinOptions {
@@ -153,13 +162,14 @@ class Walk {
     const settled: bigint[] = [];
     const held: Held[] = [];
     for (const { position, headers } of copies) {
-      const original = originalOf(headers);
-      // The first that is no copy was published there, behind all of them.
-      if (original === undefined || this.#beyond >= this.#beyondMax) {
+      if (this.#beyond >= this.#beyondMax) {
         this.isOver = true;
         break;
       }
-      if (original >= this.#unsettled.low) this.#beyond += 1;
+      const original = originalOf(headers);
+      if (original === undefined || original >= this.#unsettled.low) this.#beyond += 1;
+      // It was published there. Copies of what fell due since may come behind it.
+      if (original === undefined) continue;
       // What a copier that died had stored too stands there once more.
       const isRepeated = original <= this.#last;
       if (!isRepeated) this.#last = original;

@@ -82,6 +82,7 @@ export class TopicMove {
     }
     this.#tell(0, 0);
     await this.#prepareTarget();
+    if (this.#stage === "copied") this.#copier.endIndex();
     await this.#copier.start();
     this.#isResumed = true;
     if (this.#stage === "copying") await this.#copyNearly();
@@ -165,6 +166,7 @@ export class TopicMove {
       await this.#reopen();
       throw error;
     }
+    this.#copier.endIndex();
     await this.#seal({ stage: "copied", fence: 0n });
   }
 
@@ -211,6 +213,7 @@ export class TopicMove {
     const { signal } = this.#run;
     const transfer = new ProgressTransfer({
       ...{ from, to, topic, partitions: this.#partitions, copier: this.#copier, signal, pollMs },
+      hasCopied: (ends) => this.#hasReached(ends),
       waitsFor: (group, members) => this.#tell(0, 0, { group, members }),
     });
     const repeats = (error: unknown): boolean => mayPass(error) || isLost(error);
