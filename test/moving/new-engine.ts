@@ -1,0 +1,4 @@
+/** For `tenon migrate-topic --to`. */
+import { open, ownSite } from "./site.ts";
+
+export const engine = open(ownSite().to);
