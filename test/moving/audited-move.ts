@@ -14,13 +14,17 @@ export interface MovePlan {
   readonly delays: boolean;
   /** The stages in which the command is killed, one run after the other, before the one that comes to the end. */
   readonly killedAt: readonly MoveProgress["stage"][];
-  /** How many messages are published before the move; half as many follow it. */
+  /** How many messages are published before the move; a quarter of them follows it. */
   readonly count: number;
 }
 
 const groups = ["billing", "shipping", "statistics"];
 /** Its consumers come after the move. */
 const lateGroup = "late";
+/** Longer than a session, whose messages pass on when it ends. */
+const settledMsMax = 40_000;
+/** Publishers are held up while most is still to be copied, which would be too late if they were not. */
+const parameters = ["orders", "--lag-max", "1000000"];
 
 /** Moves a topic that is in use, with the command being killed, and compares what was handled with what was published. */
 export async function auditedMove(t: TestContext, plan: MovePlan): Promise<void> {
@@ -34,21 +38,29 @@ export async function auditedMove(t: TestContext, plan: MovePlan): Promise<void>
   await useBefore(from);
 
   const start = (name: string, ...args: string[]): Promise<Participant> => processes.start(name, args, environment);
-  const consumers = await Promise.all([start("consumer.ts", ...groups), start("consumer.ts", ...groups)]);
   const delays = plan.delays ? "delays" : "none";
-  const publishers = await Promise.all(["p", "q"].map((name) => start("publisher.ts", name, delays)));
+  const [consumers, publishers] = await Promise.all([
+    Promise.all([1, 2].map(() => start("consumer.ts", ...groups))),
+    Promise.all(["p", "q"].map((name) => start("publisher.ts", name, delays))),
+  ]);
   await ledger.untilPublished(plan.count);
 
+  const begun = performance.now();
+  const note = (what: string) =>
+    t.diagnostic(`${what} after ${Math.round(performance.now() - begun)} ms, ${ledger.publishedCount} published`);
   for (const stage of plan.killedAt) {
-    const { code, lines, errors } = await processes.migrate(["orders"], environment, killing(stage));
+    const { code, lines, errors } = await processes.migrate(parameters, environment, killing(stage));
     assert.equal(code, null, `it is killed while ${stage}: ${errors}${JSON.stringify(lines.at(-1))}`);
+    note(`killed while ${stage}`);
   }
-  const { code, lines, errors } = await processes.migrate(["orders"], environment);
+  const { code, lines, errors } = await processes.migrate(parameters, environment);
   assert.deepEqual([code, errors, lines.at(-1)?.event], [0, "", "moved"]);
-  await ledger.untilPublished(plan.count / 2);
+  note("moved");
+  await ledger.untilPublished(plan.count / 4);
 
   await Promise.all(publishers.map((publisher) => publisher.stop()));
   await untilSettled(to, groups);
+  note("settled");
   await Promise.all(consumers.map((consumer) => consumer.stop()));
   const late = await start("consumer.ts", lateGroup);
   await untilSettled(to, [lateGroup]);
@@ -60,7 +72,7 @@ export async function auditedMove(t: TestContext, plan: MovePlan): Promise<void>
   assert.deepEqual(faults.slice(0, 20), [], `${faults.length} faults in ${ledger.publishedCount} messages`);
   await verifyDeadLetters(to, ledger);
   await verifyLeft(from);
-  t.diagnostic(`${ledger.publishedCount} messages, ${groups.length + 1} groups`);
+  note("audited");
 }
 
 /** As it was used before anybody thought of moving it: its topics of dead letters and retries are there. */
@@ -69,23 +81,24 @@ async function useBefore(engine: SiteEngine): Promise<void> {
   for (const group of groups) await (await orders.consume(group, () => undefined)).close();
 }
 
-/** Kills the command as soon as it says that it is there, and has copied something. */
+/** Kills the command when it says for the second time that it is there, or for the first time where it stays only once: then it is at work. */
 function killing(stage: MoveProgress["stage"]): (line: MoveLine, kill: (signal: NodeJS.Signals) => void) => void {
+  let left = stage === "copying" ? 2 : 1;
   return (line, kill) => {
-    if (line.topic === "orders" && line.stage === stage && (stage !== "copying" || line.copiedCount > 0))
-      kill("SIGKILL");
+    if (line.topic === "orders" && line.stage === stage && --left === 0) kill("SIGKILL");
   };
 }
 
 /** Until nothing is left to be handled there; what is missing then will never come. */
 async function untilSettled(engine: SiteEngine, names: readonly string[]): Promise<void> {
+  const end = performance.now() + settledMsMax;
   for (;;) {
     const description = await engine.messages.describe("orders");
-    const left = description.groups
-      .filter(({ group }) => names.includes(group))
-      .flatMap(({ lanes }) => lanes)
-      .reduce((sum, { lag }) => sum + lag, description.delayedCount);
+    const lanes = description.groups.filter(({ group }) => names.includes(group)).flatMap((each) => each.lanes);
+    const left = lanes.reduce((sum, { lag }) => sum + lag, description.delayedCount);
     if (left === 0) return;
+    const stands = lanes.map(({ low, lag, held }) => `${low}: ${lag}, ${held} held`).join("; ");
+    assert.ok(performance.now() < end, `${names} still have to settle ${left} messages (${stands})`);
     await sleep(50);
   }
 }
