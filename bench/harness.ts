@@ -1,5 +1,4 @@
-import type { Latency } from "./load.ts";
-import { type PeerCall, PeerProcess, type PeerSpecification, type Survives } from "./peer.ts";
+import { type Figure, type PeerCall, PeerProcess, type PeerSpecification, type Survives } from "./peer.ts";
 
 /** Something that is measured with several peers, in the same way for each. */
 export interface Scenario {
@@ -79,7 +78,7 @@ async function runScenario(
   rounds: number,
   drop: (name: string, error: unknown) => Promise<void>,
 ): Promise<readonly Row[]> {
-  const results = new Map<string, (number | Latency)[]>();
+  const results = new Map<string, Figure[]>();
   for (let round = 0; round < rounds; round++) {
     for (const name of rotate(scenario.peers, round)) {
       const peer = peers.get(name);
@@ -107,18 +106,26 @@ function rotate<T>(values: readonly T[], by: number): readonly T[] {
   return [...values.slice(from), ...values.slice(0, from)];
 }
 
-function rowsOf(
-  scenario: string,
-  peer: string,
-  survives: Survives,
-  measured: readonly (number | Latency)[],
-): readonly Row[] {
-  if (measured.every((result) => typeof result === "number")) {
-    return [{ scenario, unit: "per second", peer, survives, rounds: measured }];
-  }
-  const latencies = measured.filter((result) => typeof result !== "number");
+function rowsOf(scenario: string, peer: string, survives: Survives, measured: readonly Figure[]): readonly Row[] {
+  const row = (suffix: string, unit: Unit, rounds: readonly number[]): readonly Row[] =>
+    rounds.length === 0 ? [] : [{ scenario: `${scenario}${suffix}`, unit, peer, survives, rounds }];
   return [
-    { scenario: `${scenario}, p50`, unit: "ms", peer, survives, rounds: latencies.map(({ p50Ms }) => p50Ms) },
-    { scenario: `${scenario}, p99`, unit: "ms", peer, survives, rounds: latencies.map(({ p99Ms }) => p99Ms) },
+    ...row(
+      "",
+      "per second",
+      measured.flatMap((figure) =>
+        typeof figure === "number" ? figure : "perSecond" in figure ? figure.perSecond : [],
+      ),
+    ),
+    ...row(
+      ", p50",
+      "ms",
+      measured.flatMap((figure) => (typeof figure !== "number" && "p50Ms" in figure ? figure.p50Ms : [])),
+    ),
+    ...row(
+      ", p99",
+      "ms",
+      measured.flatMap((figure) => (typeof figure === "number" ? [] : figure.p99Ms)),
+    ),
   ];
 }

@@ -71,7 +71,8 @@ export async function closedLoop(
   const look = () => {
     const now = performance.now();
     if (measured === undefined) {
-      if (now >= warmUpUntil) measured = { at: now, completed };
+      // What the first calls wait for is no part of it either: connections, what a client has to learn first.
+      if (now >= warmUpUntil && completed >= inFlight) measured = { at: now, completed };
     } else if (running && now >= measured.at + durationMs && completed - measured.completed >= inFlight) {
       rate = ((completed - measured.completed) / (now - measured.at)) * 1_000;
       running = false;
@@ -92,6 +93,42 @@ export async function closedLoop(
     clearInterval(timer);
   }
   return rate;
+}
+
+/** How many operations completed per second, and how long all but the slowest hundredth of them took at most. */
+export interface Paced {
+  readonly perSecond: number;
+  readonly p99Ms: number;
+}
+
+/** A closed loop that also takes the time of each operation. */
+export async function timedLoop(
+  inFlight: number,
+  durationMs: number,
+  operation: (sequence: number) => Promise<unknown>,
+): Promise<Paced> {
+  const times = new Times();
+  const perSecond = await closedLoop(inFlight, durationMs, times.taken(operation));
+  return { perSecond, p99Ms: times.p99Ms };
+}
+
+/** How long calls took that began after the warm-up. */
+export class Times {
+  readonly #samples: number[] = [];
+  readonly #from = performance.now() + WARM_UP_MS;
+
+  /** The same call, with its time taken. */
+  taken<A extends unknown[]>(call: (...values: A) => Promise<unknown>): (...values: A) => Promise<void> {
+    return async (...values) => {
+      const startedAt = performance.now();
+      await call(...values);
+      if (startedAt >= this.#from) this.#samples.push(performance.now() - startedAt);
+    };
+  }
+
+  get p99Ms(): number {
+    return percentile(this.#samples, 0.99);
+  }
 }
 
 export function limiterKeys(count: number): readonly string[] {

@@ -1,4 +1,4 @@
-import { closedLoop } from "./load.ts";
+import { closedLoop, type Paced, Times } from "./load.ts";
 import type { Contention } from "./peer.ts";
 
 /** Acquires and releases a lock once. */
@@ -30,4 +30,15 @@ export async function lockLoop(
   };
   await turns(0);
   return turns(durationMs);
+}
+
+/** As `lockLoop`; beside it, how long it took to acquire a lock and to release it. */
+export async function timedLockLoop(
+  contention: Contention,
+  durationMs: number,
+  open: (name: string) => UseLock,
+): Promise<Paced> {
+  const times = new Times();
+  const perSecond = await lockLoop(contention, durationMs, (name) => times.taken(open(name)));
+  return { perSecond, p99Ms: times.p99Ms };
 }

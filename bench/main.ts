@@ -1,5 +1,6 @@
 /** `npm run bench -- <name>`: see `--help`. */
 import { backlog } from "./backlog.ts";
+import { engines } from "./engines.ts";
 import { flashSale } from "./flash-sale.ts";
 import { journal } from "./journal.ts";
 import { limiters } from "./limiters.ts";
@@ -16,6 +17,7 @@ const benchmarks: Record<BenchmarkName, (options: BenchmarkOptions) => Promise<n
   topics,
   limiters,
   redis,
+  engines,
 };
 
 process.exitCode = await main(process.argv.slice(2));

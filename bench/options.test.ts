@@ -34,9 +34,11 @@ test("options may stand before and after the name", () => {
   assert.deepEqual(parseOptions(["--quick", "journal", "--rounds", "3", "--json=out.json"]), expected);
 });
 
-test("of the scenarios on Redis those can be chosen that are called so", () => {
-  const expected = { name: "redis", rounds: 5, quick: false, jsonPath: undefined, only: "locks" };
-  assert.deepEqual(parseOptions(["redis", "--only", "locks"]), expected);
+test("of the scenarios on servers those can be chosen that are called so", () => {
+  for (const name of ["redis", "engines"] as const) {
+    const expected = { name, rounds: 5, quick: false, jsonPath: undefined, only: "locks" };
+    assert.deepEqual(parseOptions([name, "--only", "locks"]), expected);
+  }
 });
 
 test("help wins over what else is wrong", () => {

@@ -1,6 +1,15 @@
 import { parseArgs } from "node:util";
 
-export const BENCHMARKS = ["journal", "messaging", "flash-sale", "backlog", "topics", "limiters", "redis"] as const;
+export const BENCHMARKS = [
+  "journal",
+  "messaging",
+  "flash-sale",
+  "backlog",
+  "topics",
+  "limiters",
+  "redis",
+  "engines",
+] as const;
 export type BenchmarkName = (typeof BENCHMARKS)[number];
 
 export interface BenchmarkOptions {
@@ -16,7 +25,7 @@ export interface BenchmarkOptions {
 }
 
 /** Whose scenarios can be told apart by name. */
-const WITH_SCENARIOS: readonly BenchmarkName[] = ["redis"];
+const WITH_SCENARIOS: readonly BenchmarkName[] = ["redis", "engines"];
 
 export const USAGE = `Usage: npm run bench -- ${BENCHMARKS.join(" | ")} [--rounds N] [--json FILE] [--quick] [--only TEXT]
 
@@ -26,12 +35,13 @@ export const USAGE = `Usage: npm run bench -- ${BENCHMARKS.join(" | ")} [--round
   backlog      ten million messages: resident memory, size on disk, time to reopen
   limiters     decisions per second: Tenon's limiters and rate-limiter-flexible
   redis        Tenon on Redis: its scripts bare, BullMQ, redlock, redis-semaphore
+  engines      Tenon on each server that it runs on, and a bare client of the same server
   topics       10,000 topics with 8 partitions: files, descriptors, time to open
 
   --rounds N   rounds to take medians over (default 5; 1 with --quick)
   --json FILE  where to write the figures (default bench/results/<name>.json)
   --quick      one round of short measurements
-  --only TEXT  redis: only the scenarios whose names contain it, such as locks, decisions, "publish, 64"
+  --only TEXT  redis, engines: only the scenarios whose names contain it, such as locks, decisions, "publish, 64", kafka
   --help       this text
 
 Exit code 0: every required ratio and limit holds. 1: one is broken. 2: the arguments are wrong.`;

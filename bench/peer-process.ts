@@ -1,6 +1,5 @@
 /** Runs one peer; started by `PeerProcess`, answers one request at a time, ends with its parent. */
-import type { Latency } from "./load.ts";
-import type { Peer, PeerAnswer, PeerCall, PeerModule, PeerRequest } from "./peer.ts";
+import type { Figure, Peer, PeerAnswer, PeerCall, PeerModule, PeerRequest } from "./peer.ts";
 
 let peer: Peer | undefined;
 
@@ -15,7 +14,7 @@ process.on("message", async (request: PeerRequest) => {
   process.send!(answer);
 });
 
-async function serve(request: PeerRequest): Promise<number | Latency | undefined> {
+async function serve(request: PeerRequest): Promise<Figure | undefined> {
   if ("start" in request) {
     const module = (await import(`./peers/${request.start.module}.ts`)) as PeerModule;
     peer = await module.start(request.start.options);
@@ -28,19 +27,19 @@ async function serve(request: PeerRequest): Promise<number | Latency | undefined
   }
   globalThis.gc?.();
   const result = await measure(peer, request.call);
-  const figures = typeof result === "number" ? [result] : [result.p50Ms, result.p99Ms];
+  const figures: number[] = typeof result === "number" ? [result] : Object.values(result);
   if (!figures.every((figure) => figure > 0)) throw new Error(`measured nothing: ${JSON.stringify(request.call)}`);
   return result;
 }
 
-async function measure(running: Peer, call: PeerCall): Promise<number | Latency> {
+async function measure(running: Peer, call: PeerCall): Promise<Figure> {
   switch (call.method) {
     case "publish":
       if (running.publish === undefined) throw new Error("this peer does not publish");
       return running.publish(call.inFlight, call.durationMs);
     case "consume":
       if (running.consume === undefined) throw new Error("this peer does not consume");
-      return running.consume();
+      return running.consume(call.concurrency);
     case "latency":
       if (running.latency === undefined) throw new Error("this peer has no latency");
       return running.latency(call.offered, call.durationMs);

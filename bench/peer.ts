@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { RateRule } from "tenon/traffic";
+import type { ServerType } from "../examples/flash-sale/sale-servers.ts";
 import { endWithThisProcess } from "./children.ts";
-import type { Latency, Offered } from "./load.ts";
+import type { Latency, Offered, Paced } from "./load.ts";
 
 /** How much of what was acknowledged is still there after: a crash of the process that stores it; a crash of the machine. */
 export type Survives = "nothing" | "process" | "machine";
@@ -12,12 +13,22 @@ export const SURVIVES_TEXT: Record<Survives, string> = {
   machine: "machine (fdatasync)",
 };
 
+/** A server that is shared with others: names of what is stored there begin with the prefix, and are removed at the end. */
+export interface ServerShare {
+  readonly type: ServerType | "etcd" | "zookeeper";
+  readonly url: string;
+  readonly prefix: string;
+}
+
 export interface PeerOptions {
   /** An empty directory of its own, on the same disk for every peer. */
   readonly directory: string;
   readonly survives: Survives;
   /** Where its server listens on loopback. */
   readonly port?: number | undefined;
+  readonly server?: ServerShare | undefined;
+  /** Takes the time of each call, too, where that is not done anyway. */
+  readonly timed?: boolean | undefined;
   readonly encoding?: "bytes" | "json" | undefined;
   /** Publishes with a key per message. */
   readonly keyed?: boolean | undefined;
@@ -29,14 +40,14 @@ export interface PeerOptions {
 /** One contestant. Every method leaves the peer as it found it: empty. */
 export interface Peer {
   /** Messages stored per second with so many publish calls unanswered. */
-  publish?(inFlight: number, durationMs: number): Promise<number>;
-  /** Messages handled and settled per second, from the first of a backlog until nothing is unsettled. */
-  consume?(): Promise<number>;
+  publish?(inFlight: number, durationMs: number): Promise<number | Paced>;
+  /** Messages handled and settled per second, so many at once, from the first of a backlog until nothing is unsettled. */
+  consume?(concurrency?: number): Promise<number>;
   latency?(offered: Offered, durationMs: number): Promise<Latency>;
   /** Decisions of a limiter per second, over so many keys in turn, with so many unanswered; only where they are answered by a server. */
   decide?(keys: number, durationMs: number, inFlight?: number): Promise<number>;
   /** Locks acquired and released per second. */
-  lock?(contention: Contention, durationMs: number): Promise<number>;
+  lock?(contention: Contention, durationMs: number): Promise<number | Paced>;
   close(): Promise<void>;
 }
 
@@ -63,7 +74,7 @@ export interface PeerSpecification {
 
 export type PeerCall =
   | { readonly method: "publish"; readonly inFlight: number; readonly durationMs: number }
-  | { readonly method: "consume" }
+  | { readonly method: "consume"; readonly concurrency?: number }
   | { readonly method: "latency"; readonly offered: Offered; readonly durationMs: number }
   | { readonly method: "decide"; readonly keys: number; readonly durationMs: number; readonly inFlight?: number }
   | { readonly method: "lock"; readonly contention: Contention; readonly durationMs: number };
@@ -72,7 +83,9 @@ export type PeerRequest =
   | { readonly start: PeerSpecification }
   | { readonly call: PeerCall }
   | { readonly close: true };
-export type PeerAnswer = { readonly result: number | Latency | undefined } | { readonly error: string };
+/** What a measurement comes to. */
+export type Figure = number | Latency | Paced;
+export type PeerAnswer = { readonly result: Figure | undefined } | { readonly error: string };
 
 /** A peer in a process of its own, so that no peer's compiled code or garbage is another one's. */
 export class PeerProcess {
@@ -97,7 +110,7 @@ export class PeerProcess {
     return peer;
   }
 
-  async call(call: PeerCall): Promise<number | Latency | undefined> {
+  async call(call: PeerCall): Promise<Figure | undefined> {
     return this.#ask({ call });
   }
 
@@ -110,7 +123,7 @@ export class PeerProcess {
   }
 
   /** One request at a time. */
-  #ask(request: PeerRequest): Promise<number | Latency | undefined> {
+  #ask(request: PeerRequest): Promise<Figure | undefined> {
     const child = this.#child;
     const { name } = this.specification;
     return new Promise((resolve, reject) => {

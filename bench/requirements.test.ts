@@ -35,6 +35,14 @@ test("a required ratio holds at its bound and breaks below it", () => {
   assert.equal(judgeRatio(required, [row("tenon", 49, 49), row("floor", 100, 100)]).holds, false);
 });
 
+test("a ratio that is required to be small holds at its bound and breaks above it, and says how far the rounds were apart", () => {
+  const required = { scenario: "publish", ours: "tenon", theirs: "floor", atMost: 1.5 };
+  const verdict = judgeRatio(required, [row("tenon", 140, 150, 170), row("floor", 100, 100, 100)]);
+  assert.equal(verdict.holds, true);
+  assert.match(verdict.text, /≤ 1\.5 × floor – is 1\.50 × \(1\.40 – 1\.70\)$/);
+  assert.equal(judgeRatio(required, [row("tenon", 151), row("floor", 100)]).holds, false);
+});
+
 test("a required ratio without one of its sides is not judged, and says which is missing", () => {
   const required = { scenario: "publish", ours: "tenon", theirs: "floor", atLeast: 0.5 };
   const verdict = judgeRatio(required, [row("tenon", 50)]);

@@ -18,5 +18,9 @@ export function percentile(values: readonly number[], fraction: number): number 
  * slows both sides of one ratio.
  */
 export function pairedRatio(ours: readonly number[], theirs: readonly number[]): number {
-  return median(ours.slice(0, theirs.length).map((value, round) => value / theirs[round]!));
+  return median(pairedRatios(ours, theirs));
+}
+
+export function pairedRatios(ours: readonly number[], theirs: readonly number[]): readonly number[] {
+  return ours.slice(0, theirs.length).map((value, round) => value / theirs[round]!);
 }

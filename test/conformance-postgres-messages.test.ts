@@ -5,4 +5,7 @@ import { serverSuites } from "./server-suites.ts";
 
 const { url, skip } = await engine("postgres");
 
-serverSuites({ server: "PostgreSQL", skip, host: postgresHost(url), suites: { messages: messageCases } });
+for (const pipeline of [false, true]) {
+  const server = pipeline ? "PostgreSQL, by a client that pipelines" : "PostgreSQL";
+  serverSuites({ server, skip, host: postgresHost(url, { pipeline }), suites: { messages: messageCases } });
+}

@@ -8,6 +8,6 @@ const { url, skip } = await engine("postgres");
 serverSuites({
   server: "PostgreSQL",
   skip,
-  host: postgresHost(url),
+  host: postgresHost(url, { pipeline: true }),
   suites: { "key-values": keyValueCases, leases: leaseCases, coordination: coordinationCases, rates: rateCases },
 });

@@ -52,6 +52,31 @@ async function read({ keyValue }: Awaited<ReturnType<typeof open>>, key = "count
 }
 
 describe("the etcd engine", { skip: server.skip }, () => {
+  test("of many of one process who come at once one takes the name, and the others stand in line without trying", async (t) => {
+    let leases = 0;
+    const counting: EtcdFetch = (url, request) => {
+      if (url.endsWith("/lease/grant")) leases += 1;
+      return fetch(url, request);
+    };
+    const engine = await open(t, { fetch: counting });
+    leases = 0;
+    const request = { ttlMs: 60_000, waitMs: 60_000 };
+    const everyoneCame = Promise.withResolvers<void>();
+    const holders = Array.from({ length: 32 }, (_, index) => `holder-${index}`);
+    const rounds = Promise.all(
+      holders.map(async (holder) => {
+        await engine.leases.acquire("name", { ...request, holder });
+        await everyoneCame.promise;
+        await engine.leases.release("name", holder);
+      }),
+    );
+    while ((await engine.leases.describe("name")).waiting < holders.length - 1);
+    // One for the holder, one for all places, and a few for those whose look is late; each who tries takes one.
+    assert.ok(leases < holders.length / 2, `${leases} leases of etcd`);
+    everyoneCame.resolve();
+    await rounds;
+  });
+
   test("says what the server is, and refuses to be told more than it keeps", async (t) => {
     const engine = await open(t);
     const settings = engine.requirements.map(({ setting }) => setting);

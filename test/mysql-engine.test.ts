@@ -61,6 +61,7 @@ const mysql: TableServer = {
     `INSERT INTO ${prefix}_key_values (\`key\`, value, version, size) SELECT '${key}', '1', value, 1 FROM ${prefix}_meta WHERE name = 'version'`,
     "COMMIT",
   ],
+  beforeCommit: "INSERT INTO",
   settlement: "SET low",
   refusing: (prefix) =>
     `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> X'${Buffer.from("secret").toString("hex")}')`,

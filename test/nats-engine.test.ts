@@ -6,7 +6,7 @@ import { type KeyValueChange, TenonError } from "tenon/contracts";
 import { text, topic } from "tenon/messaging";
 import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "tenon/nats";
 import { engine as find } from "./engines.ts";
-import { dropStreams, natsConnection, testPrefix } from "./nats-host.ts";
+import { natsConnection, openNats, testPrefix } from "./nats-host.ts";
 import { NatsServer, natsServerMissing } from "./nats-server.ts";
 import { sealWhileOthersAppend } from "./seal-races.ts";
 
@@ -34,19 +34,8 @@ class Losses {
   }
 }
 
-async function open(t: TestContext, options: Partial<NatsEngineOptions> = {}, prefix = testPrefix()) {
-  const engine = await nats({
-    connect: () => natsConnection(server.url),
-    headers,
-    prefix,
-    streams: "make",
-    ...options,
-  });
-  t.after(async () => {
-    await engine.close();
-    await dropStreams(server.url, prefix);
-  });
-  return engine;
+function open(t: TestContext, options: Partial<NatsEngineOptions> = {}, prefix = testPrefix()) {
+  return openNats(t, server.url, { ...options, prefix });
 }
 
 async function direct<T>(work: (ask: (name: string, request: object) => Promise<T>) => Promise<T>): Promise<T> {
@@ -380,6 +369,13 @@ describe("the NATS engine", { skip: server.skip }, () => {
     await engine.keyValue.commit([add]);
     assert.equal((await engine.keyValue.scan("c")).length, 1);
     await engine.messages.remove("news");
+    await engine.log.declare("clicks", { partitions: 1, retentionMs: 3_600_000 });
+    await engine.log.append({ log: "clicks", partition: 0, records: [{ body }] });
+    const writer = await engine.log.openWriter("writer", ["clicks"]);
+    await engine.log.commit(writer, { outputs: [{ log: "clicks", partition: 0, records: [{ body }] }] });
+    await engine.log.commit(writer, { positions: [{ reader: "r", log: "clicks", partition: 0, position: 1n }] });
+    assert.equal((await engine.log.positions("r", "clicks")).get(0), 1n);
+    await engine.log.remove("clicks");
     const other = nats({
       connect: connect("app"),
       headers,

@@ -1,11 +1,26 @@
 /** The NATS engine for conformance cases: each subject under a prefix of its own, whose streams it removes at its end. */
 import { randomUUID } from "node:crypto";
+import type { TestContext } from "node:test";
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import type { ConformanceHost } from "tenon/conformance";
 import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "tenon/nats";
 import { systemWorld } from "tenon/world";
 import { GroupState } from "../src/engines/lanes/index.ts";
 import { mortalWorld } from "./mortal-world.ts";
+
+/** Closed at the test's end, and the streams of its prefix removed. */
+export async function openNats(
+  t: TestContext,
+  url: string,
+  options: Partial<NatsEngineOptions> & { readonly prefix: string },
+): Promise<NatsEngine> {
+  const engine = await nats({ connect: () => natsConnection(url), headers, streams: "make", ...options });
+  t.after(async () => {
+    await engine.close();
+    await dropStreams(url, options.prefix);
+  });
+  return engine;
+}
 
 export interface NatsProcess {
   readonly engine: NatsEngine;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Client } from "pg";
+import { text, topic } from "tenon/messaging";
 import { postgresEngine, postgresTables } from "tenon/postgres";
 import { engine as find } from "./engines.ts";
 import { dropTables } from "./postgres-host.ts";
@@ -35,6 +36,23 @@ class FaultyClient extends Client {
   }
 }
 
+/** Writes down what it is asked, by the names of statements of messages, or the first words; what is asked while an answer is missing stands with what was asked before. */
+class WatchedClient extends Client {
+  readonly roundTrips: string[] = [];
+  #unanswered = 0;
+
+  // biome-ignore lint/suspicious/noExplicitAny: the client's own overloads
+  override query(query: any): any {
+    const word = query.name?.split("_m_")[1] ?? query.text.trimStart().split(/\s/)[0];
+    if (this.#unanswered === 0) this.roundTrips.push(word);
+    else this.roundTrips.push(`${this.roundTrips.pop()}+${word}`);
+    this.#unanswered += 1;
+    return super.query(query).finally(() => {
+      this.#unanswered -= 1;
+    });
+  }
+}
+
 async function direct<T>(work: (client: Client) => Promise<T>): Promise<T> {
   const client = new Client({ connectionString: server.url });
   await client.connect();
@@ -45,9 +63,9 @@ async function direct<T>(work: (client: Client) => Promise<T>): Promise<T> {
   }
 }
 
-const postgres: TableServer = {
+const postgres = (pipeline: boolean): TableServer => ({
   open: (prefix, options) =>
-    postgresEngine({ prefix, ...options, connect: () => new FaultyClient({ connectionString: server.url }) }),
+    postgresEngine({ prefix, ...options, connect: () => new FaultyClient({ connectionString: server.url, pipeline }) }),
   openWithout: () => postgresEngine({ connect: () => ({}) as Client }),
   lose(lost) {
     FaultyClient.next = lost;
@@ -71,14 +89,50 @@ const postgres: TableServer = {
     `WITH m AS (UPDATE ${prefix}_meta SET value = value + 1 WHERE name = 'version' RETURNING value)
      INSERT INTO ${prefix}_key_values (key, value, version) SELECT '${key}'::bytea, '1'::bytea, value FROM m`,
   ],
+  // What changes keys is sent together with the commit by a client that pipelines.
+  beforeCommit: pipeline ? "FOR UPDATE" : "INSERT INTO",
   settlement: "SET low",
   refusing: (prefix) => `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> 'secret')`,
-};
+});
 
-const open = opening(postgres);
+const open = opening(postgres(false));
+
+describe("the PostgreSQL engine by a client that pipelines", { skip: server.skip }, () => {
+  tableEngineCases(postgres(true));
+});
 
 describe("the PostgreSQL engine", { skip: server.skip }, () => {
-  tableEngineCases(postgres);
+  tableEngineCases(postgres(false));
+
+  for (const { pipeline, roundTrips } of [
+    { pipeline: false, roundTrips: ["BEGIN", "lock_partition", "marks", "append", "COMMIT"] },
+    { pipeline: true, roundTrips: ["BEGIN+lock_partition+marks", "append+COMMIT"] },
+  ]) {
+    const how = pipeline ? "pipelines" : "waits for each answer";
+    test(`a client that ${how} appends in ${roundTrips.length} round trips, and in one when nobody else has since`, async (t) => {
+      const prefix = testPrefix();
+      const clients: WatchedClient[] = [];
+      const connect = () => {
+        const client = new WatchedClient({ connectionString: server.url, pipeline });
+        clients.push(client);
+        return client;
+      };
+      const engine = await postgresEngine({ connect, prefix, tables: "make" });
+      t.after(async () => {
+        await engine.close();
+        await dropTables(server.url, prefix);
+      });
+      const news = topic(engine, "news", { codec: text(), partitions: 1, groups: ["readers"] });
+      t.after(() => news.close());
+      await news.publish("first");
+      const all = clients.flatMap((client) => client.roundTrips).join(" ");
+      assert.ok(all.includes(roundTrips.join(" ")), all);
+      assert.equal(all.includes("+"), pipeline, all);
+      await news.publish("second");
+      const appends = clients.flatMap((client) => client.roundTrips).filter((asked) => asked.startsWith("append"));
+      assert.deepEqual(appends, [roundTrips.find((asked) => asked.startsWith("append")), "append_next"]);
+    });
+  }
 
   test("says what the server's settings mean", async (t) => {
     const engine = await open(t);

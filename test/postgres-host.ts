@@ -17,17 +17,22 @@ export interface ProcessOptions {
   readonly commandTimeoutMs?: number | undefined;
 }
 
+export interface ClientOptions {
+  /** As the client's own option: it sends what is asked while answers are missing. */
+  readonly pipeline?: boolean | undefined;
+}
+
 export async function startPostgres(
   url: string,
   prefix: string,
-  options: ProcessOptions = {},
+  { pipeline = false, ...options }: ProcessOptions & ClientOptions = {},
 ): Promise<PostgresProcess> {
   const world = mortalWorld(systemWorld());
   const clients: Client[] = [];
   let isDead = false;
   const connect = (): PostgresClient => {
     if (isDead) throw new Error("a process that has died connects no more");
-    const client = new Client({ connectionString: url });
+    const client = new Client({ connectionString: url, pipeline });
     clients.push(client);
     return client;
   };
@@ -48,11 +53,11 @@ export async function startPostgres(
 /** How soon the session of a process that died ends. */
 const sessionLeftMs = 100;
 
-export function postgresHost(url: string): ConformanceHost<PostgresEngine> {
+export function postgresHost(url: string, options: ClientOptions = {}): ConformanceHost<PostgresEngine> {
   return {
     async start() {
       const prefix = testPrefix();
-      let process = await startPostgres(url, prefix);
+      let process = await startPostgres(url, prefix, options);
       return {
         get engine() {
           return process.engine;
@@ -60,7 +65,7 @@ export function postgresHost(url: string): ConformanceHost<PostgresEngine> {
         async crash() {
           await process.die();
           await endSessionsSoon(url, prefix);
-          process = await startPostgres(url, prefix);
+          process = await startPostgres(url, prefix, options);
         },
         async stop() {
           await process.engine.close();

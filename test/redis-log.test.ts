@@ -5,12 +5,11 @@ import { after, describe, type TestContext, test } from "node:test";
 import { Redis } from "ioredis";
 import { TenonError } from "tenon/contracts";
 import { redis } from "tenon/redis";
-import { checkDerivedOnce } from "tenon/simulation";
-import { json, type Log, log, pipe } from "tenon/streams";
 import { systemWorld } from "tenon/world";
 import type { Connection } from "../src/engines/redis/connection.ts";
 import { RedisLog } from "../src/engines/redis/log/redis-log.ts";
 import { RedisConnection } from "../src/engines/redis/redis-connection.ts";
+import { assertCopiedOnce } from "./copied-once.ts";
 import { engine } from "./engines.ts";
 import { startTcpProxy } from "./faults/tcp-proxy.ts";
 import { ioredisClusterFlavour, ioredisFlavour, type RedisFlavour, removeKeys } from "./redis-messages-host.ts";
@@ -63,51 +62,6 @@ function losing(loses: (script: string) => boolean): (connection: Connection) =>
   });
 }
 
-interface Made {
-  readonly from: string;
-}
-
-async function entriesOf<T>(from: Log<T>) {
-  const entries: { partition: number; position: bigint; value: T }[] = [];
-  for (let partition = 0; partition < from.partitions; partition++)
-    for await (const { position, value } of from.read({ partition })) entries.push({ partition, position, value });
-  return entries;
-}
-
-/** Appends, and copies what was appended by a pipe, until all of it was copied; then every input counts once in the copies. */
-async function assertCopiedOnce(writing: Streams, reading: Streams, count: number): Promise<void> {
-  const logsOf = (of: Streams) => ({
-    clicks: log(of, "clicks", { codec: json<number>(), partitions: 3, appendTimeoutMs: 60_000 }),
-    copies: log(of, "copies", { codec: json<Made>(), partitions: 2 }),
-  });
-  const { clicks, copies } = logsOf(writing);
-  const running = await pipe(
-    clicks,
-    "copy",
-    ({ partition, position, key }) => copies.entry({ from: `${partition}/${position}` }, { key }),
-    { outputs: [copies], guarantee: "at-least-once", recordsMax: 7 },
-  );
-  await Promise.all(Array.from({ length: count }, (_, n) => clicks.append(n, { key: `key ${n % 10}` })));
-  const quiet = logsOf(reading);
-  const isDone = async () => {
-    const positions = await reading.log.positions("copy", "clicks");
-    const { partitions } = await reading.log.describe("clicks");
-    return partitions.every(({ first, next }, partition) => (positions.get(partition) ?? first) === next);
-  };
-  while (!(await isDone())) await reading.world.timers.sleep(20);
-  await running.close();
-  const inputs = await entriesOf(quiet.clicks);
-  assert.deepEqual(
-    inputs.map(({ value }) => value).sort((a, b) => a - b),
-    Array.from({ length: count }, (_, n) => n),
-  );
-  const outputs = (await entriesOf(quiet.copies)).map(({ partition, position, value }) => {
-    const [of = "", at = ""] = value.from.split("/");
-    return { partition, position, from: { partition: Number(of), position: BigInt(at) } };
-  });
-  checkDerivedOnce(inputs, outputs);
-}
-
 for (const [skip, flavour] of [
   [single.skip, () => ioredisFlavour(single.url)],
   [cluster.skip, () => ioredisClusterFlavour(cluster.urls)],
@@ -126,7 +80,7 @@ for (const [skip, flavour] of [
         losing(() => random() < 0.08),
         prefix,
       );
-      await assertCopiedOnce(lossy, await streams(t, flavour(), undefined, prefix), 200);
+      await assertCopiedOnce(lossy, await streams(t, flavour(), undefined, prefix), 200, "at-least-once");
       assert.ok(replies > 100, `${replies} replies`);
     });
 
@@ -190,7 +144,7 @@ test("every input counts once although connections are cut again and again", { s
   const cutOff = await redis({ connect, prefix, world, commandTimeoutMs: 2_000 });
   t.after(() => cutOff.close());
   const reading = await streams(t, ioredisFlavour(single.url), undefined, prefix);
-  await assertCopiedOnce({ log: cutOff.log as RedisLog, world }, reading, 300);
+  await assertCopiedOnce(cutOff, reading, 300, "at-least-once");
   assert.ok(proxy.accepted > 6, `${proxy.accepted} connections`);
 });
 

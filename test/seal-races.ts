@@ -42,11 +42,11 @@ export async function sealWhileOthersAppend(
   }
   const begun = works.map(() => Promise.withResolvers<void>());
   const running = works.map((append, index) => untilDenied(append, begun[index]!.resolve));
-  const failed = Promise.all(running);
-  await Promise.race([Promise.all(begun.map(({ promise }) => promise)), failed]);
+  const ended = Promise.all(running);
+  await Promise.race([Promise.all(begun.map(({ promise }) => promise)), ended]);
   await sealing.declare(topic, { partitions, sealed: "closed" });
   const end = await sealing.describe(topic);
-  await failed;
+  await ended;
   const later = await sealing.describe(topic);
   assert.deepEqual(later.partitions, end.partitions, "nothing is stored after the seal");
   for (const { partition, position } of acknowledged.positions) {

@@ -33,6 +33,8 @@ export interface TableServer {
   tables(prefix: string, from?: number): readonly string[];
   /** Another engine's commit of a key, without a notice where there are any. */
   quietCommit(prefix: string, key: string): readonly string[];
+  /** How the last statement of a commit of keys is told that is answered before the server is asked to commit. */
+  readonly beforeCommit: string;
   /** How a settlement of a lane is told from other statements. */
   readonly settlement: string;
   /** Refuses the value `secret`. */
@@ -149,7 +151,7 @@ export function tableEngineCases(server: TableServer): void {
 
   test("does nothing of a commit whose connection broke before its end, and says so", async (t) => {
     const engine = await open(t);
-    server.lose({ statement: "INSERT INTO", when: "after" });
+    server.lose({ statement: server.beforeCommit, when: "after" });
     await assert.rejects(engine.keyValue.commit([add]), { code: "unavailable", outcome: "not-applied" });
     assert.equal(await count(engine), undefined);
   });
@@ -235,6 +237,65 @@ export function tableEngineCases(server: TableServer): void {
     assert.equal((await engine.keyValue.scan("a\u0000"))[0]!.key, odd);
   });
 
+  test("engines that append to one partition in turn leave no gap, and find what the others did", async (t) => {
+    const prefix = testPrefix();
+    const [one, other] = [await open(t, {}, prefix), await open(t, {}, prefix)];
+    await one.messages.declare("news", { partitions: 2, groups: ["readers"] });
+    const sequences = new Map<string, number>();
+    const append = async (
+      engine: TableEngine,
+      id: string,
+      { epoch = 0, partition = 0, sequence = sequences.get(id) ?? 0 } = {},
+    ) => {
+      const producer = { id, epoch, sequence };
+      const [position] = await engine.messages.append({
+        topic: "news",
+        partition,
+        messages: [{ body: Buffer.from(id) }],
+        producer,
+      });
+      sequences.set(id, Math.max(sequence + 1, sequences.get(id) ?? 0));
+      return Number(position);
+    };
+    const positions: number[] = [];
+    for (const engine of [one, one, one, other, one, other, other, one, one]) {
+      positions.push(await append(engine, engine === one ? "first" : "second"));
+    }
+    assert.deepEqual(positions, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert.equal(await append(one, "first", { sequence: 3 }), 4, "repeated");
+    assert.equal(await append(one, "first"), 9);
+    await assert.rejects(append(one, "first", { sequence: 99 }), { code: "conflict" });
+    assert.equal(await append(one, "first"), 10);
+    // The producer goes on in another process, and in another partition.
+    await append(other, "first", { epoch: 1, partition: 1, sequence: 0 });
+    await assert.rejects(append(one, "first", { sequence: 8 }), { code: "lost" });
+  });
+
+  test("what another engine limits, or delays, holds for who has appended there before", async (t) => {
+    const prefix = testPrefix();
+    const [one, other] = [await open(t, {}, prefix), await open(t, {}, prefix)];
+    await one.messages.declare("news", { partitions: 1, groups: ["readers"] });
+    const append = async (engine: TableEngine, delay: { readonly dueAt?: number } = {}) => {
+      const messages = [{ body: Buffer.from("x"), ...delay }];
+      const [position] = await engine.messages.append({ topic: "news", partition: 0, messages });
+      return Number(position);
+    };
+    assert.deepEqual([await append(one), await append(one)], [0, 1]);
+    const dueAt = Date.now() + 300;
+    await append(other, { dueAt });
+    // It takes its position when it is due, from whoever appends then: from there on positions count it, too.
+    let position: number;
+    let stored = 3;
+    do {
+      position = await append(one);
+      assert.ok(stored < 5_000, "it is never appended");
+    } while (position !== stored++);
+    assert.equal(await append(one), position + 1);
+    await other.messages.declare("news", { partitions: 1, countMax: position + 3, whenFull: "refuse" });
+    await append(one);
+    await assert.rejects(append(one), { code: "overloaded" });
+  });
+
   test("errors hold no values", async (t) => {
     const prefix = testPrefix();
     const engine = await open(t, {}, prefix);
@@ -247,5 +308,7 @@ export function tableEngineCases(server: TableServer): void {
       assert.ok(!said.includes("secret") && !said.includes(Buffer.from("secret").toString("hex")));
       return true;
     });
+    await engine.keyValue.commit([add]);
+    assert.equal(await count(engine), "1");
   });
 }

@@ -7,7 +7,7 @@ import type { LaneOwner } from "../../src/engines/lanes/lane-owner.ts";
 import type { RedisEngine } from "../../src/engines/redis/index.ts";
 import { familyOf } from "../../src/engines/redis/messages/keys.ts";
 import { append, commit, fetch } from "../../src/engines/redis/messages/scripts/scripts.ts";
-import { BODIES, closedLoop, complete, KEYS } from "../load.ts";
+import { BODIES, closedLoop, complete, KEYS, timedLoop } from "../load.ts";
 import type { Peer, PeerOptions } from "../peer.ts";
 import { emptyRedis, redisClient, redisEngine } from "../redis-clients.ts";
 import { BareAppender, consumeLane } from "../redis-scripts.ts";
@@ -17,7 +17,7 @@ const TOPIC = "bench";
 const GROUP = "workers";
 const JOINING = { sessionMs: 30_000, revokeMs: 10_000, windowMax: 100_000 };
 
-export async function start({ port, backlog, keyed = false }: PeerOptions): Promise<Peer> {
+export async function start({ port, backlog, keyed = false, timed = false }: PeerOptions): Promise<Peer> {
   const client = await redisClient(port!);
   for (const { source } of [append, commit, fetch]) await client.script("LOAD", source);
 
@@ -36,9 +36,10 @@ export async function start({ port, backlog, keyed = false }: PeerOptions): Prom
 
   return {
     publish(inFlight, durationMs) {
-      return withTopic((_, topic) => {
+      const loop = timed ? timedLoop : closedLoop;
+      return withTopic<Awaited<ReturnType<typeof loop>>>((_, topic) => {
         const appender = new BareAppender(client, topic, PARTITIONS);
-        return closedLoop(inFlight, durationMs, (n) =>
+        return loop(inFlight, durationMs, (n) =>
           appender.append(BODIES[n % BODIES.length]!, keyed ? keyOf(n) : undefined, n),
         );
       });
@@ -48,8 +49,10 @@ export async function start({ port, backlog, keyed = false }: PeerOptions): Prom
       return withTopic(async (engine, topic) => {
         const appender = new BareAppender(client, topic, PARTITIONS);
         await complete(backlog, 8_192, (n) => appender.append(BODIES[n % BODIES.length]!, keyOf(n), n));
-        const handler = async () => {};
-        const from = performance.now();
+        let from = 0;
+        const handler = async () => {
+          if (from === 0) from = performance.now();
+        };
         const membership = await engine.messages.join(TOPIC, GROUP, JOINING);
         const lanes: Promise<number>[] = [];
         while (lanes.length < PARTITIONS) {

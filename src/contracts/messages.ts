@@ -272,8 +272,11 @@ export interface Lane {
   release(): Promise<void>;
 }
 
+/** In any order. Where there are many a `BigUint64Array` costs least, as it takes no object for each. */
+export type Positions = readonly bigint[] | BigUint64Array;
+
 export interface LaneCommit {
-  readonly settled: readonly bigint[];
+  readonly settled: Positions;
   /** Replaces what was recorded for the same positions. */
   readonly held?: readonly Held[] | undefined;
   /**

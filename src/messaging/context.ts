@@ -1,4 +1,5 @@
 import type { MessageHeaders } from "../contracts/messages.ts";
+import { keepShape } from "../world/kept-shapes.ts";
 import type { Delivery } from "./delivery.ts";
 import { expiresAtHeader, idHeader, publishedHeaders, tagHeader } from "./headers.ts";
 
@@ -123,6 +124,10 @@ export class DeliveredMessage<T> extends DeliveryContext implements BatchMessage
     this.value = value;
   }
 }
+
+const noDelivery = { number: 0, failures: 0 } as Delivery;
+keepShape(new DeliveryContext(noDelivery));
+keepShape(new DeliveredMessage(noDelivery, undefined));
 
 export class DeliveredBatch implements BatchContext {
   readonly topic: string;

@@ -1,4 +1,5 @@
 import type { Lane, Stored } from "../contracts/messages.ts";
+import { keepShape } from "../world/kept-shapes.ts";
 import type { DeliveryContext } from "./context.ts";
 import {
   failuresHeader,
@@ -59,13 +60,16 @@ export class Delivery implements Queued {
 
   /** An owner may have died with it: its deliveries are recorded before they are made. */
   get suspect(): boolean {
-    return this.recorded > 0 || this.stored.position < this.owner.lane.suspectBelow;
+    const { owner, recorded, stored } = this;
+    return recorded > 0 || (owner.hasSuspects && stored.position < owner.lane.suspectBelow);
   }
 
   get origin(): Origin {
     return originOf(this.owner.lane, this.stored);
   }
 }
+
+keepShape(new Delivery(undefined as never, undefined as never, 0, 0, 0));
 
 export function originOf(lane: Pick<Lane, "topic" | "partition">, stored: Stored): Origin {
   const headers = stored.headers;

@@ -15,7 +15,6 @@ export type Handler<T> = (value: T, context: MessageContext) => void | Promise<v
 class Slot<T> implements Timed<Slot<T>> {
   /** `undefined` when nothing runs here, or what does was given up. */
   delivery: Delivery | undefined = undefined;
-  context: DeliveryContext | undefined = undefined;
   timeouts: Timeouts<Slot<T>> | undefined = undefined;
   deadline = 0;
   earlier: Slot<T> | undefined = undefined;
@@ -78,7 +77,7 @@ export class HandlerRuns<T> implements Runs {
   #await(result: PromiseLike<unknown>, delivery: Delivery, context: DeliveryContext): void {
     const slot = this.#free.pop() ?? new Slot<T>(this.#ended);
     slot.delivery = delivery;
-    slot.context = context;
+    delivery.context = context;
     this.#timeouts.add(slot);
     const promise = result instanceof Promise ? result : Promise.resolve(result);
     promise.then(slot.fulfilled, slot.rejected);
@@ -92,9 +91,9 @@ export class HandlerRuns<T> implements Runs {
 
   abandonLane(worker: LaneWorker, reason: TenonError): readonly Delivery[] {
     const abandoned: Delivery[] = [];
-    const visit = ({ delivery, context }: Slot<T>): void => {
+    const visit = ({ delivery }: Slot<T>): void => {
       if (delivery?.owner !== worker) return;
-      context?.abort(reason);
+      delivery.context?.abort(reason);
       abandoned.push(delivery);
     };
     this.#timeouts.each(visit);
@@ -113,8 +112,9 @@ export class HandlerRuns<T> implements Runs {
   };
 
   #leave(slot: Slot<T>): void {
+    const { delivery } = slot;
+    if (delivery !== undefined) delivery.context = undefined;
     slot.delivery = undefined;
-    slot.context = undefined;
     slot.timeouts?.remove(slot);
   }
 
@@ -135,7 +135,7 @@ export class HandlerRuns<T> implements Runs {
 
   #timedOut(slot: Slot<T>): void {
     this.#overdue.add(slot);
-    slot.context?.abort(ranTooLong(place(slot.delivery!), this.#host.handlerTimeoutMs));
+    slot.delivery?.context?.abort(ranTooLong(place(slot.delivery!), this.#host.handlerTimeoutMs));
   }
 
   /** The handler never ended: its key goes on without it, under a greater fence. */

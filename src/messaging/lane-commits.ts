@@ -55,7 +55,7 @@ export class LaneCommits {
   }
 
   settle(position: bigint, counted: boolean): void {
-    this.#progress.settled.push(position);
+    this.#progress.settled.add(position);
     if (counted) this.#progress.countedSettled += 1;
     this.#schedule();
   }
@@ -158,7 +158,7 @@ export class LaneCommits {
   /** The engine takes no more copies now (a full disk): what needs none goes on, the copies are tried again later. */
   #putBack(taken: Progress, failure: TenonError): void {
     const current = this.#progress;
-    current.settled = taken.settled.concat(current.settled);
+    current.settled.addAll(taken.settled.positions);
     current.countedSettled += taken.countedSettled;
     current.records = taken.records.concat(current.records);
     if (failure.code !== "overloaded" && taken.moves.length === 1) {

@@ -63,6 +63,8 @@ export class LaneWorker implements CommitHost {
   readonly topic: string;
   readonly group: string;
   readonly commitCount: number;
+  /** Whether a former owner may have died with something: few lanes begin so, and a position is made when it is asked for. */
+  readonly hasSuspects: boolean;
   readonly #host: LaneHost;
   #state: State = "active";
   /** Handlers that run, and deliveries that are being recorded. */
@@ -88,6 +90,7 @@ export class LaneWorker implements CommitHost {
 
   constructor(lane: Lane, host: LaneHost) {
     this.lane = lane;
+    this.hasSuspects = lane.suspectBelow > 0n;
     this.#host = host;
     this.world = host.world;
     this.topic = host.topic;

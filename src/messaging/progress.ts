@@ -1,5 +1,6 @@
 import type { Batch, Held, LaneCommit, NewMessage } from "../contracts/messages.ts";
 import type { Delivery } from "./delivery.ts";
+import { PositionList } from "./position-list.ts";
 
 /** A message that is settled here because it goes on elsewhere: to the dead letters or to the retry topic. */
 export interface Move {
@@ -10,7 +11,7 @@ export interface Move {
 
 /** What has happened in a lane since the last commit. */
 export class Progress {
-  settled: bigint[] = [];
+  settled = new PositionList();
   /** How many of the settled ones count against the prefetch. */
   countedSettled = 0;
   /** Whose failures or deliveries are to be recorded. */
@@ -27,7 +28,7 @@ export class Progress {
     taken.settled = this.settled;
     taken.countedSettled = this.countedSettled;
     taken.records = this.records;
-    this.settled = [];
+    this.settled = new PositionList(taken.settled.length);
     this.countedSettled = 0;
     this.records = [];
     let sizeBytes = 0;
@@ -43,8 +44,9 @@ export class Progress {
 
   change(batchOf: (target: Move["target"], messages: readonly NewMessage[]) => Batch): LaneCommit {
     const held = this.records.map(heldOf);
-    if (this.moves.length === 0) return { settled: this.settled, held };
-    const settled = [...this.settled, ...this.moves.map((move) => move.delivery.stored.position)];
+    if (this.moves.length === 0) return { settled: this.settled.positions, held };
+    const moved = this.moves.map((move) => move.delivery.stored.position);
+    const settled = [...this.settled.positions, ...moved];
     const appends: Batch[] = [];
     for (const target of ["dead", "retry"] as const) {
       const messages = this.moves.filter((move) => move.target === target).map((move) => move.message);

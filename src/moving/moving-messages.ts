@@ -105,7 +105,8 @@ export class MovingMessages implements MessageEngine {
       if (!isSealedToMove(error) && !isNotFound(error)) throw error;
       await place.look();
       const stage = await place.settled(this.#pollMs);
-      if (stage === "closing") throw onItsWay(batch.topic, "publishing");
+      // A seal that is still being put on partition after partition is refused with before a description tells of it.
+      if (stage === "closing" || (stage === "open" && isSealedToMove(error))) throw onItsWay(batch.topic, "publishing");
       if (stage === "open") throw error;
       return await this.#appendThere(batch);
     }

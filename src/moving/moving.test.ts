@@ -124,6 +124,8 @@ test(
         },
         { retry: { delayMs: 50, delayMsMax: 50 } },
       );
+    // Each grant has a greater fence.
+    for (let count = 0; count < 5; count++) await (await consume()).close();
     const first = await consume();
     for (let count = 0; count < 400; count++) await audit.publish(target, `k${count}`.slice(0, 2));
     await until(both, () => seen.some(({ attempt }) => attempt >= 3));

@@ -8,41 +8,12 @@ import { text, topic } from "tenon/messaging";
 import { type NatsEngine, nats } from "tenon/nats";
 import { natsConnection } from "../nats-host.ts";
 import { NatsServer, natsServerMissing } from "../nats-server.ts";
-import { type ProxiedConnection, startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
+import { natsBehindProxy as site } from "./nats-site.ts";
+import { startTcpProxy } from "./tcp-proxy.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
 after(() => clearInterval(keepAlive));
-
-interface Site {
-  readonly server: NatsServer;
-  readonly proxy: TcpProxy;
-  /** Through the proxy. */
-  readonly engine: NatsEngine;
-  /** Around the proxy. */
-  readonly auditor: NatsEngine;
-  readonly connection: ProxiedConnection;
-}
-
-async function site(t: TestContext, commandTimeoutMs = 20_000): Promise<Site> {
-  const server = await NatsServer.start();
-  t.after(() => {
-    server.resume();
-    return server.dispose();
-  });
-  const proxy = await startTcpProxy({ serverPort: server.port });
-  t.after(() => proxy[Symbol.asyncDispose]());
-  const open = async (port: number, timeoutMs: number) => {
-    const connect = () => natsConnection(`nats://tenon:tenon@127.0.0.1:${port}`);
-    const settings = { connectTimeoutMs: 30_000, commandTimeoutMs: timeoutMs, streams: "make" as const };
-    const engine = await nats({ connect, headers, ...settings });
-    t.after(() => engine.close());
-    return engine;
-  };
-  const engine = await open(proxy.port, commandTimeoutMs);
-  const auditor = await open(server.port, 20_000);
-  return { server, proxy, engine, auditor, connection: proxy.connections[0]! };
-}
 
 const put = (key: string, value: string): KeyValueChange => ({ type: "put", key, value: Buffer.from(value) });
 

@@ -17,7 +17,7 @@ export function postgresSite(url: string): RunSite {
       }),
     open(port, settings) {
       const { href } = throughPort(url, port);
-      const connect = () => new Client({ connectionString: href, application_name: prefix });
+      const connect = () => new Client({ connectionString: href, application_name: prefix, pipeline: true });
       return postgresEngine({ ...settings, connect, prefix, tables: "make", connectionsMax: 4 });
     },
   };

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
+import { TenonError } from "tenon/messaging";
 import { type RedisClient, redis } from "tenon/redis";
 import { startRedis } from "../redis-server.ts";
 import type { Step } from "./plan.ts";
@@ -74,6 +75,7 @@ class Run {
   readonly #workload: Workload;
   readonly #engines: RunEngine[] = [];
   #doing = "beginning";
+  #isOver = false;
 
   constructor(options: RunOptions, storm: Storm) {
     this.#options = options;
@@ -102,7 +104,7 @@ class Run {
   async #work(): Promise<void> {
     const { site, plan, through = (engine: RunEngine) => engine } = this.#options;
     for (const [index, port] of this.#storm.ports.entries()) {
-      const engine = await site.open(port, settings);
+      const engine = await this.#opened(port);
       this.#engines.push(engine);
       await this.#workload.addProcess(`p${index}`, through(engine));
     }
@@ -122,10 +124,28 @@ class Run {
     for (const engine of this.#engines) await engine.close();
   }
 
+  /** Nothing breaks yet, but on a busy machine a server may answer later than an engine in a storm waits; making what it needs may be repeated. */
+  async #opened(port: number): Promise<RunEngine> {
+    for (;;) {
+      try {
+        return await this.#options.site.open(port, settings);
+      } catch (error) {
+        if (this.#isOver || !isPassing(error)) throw error;
+        await sleep(50);
+      }
+    }
+  }
+
   /** However it went, nothing is left behind. */
   async end(): Promise<void> {
+    this.#isOver = true;
     this.#workload.end();
     for (const engine of this.#engines) await engine.close();
     await this.#storm[Symbol.asyncDispose]();
   }
+}
+
+/** The watchdog ends what does not pass. */
+function isPassing(error: unknown): boolean {
+  return error instanceof TenonError && (error.code === "unavailable" || error.code === "timeout");
 }

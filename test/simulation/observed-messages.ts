@@ -1,9 +1,9 @@
-import type { Lane, LaneCommit, Membership, MessageEngine } from "../../src/contracts/messages.ts";
+import type { Lane, LaneCommit, Membership, MessageEngine, Positions } from "../../src/contracts/messages.ts";
 
 /** The same engine; `settled` hears of every settlement that has resolved. */
 export function observedMessages(
   engine: MessageEngine,
-  settled: (lane: string, positions: readonly bigint[]) => void,
+  settled: (lane: string, positions: Positions) => void,
 ): MessageEngine {
   const observed = (lane: Lane): Lane =>
     over(lane, {

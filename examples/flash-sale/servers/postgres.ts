@@ -15,6 +15,6 @@ export const postgresDriver: ServerDriver = {
 };
 
 function open({ url, prefix }: ServerStore, tables: "make" | "expect") {
-  const connect = () => new Client({ connectionString: url, options: `-c search_path=${prefix}` });
+  const connect = () => new Client({ connectionString: url, options: `-c search_path=${prefix}`, pipeline: true });
   return postgresEngine({ connect, prefix, tables });
 }

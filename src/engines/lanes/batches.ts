@@ -113,8 +113,14 @@ function checkTotals({ topic, messages }: Batch, bytes: number, special: boolean
   }
 }
 
-function countedBytes({ body, key, headers = {} }: NewMessage): number {
-  let bytes = 32 + body.length + (key === undefined ? 0 : utf8Length(key));
+function countedBytes(message: NewMessage): number {
+  return 32 + contentBytes(message);
+}
+
+/** Body, key and headers of a message. */
+export function contentBytes({ body, key, headers }: Pick<NewMessage, "body" | "key" | "headers">): number {
+  let bytes = body.length + (key === undefined ? 0 : utf8Length(key));
+  if (headers === undefined) return bytes;
   for (const [name, value] of Object.entries(headers)) bytes += utf8Length(name) + utf8Length(value);
   return bytes;
 }

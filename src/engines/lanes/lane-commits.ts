@@ -1,5 +1,5 @@
 import { TenonError } from "../../contracts/errors.ts";
-import type { Held, LaneCommit, MessageCapabilities } from "../../contracts/messages.ts";
+import type { Held, LaneCommit, MessageCapabilities, Positions } from "../../contracts/messages.ts";
 import { type CheckedBatch, checkBatch, refuseRepeatedProducers } from "./batches.ts";
 import { noSuchPosition } from "./errors.ts";
 import type { OpenedLane } from "./lane-store.ts";
@@ -59,14 +59,23 @@ export class LaneCommits {
     await this.#draining;
   }
 
-  #positions(positions: readonly bigint[]): Ranges {
+  #positions(positions: Positions): Ranges {
     const { low, name } = this.#lane;
     const unsettled = new Gathered();
+    let from = 0;
+    let to = 0;
     for (let i = 0; i < positions.length; i++) {
       const position = fromPosition(positions[i]!);
       if (position - low >= positionsMax) throw noSuchPosition(name, positions[i]!);
-      if (position >= low) unsettled.add(position);
+      if (position < low) continue;
+      // They mostly follow one another.
+      if (position !== to) {
+        if (to > from) unsettled.addRange(from, to);
+        from = position;
+      }
+      to = position + 1;
     }
+    if (to > from) unsettled.addRange(from, to);
     return unsettled.ranges();
   }
 

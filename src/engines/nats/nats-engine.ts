@@ -1,5 +1,6 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
+import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
@@ -10,6 +11,7 @@ import type { NatsConnection, NatsHeaders } from "./clients.ts";
 import { JetStream } from "./jet-stream.ts";
 import { NatsKeyValues } from "./key-values/nats-key-values.ts";
 import { type LinkSettings, NatsLink } from "./link.ts";
+import { NatsLog } from "./log/nats-log.ts";
 import { NatsMessages } from "./messages/nats-messages.ts";
 import { checkServer, type Requirement, type Survives, stateOf } from "./requirements.ts";
 import { ServerClock } from "./server-clock.ts";
@@ -48,6 +50,8 @@ export interface NatsEngine extends AsyncDisposable {
   /** What topics do that say nothing about it. */
   readonly topicCreation: "ifMissing" | "never";
   readonly messages: MessageEngine;
+  /** Without transactions. */
+  readonly log: LogEngine;
   /** One key in each commit. */
   readonly keyValue: KeyValueEngine;
   /** What the server's settings mean, as they were when the engine connected. */
@@ -116,6 +120,7 @@ class ConnectedEngine implements NatsEngine {
   readonly world: World;
   readonly topicCreation: NatsEngine["topicCreation"];
   readonly messages: NatsMessages;
+  readonly log: NatsLog;
   readonly keyValue: NatsKeyValues;
   readonly requirements: readonly Requirement[];
   readonly #link: NatsLink;
@@ -154,6 +159,7 @@ class ConnectedEngine implements NatsEngine {
     const clock = new ServerClock(world, () => stampOf(jetStream, streams, world));
     const parts = { world, link, jetStream, streams, clock, survives, payloadBytesMax };
     this.messages = new NatsMessages(parts);
+    this.log = new NatsLog(parts);
     this.keyValue = new NatsKeyValues(parts);
     for (const { setting, value, ok, meaning } of opened.requirements) {
       world.log.log(ok ? "debug" : "info", `NATS: ${setting} is ${value}`, { meaning });
@@ -171,6 +177,7 @@ class ConnectedEngine implements NatsEngine {
 
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the NATS engine was closed");
+    this.log.close(reason);
     this.keyValue.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);

@@ -13,9 +13,11 @@ export interface Streams {
   readonly runs: string;
   /** Delayed messages until they are due: `PREFIX.d.TOPIC.PARTITION.DUE.SEQUENCE.INDEX`. */
   readonly delayed: string;
-  /** Topics, groups, lanes, each a value: `PREFIX.s.…`. */
+  /** Records of logs: `PREFIX.l.LOG.PARTITION`. */
+  readonly logs: string;
+  /** Topics, groups, lanes, logs, writers, readers, each a value: `PREFIX.s.…`. */
   readonly state: string;
-  /** The highest epoch of each producer: `PREFIX.e.TOPIC.PRODUCER`. */
+  /** The highest epoch of each producer: `PREFIX.e.TOPIC.PRODUCER`, or `PREFIX.e.LOG.PRODUCER`. */
   readonly producers: string;
   /** Key-values: `PREFIX.k.…`. */
   readonly keys: string;
@@ -31,6 +33,7 @@ export function streamsOf(prefix: string): Streams {
     prefix,
     runs: name("runs"),
     delayed: name("delayed"),
+    logs: name("logs"),
     state: name("state"),
     producers: name("producers"),
     keys: name("keys"),
@@ -61,7 +64,8 @@ export function natsStreams(prefix = "tenon", replicas = 1): readonly StreamConf
   return [
     stream(names.runs, "r", "messages", { max_msgs_per_subject: -1 }),
     stream(names.delayed, "d", "delayed messages", {}),
-    stream(names.state, "s", "topics, groups and lanes", {}),
+    stream(names.logs, "l", "records of logs", { max_msgs_per_subject: -1 }),
+    stream(names.state, "s", "topics, groups, lanes, logs, writers, readers", {}),
     stream(names.producers, "e", "epochs of producers", { max_age: producersAgeMs * 1_000_000, discard: "old" }),
     stream(names.keys, "k", "key-values", {}),
   ];

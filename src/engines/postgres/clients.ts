@@ -2,6 +2,8 @@ import type { PostgresQuery, PostgresResult } from "./pool.ts";
 
 /** What is used of a `Client` of the package pg. */
 export interface PostgresClient {
+  /** Whether it sends what is asked while answers are missing; one that does not must not be asked then. */
+  readonly pipeline?: boolean;
   connect(): Promise<unknown>;
   query(query: PostgresQuery): Promise<PostgresResult>;
   end(): Promise<void>;

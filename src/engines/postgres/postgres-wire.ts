@@ -30,6 +30,10 @@ export class PostgresWire implements Wire {
     this.#commandTimeoutMs = commandTimeoutMs;
   }
 
+  get pipelines(): boolean {
+    return this.client.pipeline === true;
+  }
+
   /** A transaction of a process that stands still must not hold its locks for ever. */
   async open(): Promise<void> {
     const ms = this.#commandTimeoutMs;

@@ -5,6 +5,7 @@ import type { Dialect } from "./dialect.ts";
 import { closed, overdue, plain, unreachable } from "./failures.ts";
 import { Overdue, Session } from "./session.ts";
 import type { Command, Parameter, Row } from "./sql.ts";
+import { OpenTransaction, type Transaction } from "./transaction.ts";
 
 export interface ConnectionSettings {
   readonly world: World;
@@ -17,13 +18,6 @@ export interface ConnectionSettings {
 
 /** Sessions that are being made, so that closing ends them. */
 export type Making = Set<Session>;
-
-/** A transaction at work. */
-export interface Transaction {
-  run(command: Command, values?: readonly Parameter[]): Promise<readonly Row[]>;
-  /** A text that the server takes as it is, without values. */
-  simple(text: string): Promise<void>;
-}
 
 const backoffMs = { first: 50, longest: 2_000 };
 const collisionsMax = 10;
@@ -157,13 +151,10 @@ export class DatabaseConnection {
   }
 
   async #transact<T>(session: Session, what: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const transaction = new OpenTransaction(session);
     let result: T;
     try {
-      await session.simple("BEGIN");
-      result = await work({
-        run: (command, values = []) => command(session, values),
-        simple: (text) => session.simple(text),
-      });
+      result = await work(transaction);
     } catch (error) {
       if (isRefusal(error)) {
         await this.#rollBack(session);
@@ -174,7 +165,7 @@ export class DatabaseConnection {
       throw this.#failed(session, error, what, "not-applied");
     }
     try {
-      await session.commit();
+      await transaction.commit();
       if (this.#dialect.hasTold?.(session)) this.#told();
       return result;
     } catch (error) {

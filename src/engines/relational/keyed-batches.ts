@@ -1,4 +1,5 @@
-import type { DatabaseConnection, Transaction } from "./connection.ts";
+import type { DatabaseConnection } from "./connection.ts";
+import type { Transaction } from "./transaction.ts";
 
 /** Something to be done under the lock of one key. */
 export interface Keyed<Operation> {

@@ -10,7 +10,7 @@ const leaveMs = 200;
 const graceMs = 20;
 
 /**
- * One client of the user's for as long as its connection holds. Statements go one after the other. One whose answer takes too long ends the
+ * One client of the user's for as long as its connection holds. Statements are carried out one after the other. One whose answer takes too long ends the
  * session, and with it the transaction it was in.
  */
 export class Session implements Sql {
@@ -34,6 +34,11 @@ export class Session implements Sql {
   /** The session is over. */
   get ended(): boolean {
     return this.#life.isOver;
+  }
+
+  /** Whether it can be asked while answers are missing; see `Wire`. */
+  get pipelines(): boolean {
+    return this.wire.pipelines === true;
   }
 
   /** When the session has ended by itself. */

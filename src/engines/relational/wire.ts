@@ -1,7 +1,12 @@
 import type { Parameter, Row, Statement } from "./sql.ts";
 
-/** One client of the user's, as a session uses it. Nothing is asked while the answer before is missing. */
+/** One client of the user's, as a session uses it. Nothing is asked while the answer before is missing, unless it pipelines. */
 export interface Wire {
+  /**
+   * What is asked while answers are missing is sent at once, and carried out in that order; a statement that fails in a transaction has everything behind it refused, the commit included.
+   * When left out, it does not.
+   */
+  readonly pipelines?: boolean;
   /** Connects, and sets what the engine rests on. */
   open(): Promise<unknown>;
   run(statement: Statement, values: readonly Parameter[]): Promise<readonly Row[]>;

@@ -159,5 +159,5 @@ function finallySettled({ settled, appends = [] }: LaneCommit): readonly bigint[
       if (dueAt !== undefined) goOn.add(BigInt(headers?.["tenon-origin-position"] ?? -1));
     }
   }
-  return goOn.size === 0 ? settled : settled.filter((position) => !goOn.has(position));
+  return [...settled].filter((position) => !goOn.has(position));
 }

@@ -191,7 +191,7 @@ class Book {
     this.#handled.set(customer, Math.max(this.#handled.get(customer) ?? 0, number + 1));
   }
 
-  settled(lane: string, positions: readonly bigint[]): void {
+  settled(lane: string, positions: Iterable<bigint>): void {
     for (const position of positions) this.#settled.add(`${lane}/${position}`);
   }
 }

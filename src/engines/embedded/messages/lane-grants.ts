@@ -1,5 +1,13 @@
 import { TenonError } from "../../../contracts/errors.ts";
-import type { Batch, Held, JoinOptions, LaneCommit, Membership, SeekTarget } from "../../../contracts/messages.ts";
+import type {
+  Batch,
+  Held,
+  JoinOptions,
+  LaneCommit,
+  Membership,
+  Positions,
+  SeekTarget,
+} from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import { Writer } from "../cursor.ts";
 import { recordKind } from "../records.ts";
@@ -152,7 +160,7 @@ export class LaneGrants {
   }
 
   /** The positions to settle, as numbers, less those that are settled already. */
-  #offsets(lane: Lane, positions: readonly bigint[]): number[] {
+  #offsets(lane: Lane, positions: Positions): number[] {
     const offsets: number[] = [];
     for (let i = 0; i < positions.length; i++) {
       const offset = existing(lane, positions[i]!);

@@ -36,6 +36,8 @@ export class Grants {
   /** By name and holder. */
   readonly #own = new Map<string, Own>();
   readonly #sequence = new Map<string, Promise<unknown>>();
+  /** Names that somebody of ours is about to take: others who would wait stand in line, rather than meet it. */
+  readonly #granting = new Set<string>();
   #closed = false;
 
   constructor(
@@ -88,7 +90,8 @@ export class Grants {
       if (place !== undefined && isOther(place, request)) {
         throw differs(name.name, "waits for", place.weight, place.capacity, request);
       }
-      if ((first === undefined || first.holder === holder) && fits(holders, request)) {
+      const isFirst = first === undefined ? !(waits && this.#granting.has(name.name)) : first.holder === holder;
+      if (isFirst && fits(holders, request)) {
         const answer = await this.#grant(name, request, seen);
         if (answer !== undefined) return answer;
         await this.#pause();
@@ -113,6 +116,19 @@ export class Grants {
   }
 
   async #grant(
+    name: LeasedName,
+    request: ValidRequest,
+    seen: Awaited<ReturnType<LeaseStore["lookFor"]>>,
+  ): Promise<Answer | undefined> {
+    this.#granting.add(name.name);
+    try {
+      return await this.#take(name, request, seen);
+    } finally {
+      this.#granting.delete(name.name);
+    }
+  }
+
+  async #take(
     name: LeasedName,
     request: ValidRequest,
     seen: Awaited<ReturnType<LeaseStore["lookFor"]>>,

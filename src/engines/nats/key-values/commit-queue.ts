@@ -1,6 +1,7 @@
 import type { CommitResult, KeyValueChange } from "../../../contracts/key-value.ts";
 import type { World } from "../../../world/world.ts";
 import { decideCommit } from "../../shared/key-values/decide.ts";
+import { afterConflict } from "../conflicts.ts";
 import type { ServerClock } from "../server-clock.ts";
 import type { KeyStore } from "./key-store.ts";
 import { deletedValue, encodeValue, entryOf, type StoredValue, type ValueEnd } from "./stored-value.ts";
@@ -26,8 +27,6 @@ const aheadMax = 64;
 /** So many keys are remembered as they were written last, unless their values are larger than this. */
 const knownMax = 1_000;
 const knownBytesMax = 1_024;
-/** Whoever lost against another writer waits up to so long for each time. */
-const conflictMs = 4;
 
 /**
  * Commits in the order of the calls, one after the other. Each is decided against its key as it is, and takes effect only if the key is still that: also a put without a condition, as one that its caller was told may have
@@ -111,7 +110,7 @@ export class CommitQueue {
         }
         return { ...decided.result!, version: BigInt(written) } as CommitResult;
       }
-      await world.timers.sleep(world.random.float() * conflictMs * Math.min(tries + 1, 8));
+      await afterConflict(world, tries);
     }
   }
 

@@ -34,7 +34,7 @@ export class Appends {
   #send(batches: readonly CheckedBatch[]): Promise<readonly Appended[]> {
     const { batch } = batches[0]!;
     const { topics, keeper } = this.#parts;
-    return topics.during<readonly Appended[]>(batch.topic, async (topic) => {
+    return topics.places.during<readonly Appended[]>(batch.topic, async (topic) => {
       if (batch.partition >= topic.partitions) {
         return batches.map(() => ({ refused: "partition" as const, partitions: topic.partitions }));
       }

@@ -1,6 +1,7 @@
 import type { GroupDescription, LaneDescription, TopicDescription } from "../../../contracts/messages.ts";
 import { GroupState } from "../../lanes/group-state.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { DelayStore } from "./delay-store.ts";
 import type { Groups } from "./groups.ts";
 import type { LaneValue } from "./lane-value.ts";
@@ -8,7 +9,6 @@ import type { LaneValues } from "./lane-values.ts";
 import { compareKeys } from "./partition-head.ts";
 import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Positions } from "./positions.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import { type GroupRecord, retentionOf, type TopicRecord } from "./topic-record.ts";
 import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
@@ -43,7 +43,7 @@ export class Descriptions {
     const { topics, groups, keeper } = this.#parts;
     await groups.endEphemeral(topic);
     await keeper.tidy(topic);
-    const found = await topics.recordOf(topic);
+    const found = await topics.places.recordOf(topic);
     if (found === undefined) return undefined;
     const partitions = partitionsOf(topic);
     const lanes = new Map<number, readonly (LaneValue | undefined)[]>();
@@ -113,7 +113,9 @@ export class Descriptions {
     const described = await Promise.all(
       lanes.map((lane, partition) => this.#lane(topic, partition, lane!, partitions[partition]!)),
     );
-    return { group: name, members: GroupState.decode(value.bytes).countMembers(clock.earliest), lanes: described };
+    const group = GroupState.decode(value.bytes);
+    const members = group.countMembers(clock.earliest);
+    return { group: name, members, ephemeral: group.isEphemeral, lanes: described };
   }
 
   async #lane(

@@ -3,16 +3,18 @@ import type { World } from "../../../world/world.ts";
 import { GroupState, type NewMember } from "../../lanes/group-state.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
 import type { Grant, Joined, JoinRequest, Refused, Report } from "../../lanes/lane-store.ts";
+import { afterConflict } from "../conflicts.ts";
 import type { NatsLink } from "../link.ts";
+import type { FoundRecord } from "../named-places.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { LaneValue } from "./lane-value.ts";
-import { afterConflict, type LaneValues } from "./lane-values.ts";
+import type { LaneValues } from "./lane-values.ts";
 import type { PartitionKeeper } from "./partition-keeper.ts";
 import type { Positions, Start } from "./positions.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
-import type { GroupRecord } from "./topic-record.ts";
-import { type FoundRecord, partitionsOf, type Topic, type Topics } from "./topics.ts";
+import type { GroupRecord, TopicRecord } from "./topic-record.ts";
+import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
 export interface GroupParts {
   readonly world: World;
@@ -45,7 +47,7 @@ export class Groups {
     const joining: NewMember = { id: member, sessionMs, revokeMs, agreement, ephemeral };
     await this.endEphemeral(topic);
     for (;;) {
-      const found = await topics.recordOf(topic);
+      const found = await topics.places.recordOf(topic);
       if (found === undefined) return { refused: "gone" };
       const there = found.record.groups.find(({ name }) => name === group);
       if (there === undefined) {
@@ -68,7 +70,7 @@ export class Groups {
       return () => (isMember ? this.#report(state, member) : { refused: "ended" });
     });
     if (renewed !== undefined) return renewed;
-    return { refused: (await this.#parts.topics.recordOf(topic)) === undefined ? "gone" : "group" };
+    return { refused: (await this.#parts.topics.places.recordOf(topic)) === undefined ? "gone" : "group" };
   }
 
   #report(state: GroupState, member: string): Report {
@@ -76,7 +78,7 @@ export class Groups {
   }
 
   async leave(topic: Topic, group: string, member: string, orderly: boolean): Promise<void> {
-    const found = await this.#parts.topics.recordOf(topic);
+    const found = await this.#parts.topics.places.recordOf(topic);
     const there = found?.record.groups.find(({ name }) => name === group);
     if (there === undefined) return;
     if (orderly) await this.#giveBackAll(topic, there.id, member);
@@ -125,7 +127,7 @@ export class Groups {
   async seek(topic: Topic, group: string, to: SeekTarget): Promise<"done" | "group" | undefined> {
     const { topics, lanes, keeper } = this.#parts;
     await keeper.tidy(topic);
-    const found = await topics.recordOf(topic);
+    const found = await topics.places.recordOf(topic);
     if (found === undefined) return undefined;
     const there = found.record.groups.find(({ name }) => name === group);
     if (there === undefined) return "group";
@@ -155,7 +157,7 @@ export class Groups {
     await this.endEphemeral(topic);
     for (const name of new Set(names)) {
       for (;;) {
-        const found = await this.#parts.topics.recordOf(topic);
+        const found = await this.#parts.topics.places.recordOf(topic);
         if (found === undefined) return undefined;
         const there = found.record.groups.find((each) => each.name === name);
         if (there?.ephemeral === true) return { ephemeral: name };
@@ -168,7 +170,7 @@ export class Groups {
   /** The group's values are there before it is in the topic's record. `undefined` when the record is not as it was read. */
   async #make(
     topic: Topic,
-    { record, revision }: FoundRecord,
+    { record, revision }: FoundRecord<TopicRecord>,
     name: string,
     from: SeekTarget,
     first: NewMember | undefined,
@@ -193,7 +195,7 @@ export class Groups {
     }
     await state.write("making a group", valueNames.group(topic.id, id), group.encode(), 0);
     const entry: GroupRecord = { id, name, ...(first?.ephemeral === true ? { ephemeral: true } : {}) };
-    if (await topics.write(topic.name, { ...record, groups: [...record.groups, entry] }, revision)) {
+    if (await topics.places.write(topic.name, { ...record, groups: [...record.groups, entry] }, revision)) {
       return { group: id, report: first === undefined ? { soonestMs: -1, lanes: [] } : this.#report(group, first.id) };
     }
     this.#removeValues(topic, id).catch(() => undefined);
@@ -223,7 +225,7 @@ export class Groups {
   }
 
   async removeNamed(topic: Topic, group: string): Promise<"done" | "group" | undefined> {
-    const found = await this.#parts.topics.recordOf(topic);
+    const found = await this.#parts.topics.places.recordOf(topic);
     if (found === undefined) return undefined;
     const there = found.record.groups.find(({ name }) => name === group);
     if (there === undefined || !(await this.#remove(topic, there))) return "group";
@@ -234,7 +236,7 @@ export class Groups {
   /** Ephemeral groups go with their members' sessions. */
   async endEphemeral(topic: Topic): Promise<void> {
     const { topics, state, clock } = this.#parts;
-    const found = await topics.recordOf(topic);
+    const found = await topics.places.recordOf(topic);
     for (const group of found?.record.groups ?? []) {
       if (group.ephemeral !== true) continue;
       const value = await state.read("looking at a group", valueNames.group(topic.id, group.id));
@@ -248,10 +250,10 @@ export class Groups {
   async #remove(topic: Topic, { id }: GroupRecord): Promise<boolean> {
     const { topics, link, streams } = this.#parts;
     for (;;) {
-      const found = await topics.recordOf(topic);
+      const found = await topics.places.recordOf(topic);
       if (found === undefined || !found.record.groups.some((each) => each.id === id)) return false;
       const groups = found.record.groups.filter((each) => each.id !== id);
-      if (await topics.write(topic.name, { ...found.record, groups }, found.revision)) break;
+      if (await topics.places.write(topic.name, { ...found.record, groups }, found.revision)) break;
     }
     await this.#removeValues(topic, id);
     link.tell(`${streams.prefix}.n.${topic.id}`, `g${id}`);

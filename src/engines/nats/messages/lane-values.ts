@@ -1,18 +1,11 @@
 import type { World } from "../../../world/world.ts";
+import { afterConflict } from "../conflicts.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import { LaneValue } from "./lane-value.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 
 export interface ReadLane {
   readonly value: LaneValue;
   readonly revision: number;
-}
-
-/** Whoever lost against another change waits up to so long for each time. */
-const conflictMs = 4;
-
-/** Waits a moment before a change is tried again that others came before. */
-export function afterConflict(world: World, tries: number): Promise<void> {
-  return world.timers.sleep(world.random.float() * conflictMs * Math.min(tries + 1, 8));
 }
 
 /** The values of lanes. */

@@ -11,12 +11,13 @@ import {
   type OpenedLane,
 } from "../../lanes/lane-store.ts";
 import { Run } from "../../lanes/message-format.ts";
+import { afterConflict } from "../conflicts.ts";
 import type { JetStream, StoredMessage } from "../jet-stream.ts";
 import type { ServerClock } from "../server-clock.ts";
 import type { Streams } from "../streams.ts";
 import type { Appends } from "./appends.ts";
 import { LaneValue } from "./lane-value.ts";
-import { afterConflict, type LaneValues } from "./lane-values.ts";
+import type { LaneValues } from "./lane-values.ts";
 import { subjectOf } from "./partition-chain.ts";
 import { decodePlace, decodeRun } from "./partition-head.ts";
 import type { PartitionKeeper } from "./partition-keeper.ts";

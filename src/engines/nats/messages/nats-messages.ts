@@ -18,7 +18,9 @@ import { checkTarget } from "../../lanes/targets.ts";
 import { closed } from "../failures.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
+import { ProducerEpochs } from "../producer-epochs.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { StateStore } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { Appends } from "./appends.ts";
 import { DelayStore } from "./delay-store.ts";
@@ -28,9 +30,7 @@ import { LaneValues } from "./lane-values.ts";
 import { type LaneStoreParts, NatsLaneStore } from "./nats-lane-store.ts";
 import { PartitionKeeper } from "./partition-keeper.ts";
 import { Positions } from "./positions.ts";
-import { ProducerEpochs } from "./producer-epochs.ts";
 import { Room } from "./room.ts";
-import { StateStore } from "./state-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 
 export interface MessageSettings {
@@ -109,30 +109,30 @@ export class NatsMessages implements MessageEngine {
       const declared = await this.#groups.declare(topic, declaration.groups ?? []);
       if (declared === "done") return;
       // Removed meanwhile, and so declared after that.
-      if (declared === undefined) this.#topics.forget(topic);
+      if (declared === undefined) this.#topics.places.forget(topic);
       else throw ephemeralTaken(name, declared.ephemeral);
     }
   }
 
   async topics(): Promise<readonly string[]> {
     this.#throwIfClosed("listing the topics");
-    return this.#topics.names();
+    return this.#topics.places.names();
   }
 
   async remove(topic: string): Promise<void> {
     this.#throwIfClosed("removing a topic");
-    await this.#topics.remove(topic);
+    await this.#topics.places.remove(topic);
   }
 
   async removeGroup(topic: string, group: string): Promise<void> {
     this.#throwIfClosed("removing a group");
-    const removed = await this.#topics.during(topic, (place) => this.#groups.removeNamed(place, group));
+    const removed = await this.#topics.places.during(topic, (place) => this.#groups.removeNamed(place, group));
     if (removed === "group") throw groupNotFound(topic, group);
   }
 
   async describe(topic: string): Promise<TopicDescription> {
     this.#throwIfClosed("describing a topic");
-    return this.#topics.during(topic, (place) => this.#descriptions.of(place));
+    return this.#topics.places.during(topic, (place) => this.#descriptions.of(place));
   }
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
@@ -146,7 +146,7 @@ export class NatsMessages implements MessageEngine {
     checkJoin(options, this.capabilities);
     const from = options.from ?? "now";
     checkTarget(name, from);
-    const joined = await this.#topics.during(name, (topic) => {
+    const joined = await this.#topics.places.during(name, (topic) => {
       return this.#members.join(new NatsLaneStore(this.#parts, topic), { group, options, from });
     });
     if (this.#closing !== undefined) await joined.close(closed("joining a group"));
@@ -157,7 +157,7 @@ export class NatsMessages implements MessageEngine {
   async seek(name: string, group: string, to: SeekTarget): Promise<void> {
     this.#throwIfClosed("seeking");
     checkTarget(name, to);
-    const sought = await this.#topics.during(name, (topic) => this.#groups.seek(topic, group, to));
+    const sought = await this.#topics.places.during(name, (topic) => this.#groups.seek(topic, group, to));
     if (sought === undefined) throw topicNotFound(name);
     if (sought === "group") throw groupNotFound(name, group);
   }

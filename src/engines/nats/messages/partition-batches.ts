@@ -1,11 +1,8 @@
 import type { Appended } from "../../lanes/append-queues.ts";
 import { type CheckedBatch, packChunks, packOne } from "../../lanes/batches.ts";
-import { type Positions, ProducerMarks } from "../../lanes/producer-marks.ts";
-import type { DelayedMessage, PartitionHead, RememberedProducer } from "./partition-head.ts";
-
-/** A producer that was not heard of for so long is forgotten, and so are all but the last of very many. */
-const producerMs = 15 * 60_000;
-const producersMax = 512;
+import type { Positions } from "../../lanes/producer-marks.ts";
+import { PartitionProducers } from "../partition-producers.ts";
+import type { DelayedMessage, PartitionHead } from "./partition-head.ts";
 
 export interface BatchesParts {
   /** Of each producer, the highest epoch in the topic; negative when there is none. */
@@ -42,36 +39,27 @@ class Writing {
   #changed = false;
   readonly #packed: Buffer[] = [];
   readonly #later: DelayedMessage[] = [];
-  readonly #producers: Map<string, RememberedProducer>;
-  /** Of the producers that wrote, as they become. */
-  readonly #own = new Map<string, ProducerMarks>();
-  readonly #epochs: Map<string, number>;
-  readonly #raised = new Map<string, number>();
+  readonly #producers: PartitionProducers;
 
   constructor(head: PartitionHead, parts: BatchesParts) {
     this.#head = head;
     this.#parts = parts;
     this.#first = head.first + head.count;
     this.#next = this.#first;
-    this.#producers = new Map(head.producers);
-    this.#epochs = new Map(parts.epochs);
+    this.#producers = new PartitionProducers(head.producers, parts.epochs, parts.now);
   }
 
   append(checked: CheckedBatch): Appended {
     const { producer, messages } = checked.batch;
     if (producer !== undefined) {
-      const marks = this.#marksOf(producer.id);
-      const highest = this.#epochs.get(producer.id) ?? -1;
-      // Of one that was forgotten here, or comes here first, nobody knows what it sent last.
-      const epoch = marks === undefined && producer.epoch >= highest ? -1 : highest;
-      const known = ProducerMarks.check(marks, epoch, producer, messages.length);
-      if (known !== undefined) return "known" in known ? { positions: known.known } : known;
+      const known = this.#producers.check(producer, messages.length);
+      if (known !== undefined) return known;
     }
     const { note } = this.#head.seal;
     if (note !== "") return { refused: "sealed", sealed: note };
     this.#changed = true;
     const positions = checked.special ? this.#addEach(checked) : this.#addAll(checked);
-    if (producer !== undefined) this.#remember(checked, positions);
+    if (producer !== undefined) this.#producers.add(producer, messages.length, positions);
     return { positions };
   }
 
@@ -96,24 +84,6 @@ class Writing {
     });
   }
 
-  #marksOf(producer: string): ProducerMarks | undefined {
-    const remembered = this.#producers.get(producer);
-    return this.#own.get(producer) ?? (remembered && ProducerMarks.decode(remembered.marks));
-  }
-
-  #remember({ batch }: CheckedBatch, positions: Positions): void {
-    const { id, epoch } = batch.producer!;
-    const marks = this.#marksOf(id) ?? new ProducerMarks(epoch);
-    marks.add(batch.producer!, batch.messages.length, positions);
-    this.#own.set(id, marks);
-    this.#producers.delete(id);
-    this.#producers.set(id, { usedAt: this.#parts.now, marks: marks.encode() });
-    if (epoch > (this.#epochs.get(id) ?? -1)) {
-      this.#epochs.set(id, epoch);
-      this.#raised.set(id, epoch);
-    }
-  }
-
   done(answers: readonly Appended[]): Written {
     const { released, dueAt } = this.#head;
     const dues = this.#later.map((each) => each.dueAt);
@@ -122,25 +92,13 @@ class Writing {
       count: this.#next - this.#first,
       released,
       dueAt: dues.length === 0 ? dueAt : Math.min(...dues, dueAt < 0 ? Number.POSITIVE_INFINITY : dueAt),
-      producers: this.#remembered(),
+      producers: this.#producers.done(),
       limited: this.#head.limited,
       token: this.#head.token,
       seal: this.#head.seal,
       later: this.#later,
     };
     const fresh = head.count + head.later.length;
-    return { head, packed: this.#packed, answers, changed: this.#changed, fresh, raised: this.#raised };
-  }
-
-  /** In the order of their last use. */
-  #remembered(): ReadonlyMap<string, RememberedProducer> {
-    let excess = this.#producers.size - producersMax;
-    for (const [id, { usedAt }] of this.#producers) {
-      if (excess <= 0 && usedAt > this.#parts.now - producerMs) break;
-      if (this.#own.has(id)) break;
-      this.#producers.delete(id);
-      excess -= 1;
-    }
-    return this.#producers;
+    return { head, packed: this.#packed, answers, changed: this.#changed, fresh, raised: this.#producers.raised };
   }
 }

@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter } from "../../shared/binary.ts";
+import { type RememberedProducers, readProducers, writeProducers } from "../partition-producers.ts";
 
 /** With a seal, releases that know none refuse to append, rather than to pass it by. */
 const formats = { plain: 1, withSeal: 2 } as const;
@@ -14,13 +15,6 @@ export interface DelayKey {
 export interface DelayedMessage {
   readonly dueAt: number;
   readonly packed: Buffer;
-}
-
-export interface RememberedProducer {
-  /** By the server's clock, more or less. */
-  readonly usedAt: number;
-  /** `ProducerMarks`, encoded. */
-  readonly marks: Buffer;
 }
 
 /** What a topic is closed by for new messages. */
@@ -43,7 +37,7 @@ export interface PartitionHead {
   readonly released: DelayKey;
   /** No delayed message is due before this instant; negative: there is none. */
   readonly dueAt: number;
-  readonly producers: ReadonlyMap<string, RememberedProducer>;
+  readonly producers: RememberedProducers;
   /** Whether the topic has a limit, so that only what `Room` admits is appended. */
   readonly limited: boolean;
   /** Of what `Room` admitted last, here or in a run before; 0: nothing. */
@@ -79,11 +73,8 @@ export function encodeRun(head: PartitionHead, packed: readonly Buffer[]): Buffe
   const format = seal.version === 0 ? formats.plain : formats.withSeal;
   const writer = new ByteWriter().u8(format).whole(first).whole(count);
   writer.f64(released.dueAt).whole(released.sequence).whole(released.index).f64(dueAt);
-  writer
-    .u8(limited ? 1 : 0)
-    .whole(token)
-    .whole(producers.size);
-  for (const [id, { usedAt, marks }] of producers) writer.text(id).f64(usedAt).bytes(marks);
+  writer.u8(limited ? 1 : 0).whole(token);
+  writeProducers(writer, producers);
   writer.whole(later.length);
   for (const each of later) writer.f64(each.dueAt).bytes(each.packed);
   if (format === formats.withSeal) writer.whole(seal.version).text(seal.note);
@@ -103,11 +94,7 @@ export function decodeRun(bytes: Buffer): DecodedRun {
   const dueAt = reader.f64();
   const limited = reader.u8() === 1;
   const token = reader.whole();
-  const producers = new Map<string, RememberedProducer>();
-  for (let left = reader.whole(); left > 0; left--) {
-    const id = reader.text();
-    producers.set(id, { usedAt: reader.f64(), marks: reader.bytes() });
-  }
+  const producers = readProducers(reader);
   const later: DelayedMessage[] = [];
   for (let left = reader.whole(); left > 0; left--) later.push({ dueAt: reader.f64(), packed: reader.bytes() });
   const { seal: open } = newPartition;

@@ -1,11 +1,11 @@
 import type { World } from "../../../world/world.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { ServerClock } from "../server-clock.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import type { LaneValues } from "./lane-values.ts";
 import { subjectOf } from "./partition-chain.ts";
 import type { Positions } from "./positions.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import { retentionOf } from "./topic-record.ts";
 import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
@@ -58,7 +58,7 @@ export class PartitionKeeper {
   async trim(topic: Topic, partition: number): Promise<void> {
     const { state, clock, topics, positions, jetStream, streams } = this.#parts;
     const last = await topic.chain(partition).look();
-    const found = await topics.recordOf(topic);
+    const found = await topics.places.recordOf(topic);
     if (last === undefined || found === undefined) return;
     await clock.ready();
     const settled = await this.#settledBelow(topic, partition, found.record.groups);

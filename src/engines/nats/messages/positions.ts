@@ -1,11 +1,12 @@
 import type { SeekTarget } from "../../../contracts/messages.ts";
 import type { JetStream } from "../jet-stream.ts";
+import { searchRuns } from "../run-search.ts";
+import type { StateStore } from "../state-store.ts";
+import { valueNames } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { subjectOf } from "./partition-chain.ts";
 import { decodePlace } from "./partition-head.ts";
 import { PartitionTrim } from "./partition-trim.ts";
-import type { StateStore } from "./state-store.ts";
-import { valueNames } from "./state-store.ts";
 import type { Topic } from "./topics.ts";
 
 /** A place in a partition; nothing before the sequence, in the stream of messages, is at the position or beyond. */
@@ -67,25 +68,13 @@ export class Positions {
     return run?.sequence ?? last + 1;
   }
 
-  /** The first run that is what is looked for, where all that follow it are, too. */
-  async #search(
+  #search(
     topic: number,
     partition: number,
     last: number,
     isFound: (run: FoundRun) => boolean,
   ): Promise<FoundRun | undefined> {
-    let found: FoundRun | undefined;
-    let from = (await this.runFrom(topic, partition, 1))?.sequence ?? 1;
-    let to = last;
-    while (from <= to) {
-      const middle = Math.floor((from + to) / 2);
-      const run = await this.runFrom(topic, partition, middle);
-      if (run === undefined || isFound(run)) {
-        found = run ?? found;
-        to = middle - 1;
-      } else from = run.sequence + 1;
-    }
-    return found;
+    return searchRuns(last, (sequence) => this.runFrom(topic, partition, sequence), isFound);
   }
 
   /** The first run from a sequence on. */

@@ -2,10 +2,10 @@ import type { World } from "../../../world/world.ts";
 import type { BatchRefusal } from "../../lanes/batches.ts";
 import { evictionOf } from "../../lanes/eviction.ts";
 import { ByteReader, ByteWriter } from "../../shared/binary.ts";
+import { type StateStore, valueNames } from "../state-store.ts";
 import type { DelayStore } from "./delay-store.ts";
 import type { LaneValues } from "./lane-values.ts";
 import { compareKeys } from "./partition-head.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
 import type { TopicRecord } from "./topic-record.ts";
 import { partitionsOf, type Topic, type Topics } from "./topics.ts";
 
@@ -68,7 +68,7 @@ export class Room {
   /** Makes room for so many messages upon a run, or refuses them; `undefined` when the topic is gone. */
   async admit(topic: Topic, intent: Intent): Promise<Admission | undefined> {
     for (;;) {
-      const found = await this.#topics().recordOf(topic);
+      const found = await this.#topics().places.recordOf(topic);
       if (found === undefined) return undefined;
       const account = await this.#settledAccount(topic);
       if (account === undefined) return undefined;

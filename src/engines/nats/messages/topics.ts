@@ -4,11 +4,12 @@ import { otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import { atOnce } from "../at-once.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
+import { NamedPlaces } from "../named-places.ts";
+import type { StateStore } from "../state-store.ts";
 import type { Streams } from "../streams.ts";
 import { type ChainParts, PartitionChain } from "./partition-chain.ts";
 import { newPartition, type Seal } from "./partition-head.ts";
-import { type StateStore, valueNames } from "./state-store.ts";
-import { decodeRecord, encodeRecord, type TopicRecord } from "./topic-record.ts";
+import type { TopicRecord } from "./topic-record.ts";
 
 export const partitionsMax = 1_024;
 
@@ -18,11 +19,6 @@ export interface Topic {
   readonly id: number;
   readonly partitions: number;
   chain(partition: number): PartitionChain;
-}
-
-export interface FoundRecord {
-  readonly record: TopicRecord;
-  readonly revision: number;
 }
 
 export interface TopicParts {
@@ -35,28 +31,20 @@ export interface TopicParts {
 
 /** Which topics there are, and the record of each. */
 export class Topics {
+  readonly places: NamedPlaces<TopicRecord, Topic>;
   readonly #parts: TopicParts;
-  readonly #known = new Map<string, Topic>();
 
   constructor(parts: TopicParts) {
     this.#parts = parts;
-  }
-
-  /** `not-found` when it was never declared. It may have been removed since. */
-  async find(name: string): Promise<Topic> {
-    const known = this.#known.get(name);
-    if (known !== undefined) return known;
-    const found = await this.read(name);
-    if (found === undefined) throw topicNotFound(name);
-    return this.#note(name, found.record);
-  }
-
-  #note(name: string, { id, partitions }: TopicRecord): Topic {
-    const known = this.#known.get(name);
-    if (known?.id === id) return known;
-    const topic = this.#topicOf(name, id, partitions);
-    this.#known.set(name, topic);
-    return topic;
+    const { link, streams, state } = parts;
+    this.places = new NamedPlaces(state, {
+      what: "topic",
+      letter: "t",
+      placeOf: (name, { id, partitions }) => this.#topicOf(name, id, partitions),
+      notFound: topicNotFound,
+      empty: ({ id }) => this.#empty(id),
+      removed: ({ id }) => link.tell(`${streams.prefix}.n.${id}`, "all"),
+    });
   }
 
   #topicOf(name: string, id: number, partitions: number): Topic {
@@ -74,100 +62,38 @@ export class Topics {
     return topic;
   }
 
-  /** Forgets where a topic stood. */
-  forget(topic: Topic): void {
-    if (this.#known.get(topic.name) === topic) this.#known.delete(topic.name);
-  }
-
-  /** Asks about a topic; when that turns out to be gone (`undefined`), once more about the one that has its name now. */
-  async during<T>(name: string, ask: (topic: Topic) => Promise<T | undefined>): Promise<T> {
-    for (;;) {
-      const known = this.#known.get(name);
-      const topic = known ?? (await this.find(name));
-      const answer = await ask(topic);
-      if (answer !== undefined) return answer;
-      this.forget(topic);
-      if (known === undefined) throw topicNotFound(name);
-    }
-  }
-
-  /** The record under the name, whichever topic that is. What somebody began to remove is removed. */
-  async read(name: string): Promise<FoundRecord | undefined> {
-    const value = await this.#parts.state.read("reading a topic", valueNames.topic(name));
-    if (value === undefined) return undefined;
-    const found = { record: decodeRecord(value.bytes), revision: value.revision };
-    if (found.record.removed !== true) return found;
-    await this.#finishRemoval(name, found);
-    return undefined;
-  }
-
-  /** The record of this very topic; `undefined` when it is gone. */
-  async recordOf(topic: Topic): Promise<FoundRecord | undefined> {
-    const found = await this.read(topic.name);
-    return found?.record.id === topic.id ? found : undefined;
-  }
-
-  /** `false` when it is not as it was read. */
-  async write(name: string, record: TopicRecord, revision: number): Promise<boolean> {
-    const bytes = encodeRecord(record);
-    return (await this.#parts.state.write("changing a topic", valueNames.topic(name), bytes, revision)) !== undefined;
-  }
-
   /** Makes the topic or changes its settings. */
   async declare(name: string, declaration: TopicDeclaration): Promise<Topic> {
     checkDeclaration(name, declaration, { partitionsMax, seal: true });
-    const { partitions } = declaration;
     for (;;) {
-      const found = await this.read(name);
-      if (found === undefined) {
-        const made = await this.#make(name, declaration);
-        if (made !== undefined) return made;
-        continue;
-      }
-      if (found.record.partitions !== partitions) throw otherPartitions(name, found.record.partitions, partitions);
-      const record = withSettings(found.record, declaration);
-      const isSame = JSON.stringify(record) === JSON.stringify(found.record);
-      if (!isSame && !(await this.write(name, record, found.revision))) continue;
-      const topic = this.#note(name, record);
+      const { place, record, isNew } = await this.places.declare(name, {
+        make: () => this.#make(name, declaration),
+        change: (former) => {
+          if (former.partitions === declaration.partitions) return withSettings(former, declaration);
+          throw otherPartitions(name, former.partitions, declaration.partitions);
+        },
+      });
+      if (isNew) return place;
       // Also where whoever set the limit, or the seal, did not come to it.
-      if (record.countMax !== undefined && !(await this.#parts.chains.room.limit(topic))) continue;
-      if (record.seal === undefined || (await sealPartitions(topic, record.seal))) return topic;
+      if (record.countMax !== undefined && !(await this.#parts.chains.room.limit(place))) continue;
+      if (record.seal === undefined || (await sealPartitions(place, record.seal))) return place;
     }
   }
 
-  /** Its partitions are there before the topic is. `undefined` when somebody else was faster. */
-  async #make(name: string, declaration: TopicDeclaration): Promise<Topic | undefined> {
+  async #make(name: string, declaration: TopicDeclaration): Promise<TopicRecord> {
     const { partitions } = declaration;
-    const { state, jetStream, streams } = this.#parts;
-    const id = await state.number();
+    const id = await this.#parts.state.number();
     const made = this.#topicOf(name, id, partitions);
     const record = withSettings({ format: 1, id, partitions, retentionMs: 0, groups: [] }, declaration);
     const { countMax, seal = newPartition.seal } = record;
     await atOnce(partitionsOf(made), (partition) =>
       made.chain(partition).make({ limited: countMax !== undefined, seal }),
     );
-    if (await this.write(name, record, 0)) return this.#note(name, record);
-    jetStream.purge("giving up a topic", streams.runs, `${streams.prefix}.r.${id}.>`).catch(() => undefined);
-    return undefined;
+    return record;
   }
 
-  async remove(name: string): Promise<void> {
-    this.#known.delete(name);
-    for (;;) {
-      const found = await this.read(name);
-      if (found === undefined) throw topicNotFound(name);
-      const record: TopicRecord = { ...found.record, removed: true };
-      const value = valueNames.topic(name);
-      const revision = await this.#parts.state.write("removing a topic", value, encodeRecord(record), found.revision);
-      if (revision === undefined) continue;
-      await this.#finishRemoval(name, { record, revision });
-      return;
-    }
-  }
-
-  /** Whoever appends to its partitions, or commits to its lanes, finds them gone; so that comes before its name is free. */
-  async #finishRemoval(name: string, { record: { id }, revision }: FoundRecord): Promise<void> {
-    const { jetStream, state, streams, link } = this.#parts;
+  async #empty(id: number): Promise<void> {
+    const { jetStream, state, streams } = this.#parts;
     const what = "removing a topic";
     await Promise.all([
       jetStream.purge(what, streams.runs, `${streams.prefix}.r.${id}.>`),
@@ -175,15 +101,6 @@ export class Topics {
       jetStream.purge(what, streams.producers, `${streams.prefix}.e.${id}.>`),
       ...["g", "l", "p", "a"].map((kind) => state.remove(what, `${kind}.${id}.>`)),
     ]);
-    await state.remove(what, valueNames.topic(name), revision + 1);
-    link.tell(`${streams.prefix}.n.${id}`, "all");
-  }
-
-  async names(): Promise<readonly string[]> {
-    const names = (await this.#parts.state.names("listing the topics", "t.>")).map(valueNames.topicOf);
-    const found = await atOnce(names, (name) => this.read(name));
-    const there = names.filter((_, index) => found[index] !== undefined);
-    return there.sort();
   }
 }
 

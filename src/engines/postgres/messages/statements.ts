@@ -90,6 +90,28 @@ export function messageStatements(t: Tables): MessageCommands {
        UPDATE ${t.partitions} SET next = $12, published_at = $13, due_at = $14, delayed = $15, waiting = false
        WHERE topic = $1 AND partition = $2 RETURNING CASE WHEN $16 <> '' THEN pg_notify($16, $17) END`,
     ),
+    appendNext: statement(
+      "append_next",
+      `WITH c AS (SELECT ${clock} AS now), p AS (
+         SELECT p.waiting, greatest(p.published_at, c.now) AS published_at, c.now FROM ${t.partitions} p CROSS JOIN c
+         WHERE p.topic = $1 AND p.partition = $2 AND p.next = $3 AND p.delayed = $4 AND p.sealed = '' AND (p.due_at IS NULL OR p.due_at > c.now)
+           AND EXISTS (SELECT FROM ${t.topics} t WHERE t.id = $1 AND t.count_max IS NULL)
+           AND NOT EXISTS (
+             SELECT FROM unnest($9::bytea[], $10::bigint[]) AS u (producer, epoch)
+             JOIN ${t.producers} r ON r.topic = $1 AND r.producer = u.producer AND r.partition = -1 AND r.epoch > u.epoch)
+         FOR UPDATE OF p
+       ), r AS (
+         INSERT INTO ${t.runs} (topic, partition, position, count, published_at, packed)
+         SELECT $1, $2, u.position, u.count, p.published_at, u.packed FROM p CROSS JOIN unnest($6::bigint[], $7::int[], $8::bytea[]) AS u (position, count, packed)
+       ), q AS (
+         INSERT INTO ${t.producers} (topic, producer, partition, epoch, marks, used_at)
+         SELECT $1, u.producer, $2, u.epoch, u.marks, p.now FROM p CROSS JOIN unnest($9::bytea[], $10::bigint[], $11::bytea[]) AS u (producer, epoch, marks)
+         ON CONFLICT (topic, producer, partition) DO UPDATE SET epoch = excluded.epoch, marks = excluded.marks, used_at = excluded.used_at
+         WHERE ${t.producers}.epoch <= excluded.epoch
+       )
+       UPDATE ${t.partitions} x SET next = $5, published_at = p.published_at, waiting = false FROM p
+       WHERE x.topic = $1 AND x.partition = $2 RETURNING CASE WHEN p.waiting THEN pg_notify($12, $13) END`,
+    ),
     addIds: statement(
       "add_ids",
       `INSERT INTO ${t.ids} (topic, id, partition, position, at)
@@ -137,6 +159,11 @@ export function messageStatements(t: Tables): MessageCommands {
     settledBelow: statement(
       "settled_below",
       `SELECT min(low) AS low FROM ${t.lanes} WHERE topic = $1 AND partition = $2`,
+    ),
+    settledOf: statement(
+      "settled_of",
+      `SELECT p.next, p.first, p.marks, t.retention_ms, (SELECT min(low) FROM ${t.lanes} l WHERE l.topic = $1 AND l.partition = $2) AS settled
+       FROM ${t.partitions} p JOIN ${t.topics} t ON t.id = p.topic WHERE p.topic = $1 AND p.partition = $2`,
     ),
     trim: statement(
       "trim",
@@ -205,9 +232,11 @@ export function messageStatements(t: Tables): MessageCommands {
       "set_cursor",
       `UPDATE ${t.lanes} SET cursor = greatest(cursor, $5) WHERE ${lane} AND fence = $4 RETURNING 1 AS done`,
     ),
+    /** That somebody waits need not survive a crash, which wakes everybody: the server commits it, and this transaction alone, without a sync. */
     wait: statement(
       "wait",
-      `UPDATE ${t.partitions} SET waiting = true WHERE topic = $1 AND partition = $2 AND next = $3 RETURNING 1 AS done`,
+      `UPDATE ${t.partitions} SET waiting = true WHERE topic = $1 AND partition = $2 AND next = $3
+       RETURNING set_config('synchronous_commit', 'off', true) AS done`,
     ),
     next: statement("next", `SELECT next FROM ${t.partitions} WHERE topic = $1 AND partition = $2`),
     commit: statement(

@@ -128,7 +128,7 @@ export class Topics {
       whenFull: textOf(whenFull) === "evict" ? "evict" : "refuse",
       sealed: sealed.length === 0 ? undefined : textOf(sealed),
       partitions: inGroupsOf(2, extents).map(([first, next]) => ({ first: positionOf(first), next: positionOf(next) })),
-      groups: groups.map((group) => describeGroup(group as [Buffer, number, Reply])),
+      groups: groups.map((group) => describeGroup(group as [Buffer, number, number, Reply])),
       delayedCount: numberOf(delayed),
     };
   }
@@ -138,10 +138,16 @@ export class Topics {
   }
 }
 
-function describeGroup([group, members, lanes]: readonly [Buffer, number, Reply]): TopicDescription["groups"][number] {
+function describeGroup([group, members, ephemeral, lanes]: readonly [
+  Buffer,
+  number,
+  number,
+  Reply,
+]): TopicDescription["groups"][number] {
   return {
     group: textOf(group),
     members,
+    ephemeral: ephemeral === 1,
     lanes: inGroupsOf(4, lanes).map(([low, lag, held, oldest]) => ({
       low: positionOf(low),
       lag: numberOf(lag),

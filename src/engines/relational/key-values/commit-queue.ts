@@ -1,7 +1,8 @@
 import type { CommitResult, KeyValueChange, KeyValueEntry } from "../../../contracts/key-value.ts";
 import { decideCommit, type KeyEffect } from "../../shared/key-values/decide.ts";
 import { nameBytes } from "../../shared/key-values/names.ts";
-import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { Transaction } from "../transaction.ts";
 import type { KeyValueCommands } from "./commands.ts";
 import { entryOf } from "./entries.ts";
 
@@ -88,8 +89,7 @@ export class CommitQueue {
   async #write(transaction: Transaction, taken: readonly Waiting[]): Promise<readonly Outcome[]> {
     const names = new Map<string, Buffer>();
     for (const { changes } of taken) for (const { key } of changes) names.set(key, nameBytes(key));
-    const [locked] = await transaction.run(this.#commands.lock);
-    const rows = await transaction.run(this.#commands.met, [[...names.values()]]);
+    const [[locked], rows] = await transaction.look([this.#commands.lock], [this.#commands.met, [[...names.values()]]]);
     const now = rows[0]!.now as number;
     const met = new Map(
       rows.filter(({ key }) => key !== null).map((row) => [(row.key as Buffer).toString("latin1"), row]),
@@ -128,7 +128,7 @@ export class CommitQueue {
     });
     const all = [...written.values()];
     if (all.length > 0) {
-      await transaction.run(this.#commands.write, [
+      await transaction.finish(this.#commands.write, [
         all.map(({ key }) => names.get(key)!),
         all.map(({ value }) => value ?? null),
         all.map((effect) => effect.version),

@@ -1,6 +1,7 @@
 import { LeaseState } from "../../shared/leases/lease-state.ts";
-import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
 import { type Keyed, KeyedBatches } from "../keyed-batches.ts";
+import type { Transaction } from "../transaction.ts";
 import type { LeaseCommands } from "./commands.ts";
 
 /** What is done to a name under its lock. */
@@ -36,9 +37,9 @@ export class LeaseOperations {
 
   async #operate(transaction: Transaction, taken: readonly Keyed<Asked>[]): Promise<readonly unknown[]> {
     const names = new Map(taken.map(({ key }) => [key, Buffer.from(key)]));
-    const rows = await transaction.run(this.#commands.lock, [[...names.values()]]);
     const grants = taken.filter((each) => each.operation.grants).length;
-    const drawn = await transaction.run(this.#commands.draw, [grants]);
+    const { lock, draw } = this.#commands;
+    const [rows, drawn] = await transaction.look([lock, [[...names.values()]]], [draw, [grants]]);
     const now = drawn[0]!.now as number;
     const tokens = drawn.map(({ token }) => Number(token));
     const before = new Map(rows.map(({ name, state }) => [(name as Buffer).toString(), state as Buffer]));
@@ -61,7 +62,7 @@ export class LeaseOperations {
       const turns = state.turns.map(({ channel, holder }) => [channel, turnNotice(name, holder)] as const);
       return state.holdersChanged ? [...turns, [this.#watchChannel, base64(name)] as const] : turns;
     });
-    await transaction.run(this.#commands.write, [
+    await transaction.finish(this.#commands.write, [
       kept.map(([name]) => names.get(name)!),
       kept.map(([, state]) => state.encode()),
       kept.map(([, state]) => state.endsAt),

@@ -1,9 +1,11 @@
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
 import { type Appended, AppendQueues } from "../../lanes/append-queues.ts";
 import { type CheckedBatch, checkBatch } from "../../lanes/batches.ts";
-import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
+import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
+import { KnownPartitions } from "./known-partitions.ts";
 import { LimitMet, PartitionWriter, TopicGone } from "./partition-writer.ts";
 import type { Topic, Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
@@ -24,9 +26,11 @@ export interface AppendParts {
 export class Appends {
   readonly #parts: AppendParts;
   readonly #queues: AppendQueues;
+  readonly #known: KnownPartitions;
 
   constructor(parts: AppendParts) {
     this.#parts = parts;
+    this.#known = new KnownPartitions(parts.connection, parts.commands.appendNext);
     this.#queues = new AppendQueues((batches) => this.#send(batches), transactionBytesMax);
   }
 
@@ -41,9 +45,16 @@ export class Appends {
       if (batch.partition >= topic.partitions) {
         return checked.map(() => ({ refused: "partition" as const, partitions: topic.partitions }));
       }
-      const append = () =>
-        connection.transaction("an append", (transaction) => this.write(transaction, topic, checked));
-      const answers = await unlessGone(topic, append);
+      const append = async () => {
+        const { writer, answers } = await connection.transaction("an append", async (transaction) => {
+          const appended = await this.#append(transaction, topic, checked);
+          await appended.writer.finish();
+          return appended;
+        });
+        this.#known.note(topic, batch.partition, writer.state);
+        return answers;
+      };
+      const answers = (await this.#known.append(topic, checked)) ?? (await unlessGone(topic, append));
       if (answers !== undefined) this.#parts.trimmer.note(topic, batch.partition);
       return answers;
     });
@@ -51,6 +62,13 @@ export class Appends {
 
   /** Appends to one partition within a transaction. */
   async write(transaction: Transaction, topic: Topic, checked: readonly CheckedBatch[]): Promise<readonly Appended[]> {
+    const { writer, answers } = await this.#append(transaction, topic, checked);
+    await writer.write();
+    return answers;
+  }
+
+  /** Nothing is written yet. */
+  async #append(transaction: Transaction, topic: Topic, checked: readonly CheckedBatch[]) {
     const { commands, groups } = this.#parts;
     if (topic.limited) {
       await transaction.run(commands.lockLimit, [topic.id]);
@@ -58,10 +76,9 @@ export class Appends {
     }
     const { partition } = checked[0]!.batch;
     const { id, channel, limited } = topic;
-    const writer = await PartitionWriter.lock(transaction, { commands, topic: id, partition, channel, limited });
-    const answers = await writer.append(checked);
-    await writer.write();
-    return answers;
+    const parts = { commands, topic: id, partition, channel, limited };
+    const writer = await PartitionWriter.lock(transaction, parts, checked);
+    return { writer, answers: await writer.append() };
   }
 }
 

@@ -2,9 +2,11 @@ import type { Appended } from "../../lanes/append-queues.ts";
 import type { CheckedBatch } from "../../lanes/batches.ts";
 import { type BatchRefusal, packChunks, packOne } from "../../lanes/batches.ts";
 import { type Positions, ProducerMarks } from "../../lanes/producer-marks.ts";
-import { Abandoned, type Transaction } from "../connection.ts";
-import type { Row } from "../sql.ts";
+import { Abandoned } from "../connection.ts";
+import type { Parameter, Row } from "../sql.ts";
+import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
+import type { PartitionState } from "./known-partitions.ts";
 import { type EvictionParts, makeRoom } from "./room.ts";
 
 /** A batch met a limited topic whose row was not locked first; the transaction begins anew with that. */
@@ -37,51 +39,65 @@ const dueBatchMax = 1_000;
 export class PartitionWriter {
   readonly #transaction: Transaction;
   readonly #parts: WriterParts;
+  readonly #batches: readonly CheckedBatch[];
   readonly #row: Row;
   readonly #runs: NewRun[] = [];
   readonly #produced = new Map<string, { readonly id: Buffer; readonly marks: ProducerMarks; raised: boolean }>();
   readonly #epochs = new Map<string, number>();
   next: number;
-  #now = 0;
+  readonly #now: number;
   #publishedAt: number;
   #dueAt: number | null;
   #delayed: number;
   #delayedNumber: number | undefined;
   #changed = false;
 
-  static async lock(transaction: Transaction, parts: WriterParts): Promise<PartitionWriter> {
+  /** For these batches, which are to be appended. */
+  static async lock(
+    transaction: Transaction,
+    parts: WriterParts,
+    batches: readonly CheckedBatch[],
+  ): Promise<PartitionWriter> {
     const { commands, topic, partition } = parts;
-    const [row] = await transaction.run(commands.lockPartition, [topic, partition]);
+    const ids = batches.flatMap(({ batch }) => (batch.producer === undefined ? [] : [Buffer.from(batch.producer.id)]));
+    const [[row], marks] = await transaction.look(
+      [commands.lockPartition, [topic, partition]],
+      [commands.marks, [topic, ids, partition]],
+    );
     if (row === undefined) throw new TopicGone();
     if (row.count_max !== null && !parts.limited) throw new LimitMet();
-    return new PartitionWriter(transaction, parts, row);
+    return new PartitionWriter(transaction, parts, batches, row, marks);
   }
 
-  private constructor(transaction: Transaction, parts: WriterParts, row: Row) {
+  private constructor(
+    transaction: Transaction,
+    parts: WriterParts,
+    batches: readonly CheckedBatch[],
+    row: Row,
+    marks: readonly Row[],
+  ) {
     this.#transaction = transaction;
     this.#parts = parts;
+    this.#batches = batches;
     this.#row = row;
+    this.#now = marks[0]!.now as number;
     this.next = Number(row.next);
     this.#publishedAt = row.published_at as number;
     this.#dueAt = row.due_at as number | null;
     this.#delayed = Number(row.delayed);
+    this.#readMarks(marks);
   }
 
-  /** Appends batches one after the other, each as a whole or not at all; what is due comes first. */
-  async append(batches: readonly CheckedBatch[]): Promise<readonly Appended[]> {
-    await this.#readMarks(batches);
+  /** Appends the batches one after the other, each as a whole or not at all; what is due comes first. */
+  async append(): Promise<readonly Appended[]> {
     await this.releaseDue(this.#now);
     const answers: Appended[] = [];
-    for (const checked of batches) answers.push(await this.#appendOne(checked));
+    for (const checked of this.#batches) answers.push(await this.#appendOne(checked));
     return answers;
   }
 
-  async #readMarks(batches: readonly CheckedBatch[]): Promise<void> {
-    const { commands, topic, partition } = this.#parts;
-    const ids = batches.flatMap(({ batch }) => (batch.producer === undefined ? [] : [Buffer.from(batch.producer.id)]));
-    const rows = await this.#transaction.run(commands.marks, [topic, ids, partition]);
-    this.#now = rows[0]!.now as number;
-    for (const row of rows) {
+  #readMarks(marks: readonly Row[]): void {
+    for (const row of marks) {
       if (row.producer === null) continue;
       const id = (row.producer as Buffer).toString();
       const epoch = Number(row.epoch);
@@ -268,11 +284,25 @@ export class PartitionWriter {
 
   /** Writes down what was appended, and tells who waits for it. */
   async write(): Promise<void> {
-    if (!this.#changed) return;
-    const { commands, topic, partition, channel } = this.#parts;
+    if (this.#changed) await this.#transaction.run(this.#parts.commands.append, this.#appended());
+  }
+
+  /** The same, as the last that the transaction does. */
+  async finish(): Promise<void> {
+    if (this.#changed) await this.#transaction.finish(this.#parts.commands.append, this.#appended());
+  }
+
+  /** As it is when the transaction is committed. */
+  get state(): PartitionState {
+    const producers = new Map([...this.#produced].map(([id, { marks }]) => [id, marks]));
+    return { next: this.next, delayed: this.#delayed, producers };
+  }
+
+  #appended(): readonly Parameter[] {
+    const { topic, partition, channel } = this.#parts;
     const written = [...this.#written].map((id) => this.#produced.get(id)!);
     const epochs = written.filter(({ raised }) => raised);
-    await this.#transaction.run(commands.append, [
+    return [
       topic,
       partition,
       this.#runs.map(({ position }) => position),
@@ -290,6 +320,6 @@ export class PartitionWriter {
       this.#delayed,
       this.#row.waiting === 1 ? channel : "",
       `p${partition}`,
-    ]);
+    ];
   }
 }

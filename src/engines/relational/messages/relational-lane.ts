@@ -11,8 +11,9 @@ import {
   type OpenedLane,
 } from "../../lanes/lane-store.ts";
 import { Run } from "../../lanes/message-format.ts";
-import { Abandoned, type Transaction } from "../connection.ts";
+import { Abandoned } from "../connection.ts";
 import type { Parameter, Row } from "../sql.ts";
+import type { Transaction } from "../transaction.ts";
 import { LimitMet, TopicGone } from "./partition-writer.ts";
 import type { LaneParts } from "./relational-lane-store.ts";
 import type { Topic } from "./topics.ts";

@@ -1,7 +1,7 @@
 import type { BatchRefusal } from "../../lanes/batches.ts";
 import { evictionOf } from "../../lanes/eviction.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
-import type { Transaction } from "../connection.ts";
+import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
 
 export interface EvictionParts {

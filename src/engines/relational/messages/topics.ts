@@ -3,8 +3,9 @@ import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import { GroupState } from "../../lanes/group-state.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
-import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
 import type { Row } from "../sql.ts";
+import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
 import type { Groups } from "./groups.ts";
 import type { Trimmer } from "./trimmer.ts";
@@ -176,11 +177,15 @@ export class Topics {
       // Each of its partitions has it.
       sealed: (first.sealed as Buffer).toString() || undefined,
       partitions: partitions.map((row) => ({ first: BigInt(row.first as number), next: BigInt(row.next as number) })),
-      groups: [...byGroup].map(([group, lanes]) => ({
-        group,
-        members: GroupState.decode(lanes[0]!.state as Buffer).countMembers(now),
-        lanes: lanes.map(describeLane),
-      })),
+      groups: [...byGroup].map(([group, lanes]) => {
+        const state = GroupState.decode(lanes[0]!.state as Buffer);
+        return {
+          group,
+          members: state.countMembers(now),
+          ephemeral: state.isEphemeral,
+          lanes: lanes.map(describeLane),
+        };
+      }),
       delayedCount: partitions.reduce((sum, row) => sum + Number(row.delayed), 0),
     };
   }

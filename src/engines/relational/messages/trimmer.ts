@@ -1,5 +1,6 @@
 import { Retention } from "../../lanes/retention.ts";
 import type { DatabaseConnection } from "../connection.ts";
+import type { Row } from "../sql.ts";
 import type { MessageCommands } from "./commands.ts";
 import { PartitionWriter } from "./partition-writer.ts";
 import type { Topic } from "./topics.ts";
@@ -28,12 +29,9 @@ export class Trimmer {
   /** Something of the partition was settled, or appended without anybody to settle it: now and then it is trimmed. */
   note(topic: Topic, partition: number): void {
     const now = this.#monotonic();
-    const key = `${topic.id}/${partition}`;
-    if (now - (this.#looked.get(key) ?? Number.NEGATIVE_INFINITY) < everyMs) return;
-    this.#looked.set(key, now);
-    this.endGroups(topic)
-      .then(() => this.trim(topic, partition))
-      .catch(() => undefined);
+    if (!this.#isTime(`${topic.id}/${partition}`, now)) return;
+    const groups = this.#isTime(`${topic.id}`, now) ? this.endGroups(topic) : Promise.resolve();
+    groups.then(() => this.#trimWhereNeeded(topic, partition)).catch(() => undefined);
     if (now - this.#forgotAt < forgetEveryMs) return;
     this.#forgotAt = now;
     for (const statement of [this.#commands.forgetIds, this.#commands.forgetProducers]) {
@@ -41,20 +39,35 @@ export class Trimmer {
     }
   }
 
+  #isTime(what: string, now: number): boolean {
+    if (now - (this.#looked.get(what) ?? Number.NEGATIVE_INFINITY) < everyMs) return false;
+    this.#looked.set(what, now);
+    return true;
+  }
+
+  /** Looks first, as trimming keeps appends waiting, and mostly there is nothing to do while messages are only published. */
+  async #trimWhereNeeded(topic: Topic, partition: number): Promise<void> {
+    const { id } = topic;
+    const [row] = await this.#connection.read("looking at a partition", this.#commands.settledOf, [id, partition]);
+    if (row !== undefined && (Number(row.retention_ms) > 0 || isToTrim(row))) await this.trim(topic, partition);
+  }
+
   trim(topic: Topic, partition: number): Promise<void> {
     const commands = this.#commands;
     return this.#connection.transaction("trimming a partition", async (transaction) => {
       const values = [topic.id, partition];
-      const [row] = await transaction.run(commands.lockPartition, values);
+      const [[row], [settled], [clock]] = await transaction.look(
+        [commands.lockPartition, values],
+        [commands.settledBelow, values],
+        [commands.now],
+      );
       if (row === undefined) return;
-      const [settled] = await transaction.run(commands.settledBelow, values);
-      const [clock] = await transaction.run(commands.now);
       const below = settled!.low === null ? Number(row.next) : Number(settled!.low);
       const retentionMs = Number(row.retention_ms);
       const retention = Retention.decode(row.marks as Buffer);
       const passed =
         retentionMs > 0 ? Math.min(below, retention.note(below, retentionMs, clock!.now as number)) : below;
-      await transaction.run(commands.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
+      await transaction.finish(commands.trim, [...values, Math.max(Number(row.first), passed), retention.encode()]);
     });
   }
 
@@ -64,9 +77,9 @@ export class Trimmer {
     const commands = this.#commands;
     return this.#connection.transaction("appending what is due", async (transaction) => {
       const parts = { commands, topic: id, partition, channel, limited: true };
-      const writer = await PartitionWriter.lock(transaction, parts);
-      await writer.append([]);
-      await writer.write();
+      const writer = await PartitionWriter.lock(transaction, parts, []);
+      await writer.append();
+      await writer.finish();
     });
   }
 
@@ -76,8 +89,13 @@ export class Trimmer {
     for (const row of rows) {
       const partition = row.partition as number;
       if (row.due_at !== null && (row.due_at as number) <= (row.now as number)) await this.releaseDue(topic, partition);
-      const settled = row.settled === null ? Number(row.next) : Number(row.settled);
-      if (settled !== Number(row.first) || (row.marks as Buffer).length > 2) await this.trim(topic, partition);
+      if (isToTrim(row)) await this.trim(topic, partition);
     }
   }
+}
+
+/** Something is settled that is still there, or instants are remembered that are to be looked at. */
+function isToTrim(row: Row): boolean {
+  const settled = row.settled === null ? Number(row.next) : Number(row.settled);
+  return settled !== Number(row.first) || (row.marks as Buffer).length > 2;
 }

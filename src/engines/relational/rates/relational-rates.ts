@@ -13,8 +13,9 @@ import { decideLog } from "../../shared/rates/log.ts";
 import { decodeNumbers, encodeNumbers, type RateOutcome } from "../../shared/rates/outcomes.ts";
 import { PermitState } from "../../shared/rates/permit-state.ts";
 import { decideFixedWindow, decideSlidingWindow } from "../../shared/rates/windows.ts";
-import type { DatabaseConnection, Transaction } from "../connection.ts";
+import type { DatabaseConnection } from "../connection.ts";
 import { type Keyed, KeyedBatches } from "../keyed-batches.ts";
+import type { Transaction } from "../transaction.ts";
 import type { RateCommands } from "./commands.ts";
 
 export interface RateSettings {
@@ -113,8 +114,8 @@ export class RelationalRates implements RateEngine {
 
   async #operate(transaction: Transaction, taken: readonly Keyed<Operation>[]): Promise<readonly unknown[]> {
     const names = new Map(taken.map(({ key }) => [key, Buffer.from(key)]));
-    const rows = await transaction.run(this.#commands.lock, [[...names.values()]]);
-    const now = (await transaction.run(this.#commands.now))[0]!.now as number;
+    const [rows, [clock]] = await transaction.look([this.#commands.lock, [[...names.values()]]], [this.#commands.now]);
+    const now = clock!.now as number;
     const states = new Map<string, State | null>();
     for (const row of rows) {
       const ended = (row.ends_at as number) <= now;
@@ -128,7 +129,7 @@ export class RelationalRates implements RateEngine {
     });
     const kept = [...states].filter(([, state]) => state !== null && state.bytes.length > 0);
     const gone = [...states].filter(([, state]) => state === null || state.bytes.length === 0);
-    await transaction.run(this.#commands.write, [
+    await transaction.finish(this.#commands.write, [
       kept.map(([key]) => names.get(key)!),
       kept.map(([, state]) => state!.bytes),
       kept.map(([, state]) => state!.endsAt),

@@ -1,4 +1,4 @@
-import type { Lane, LaneCommit, Stored } from "../../../contracts/messages.ts";
+import type { Lane, LaneCommit, Positions, Stored } from "../../../contracts/messages.ts";
 import { storedBytes } from "../wire/message-codecs.ts";
 import { fetchBytes } from "../wire/protocol.ts";
 
@@ -42,7 +42,7 @@ export class ServedLane {
   }
 
   /** What is settled is not handed out any more. */
-  #forget(positions: readonly bigint[]): void {
+  #forget(positions: Positions): void {
     if (this.#left.length === 0) return;
     const settled = new Set(positions);
     this.#left = this.#left.filter(({ position }) => !settled.has(position));

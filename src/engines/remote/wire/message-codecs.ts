@@ -10,6 +10,7 @@ import type {
   MessageHeaders,
   NewMessage,
   PartitionDescription,
+  Positions,
   ProducerMark,
   SeekTarget,
   Stored,
@@ -120,8 +121,14 @@ export function storedBytes({ body, key, id, headers: given }: Stored): number {
 
 export const held = record<Held>({ position: bigint, failures: number, deliveries: number, dueAt: number });
 
+const bigints = list(bigint);
+const positions: Codec<Positions> = {
+  write: (writer, value) => bigints.write(writer, value instanceof BigUint64Array ? [...value] : value),
+  read: (reader) => bigints.read(reader),
+};
+
 export const laneCommit = record<LaneCommit>({
-  settled: list(bigint),
+  settled: positions,
   held: optional(list(held)),
   appends: optional(list(batch)),
 });

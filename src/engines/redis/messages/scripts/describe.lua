@@ -3,7 +3,7 @@
 -- KEYS[1]: the topic's settings (T); everything else is derived under its hash tag, see the parts.
 -- Answers {'gone'} when there is no such topic, else:
 --   0 · retentionMs · countMax, or '' · whenFull, or '' · number of delayed messages · (first, next) of each partition ·
---   (group, members, (low, lag, held, when the oldest was published, or '') of each partition) of each group · the note of its seal, or ''
+--   (group, members, whether it ends with its member (1) or not (0), (low, lag, held, when the oldest was published, or '') of each partition) of each group · the note of its seal, or ''
 
 -- include: partition.part.lua
 -- include: lane.part.lua
@@ -30,8 +30,9 @@ local groups = {}
 local names = call('HGETALL', topic .. ':g')
 for i = 1, #names, 2 do
   local group = names[i + 1]
-  local described = { names[i], call('ZCOUNT', topic .. ':g' .. group .. ':m', '(' .. text(now), '+inf'), {} }
-  local lanes = described[3]
+  local described = { names[i], call('ZCOUNT', topic .. ':g' .. group .. ':m', '(' .. text(now), '+inf'),
+    call('HEXISTS', topic .. ':g' .. group, 'e'), {} }
+  local lanes = described[4]
   for _, partition in ipairs(partitions) do
     local lane = laneOf(topic, group, partition.number)
     local lag = partition.next - lane.low - settledAbove(lane)

@@ -1,5 +1,5 @@
-import type { JetStream } from "../jet-stream.ts";
-import type { Streams } from "../streams.ts";
+import type { JetStream } from "./jet-stream.ts";
+import type { Streams } from "./streams.ts";
 
 export interface Value {
   readonly bytes: Buffer;
@@ -7,7 +7,7 @@ export interface Value {
   readonly revision: number;
 }
 
-/** Topics, groups and lanes as values, each changed only if it is as it was read. Their revisions come from one counter for all of them. */
+/** Topics, groups, lanes, logs, writers and readers as values, each changed only if it is as it was read. Their revisions come from one counter for all of them. */
 export class StateStore {
   readonly #jetStream: JetStream;
   readonly #streams: Streams;
@@ -48,10 +48,15 @@ export class StateStore {
 }
 
 export const valueNames = {
-  topic: (name: string) => `t.${Buffer.from(name).toString("base64url")}`,
-  topicOf: (valueName: string) => Buffer.from(valueName.slice(2), "base64url").toString(),
   group: (topic: number, group: number) => `g.${topic}.${group}`,
   lane: (topic: number, group: number, partition: number) => `l.${topic}.${group}.${partition}`,
   account: (topic: number) => `a.${topic}.0`,
   partition: (topic: number, partition: number) => `p.${topic}.${partition}`,
+  writer: (log: number, writer: string) => `w.${log}.${encoded(writer)}`,
+  writerMark: (log: number, partition: number, writer: string) => `m.${log}.${partition}.${encoded(writer)}`,
+  reader: (log: number, reader: string, partition: number | "*") => `r.${log}.${encoded(reader)}.${partition}`,
 } as const;
+
+function encoded(name: string): string {
+  return Buffer.from(name).toString("base64url");
+}

@@ -1,6 +1,7 @@
-import type { World } from "../../../world/world.ts";
-import type { JetStream } from "../jet-stream.ts";
-import type { Streams } from "../streams.ts";
+import type { World } from "../../world/world.ts";
+import type { CheckedBatch } from "../lanes/batches.ts";
+import type { JetStream } from "./jet-stream.ts";
+import type { Streams } from "./streams.ts";
 
 interface Known {
   readonly epoch: number;
@@ -10,8 +11,9 @@ interface Known {
 /** What another process raised is noticed so soon in partitions that it has not written to yet. */
 const freshMs = 1_000;
 const knownMax = 10_000;
+
 /**
- * The highest epoch of each producer in a topic, whatever partition it was seen in. Epoch 0 is not written down: a producer that has only that has fenced nobody. The server forgets an epoch a week after it
+ * The highest epoch of each producer in a topic or log, whatever partition it was seen in. Epoch 0 is not written down: a producer that has only that has fenced nobody. The server forgets an epoch a week after it
  * was written.
  */
 export class ProducerEpochs {
@@ -26,8 +28,14 @@ export class ProducerEpochs {
     this.#world = world;
   }
 
-  /** The highest that is known; negative when there is none. */
-  async highest(topic: number, producer: string): Promise<number> {
+  /** Of each producer of the batches the highest that is known; negative when there is none. */
+  async of(topic: number, batches: readonly CheckedBatch[]): Promise<ReadonlyMap<string, number>> {
+    const ids = new Set(batches.flatMap(({ batch }) => batch.producer?.id ?? []));
+    const epochs = await Promise.all([...ids].map(async (id) => [id, await this.#highest(topic, id)] as const));
+    return new Map(epochs);
+  }
+
+  async #highest(topic: number, producer: string): Promise<number> {
     const subject = this.#subject(topic, producer);
     const known = this.#known.get(subject);
     const now = this.#world.clock.monotonic();
@@ -39,7 +47,11 @@ export class ProducerEpochs {
   }
 
   /** From now on older ones are fenced. */
-  async raise(topic: number, producer: string, epoch: number): Promise<void> {
+  async raise(topic: number, raised: ReadonlyMap<string, number>): Promise<void> {
+    await Promise.all([...raised].map(([id, epoch]) => this.#raise(topic, id, epoch)));
+  }
+
+  async #raise(topic: number, producer: string, epoch: number): Promise<void> {
     const subject = this.#subject(topic, producer);
     const now = this.#world.clock.monotonic();
     if (epoch > 0) {
