@@ -2,7 +2,6 @@ import type { Lane, NewMessage, ProducerMark, Stored } from "../contracts/messag
 import { batchesOf } from "./copies.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isLost } from "./failures.ts";
-import type { PositionIndex } from "./position-index.ts";
 import { repeating } from "./repeating.ts";
 
 export interface LaneCopierParts {
@@ -11,7 +10,8 @@ export interface LaneCopierParts {
   /** The topic that the copies go to. */
   readonly target: string;
   readonly copyOf: (stored: Stored) => NewMessage;
-  readonly index: PositionIndex;
+  /** Called in the order of the positions. */
+  readonly stored: (position: bigint, copy: bigint | undefined) => void;
   readonly signal: AbortSignal;
   readonly copied: (count: number) => void;
   /** Whether nobody will recognise a second copy any more: progress is being carried over, or was. */
@@ -63,12 +63,12 @@ export class LaneCopier {
 
   /** As the producer of this grant: one that the lane was taken from stores nothing any more once this one has. */
   async #store(messages: readonly Stored[], signal: AbortSignal): Promise<void> {
-    const { lane, index } = this.#parts;
+    const { lane, stored } = this.#parts;
     const { topic, partition, fence } = lane;
     const producer = { id: `tenon-move ${topic}/${partition}`, epoch: Number(fence), sequence: this.#sequence };
     const positions = await this.#append(messages, producer, signal);
     this.#sequence += messages.length;
-    for (const [at, { position }] of messages.entries()) index.note(position, positions[at]);
+    for (const [at, { position }] of messages.entries()) stored(position, positions[at]);
   }
 
   /** As a producer of this message alone, which whoever copies it again is, too. */

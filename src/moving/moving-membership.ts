@@ -88,7 +88,7 @@ export class MovingMembership implements Membership {
     const { place, to } = this.#parts;
     while (over !== never && !over.aborted && !lane.lost.aborted) {
       const stage = await place.lookAnew().catch(unlessClosed);
-      if (stage !== undefined) return !over.aborted && (stage === "open" || stage === "absent");
+      if (stage !== undefined) return !over.aborted && stage !== "copied" && stage !== "moved";
       await to.world.timers.sleep(rejoinMs, { signal }).catch(() => undefined);
       if (signal?.aborted) return false;
     }

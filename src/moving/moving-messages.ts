@@ -137,15 +137,21 @@ export class MovingMessages implements MessageEngine {
   /** A member that joins while the topic is under way gets its lanes when that has arrived. */
   async join(topic: string, group: string, options: JoinOptions): Promise<Membership> {
     const place = this.#place(topic);
-    const stage = await this.#stage(place);
+    let stage = await this.#stage(place);
+    if (stage === "closing" && !(await this.#isGroupHere(topic, group))) {
+      stage = await place.settled(closingMsMax);
+      if (stage === "closing") throw onItsWay(topic, "joining it as a new group");
+    }
     const appends = (departs: boolean): AppendRoutes => this.#routes(departs);
     const parts = { place, to: this.#to, group, options, appends };
-    if (stage === "closing" || stage === "copied") return MovingMembership.onItsWay(parts);
-    const there = stage === "open" ? this.#from : this.#to;
-    const membership = await there.messages.join(topic, group, options);
-    return stage === "open"
-      ? MovingMembership.departing(parts, membership)
-      : MovingMembership.arrived(parts, membership);
+    if (stage === "copied") return MovingMembership.onItsWay(parts);
+    const departs = stage === "open" || stage === "closing";
+    const membership = await (departs ? this.#from : this.#to).messages.join(topic, group, options);
+    return departs ? MovingMembership.departing(parts, membership) : MovingMembership.arrived(parts, membership);
+  }
+
+  async #isGroupHere(topic: string, group: string): Promise<boolean> {
+    return (await this.#from.messages.describe(topic)).groups.some((each) => each.group === group);
   }
 
   #routes(departs: boolean): AppendRoutes {

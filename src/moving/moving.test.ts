@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { TenonError } from "../contracts/errors.ts";
+import type { Lane, MessageEngine } from "../contracts/messages.ts";
 import { type EmbeddedEngine, memory } from "../engines/embedded/index.ts";
 import { Audit, type Numbered, orders, until } from "./fixtures.test.ts";
-import { moveTopic, moving } from "./index.ts";
+import { type MoveProgress, moveTopic, moving } from "./index.ts";
 
 const limits = { timeout: 60_000 };
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -22,6 +23,28 @@ async function engines(): Promise<
       await Promise.all([from.close(), to.close()]);
     },
   };
+}
+
+/** The engine itself, with something that happens before each call of one method. */
+function observing(engine: EmbeddedEngine, method: keyof MessageEngine, before: () => Promise<void> | void) {
+  const messages = new Proxy(engine.messages, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      if (name !== method) return value.bind(target);
+      return async (...args: readonly unknown[]) => {
+        await before();
+        return await value.apply(target, args);
+      };
+    },
+  });
+  return { messages, world: engine.world };
+}
+
+async function handledOne(lane: Lane): Promise<Numbered> {
+  const [message] = await lane.fetch(1);
+  await lane.commit({ settled: [message!.position] });
+  return JSON.parse(Buffer.from(message!.body).toString()) as Numbered;
 }
 
 test(
@@ -123,6 +146,116 @@ test(
       assert.ok(former === undefined || value % 10 === 0, `${key}/${value} was settled and came again`);
     }
     void second;
+  },
+);
+
+test("a move that is interrupted while publishers wait lets them go on, and consumers with them", limits, async () => {
+  await using parts = await engines();
+  const { from, to, both } = parts;
+  const audit = new Audit();
+  await from.messages.declare("orders", { partitions: 4, groups: ["billing"] });
+  await using target = orders(both);
+  await using billing = await target.consume("billing", (message) => audit.handled("billing", message));
+  for (let count = 0; count < 100; count++) await audit.publish(target, `k${count % 7}`);
+  const interrupt = new AbortController();
+  // The end of those who publish is known, and has to be waited for.
+  const onProgress = ({ stage }: MoveProgress) => stage === "closing" && interrupt.abort(new Error("interrupted"));
+  await assert.rejects(
+    moveTopic({ from, to, topic: "orders", pollMs: 5, signal: interrupt.signal, onProgress }),
+    /interrupted/,
+  );
+  assert.equal((await from.messages.describe("orders")).sealed, undefined);
+  for (let count = 0; count < 100; count++) await audit.publish(target, `k${count % 7}`);
+  await until(both, () => audit.handledCount("billing") === audit.publishedCount);
+  await moveTopic({ from, to, topic: "orders", pollMs: 5 });
+  for (let count = 0; count < 100; count++) await audit.publish(target, `k${count % 7}`);
+  await until(both, () => audit.handledCount("billing") === audit.publishedCount);
+  audit.verify("billing");
+  void billing;
+});
+
+test("consumers stay while publishers are held up, for the move may still be given up", limits, async () => {
+  await using parts = await engines();
+  const { from, to } = parts;
+  let looks = 0;
+  const observed = observing(from, "describe", () => {
+    looks += 1;
+  });
+  const both = moving(observed, to, { pollMs: 5 });
+  const audit = new Audit();
+  await from.messages.declare("orders", { partitions: 4, groups: ["billing", "statistics"] });
+  await using target = orders(both);
+  await using billing = await target.consume("billing", (message) => audit.handled("billing", message));
+  await from.messages.declare("orders", { partitions: 4, sealed: "tenon: being moved, closing" });
+  await using statistics = await target.consume("statistics", (message) => audit.handled("statistics", message));
+  const before = looks;
+  await until(both, () => looks > before + 4);
+  await from.messages.declare("orders", { partitions: 4, sealed: "" });
+  for (let count = 0; count < 100; count++) await audit.publish(target, `k${count % 7}`);
+  for (const group of ["billing", "statistics"]) {
+    await until(both, () => audit.handledCount(group) === audit.publishedCount);
+    audit.verify(group);
+  }
+  void [billing, statistics];
+});
+
+test(
+  "a group that comes while a move copies misses nothing, also when that move is interrupted then",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to, both } = parts;
+    const [before, since] = [new Audit(), new Audit()];
+    await from.messages.declare("orders", { partitions: 4, groups: ["billing"] });
+    await using target = orders(both);
+    for (let count = 0; count < 100; count++) await before.publish(target, `before-${count % 7}`);
+    const copiedCount = async (): Promise<number> =>
+      (await to.messages.describe("orders")).partitions.reduce((sum, { first, next }) => sum + Number(next - first), 0);
+    const interrupted = observing(from, "declare", async () => {
+      await from.messages.declare("orders", { partitions: 4, groups: ["late"] });
+      for (let count = 0; count < 100; count++) await since.publish(target, `since-${count % 7}`);
+      await until(both, async () => (await copiedCount()) === 200);
+      throw new Error("interrupted");
+    });
+    await assert.rejects(moveTopic({ from: interrupted, to, topic: "orders", pollMs: 5 }), /interrupted/);
+    await moveTopic({ from, to, topic: "orders", pollMs: 5 });
+    await using late = await target.consume("late", (message) => since.handled("late", message));
+    await until(both, () => since.handledCount("late") >= 100);
+    since.verify("late");
+    void late;
+  },
+);
+
+test(
+  "a delayed message that is copied behind what was published there is not handled again, and hides nothing",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to, both } = parts;
+    const audit = new Audit();
+    await from.messages.declare("orders", { partitions: 4, groups: ["billing"] });
+    await using target = orders(both);
+    await audit.publish(target, "k", { delayMs: 1_000 });
+    const options = { sessionMs: 60_000, revokeMs: 60_000, windowMax: 100 };
+    const member = await from.messages.join("orders", "billing", options);
+    const waits = Promise.withResolvers<void>();
+    const onProgress = ({ waitsFor }: MoveProgress) => waitsFor && waits.resolve();
+    const moved = moveTopic({ from, to, topic: "orders", pollMs: 5, onProgress });
+    await waits.promise;
+    await audit.publish(target, "k");
+    const lanes: Lane[] = [];
+    while (lanes.length < 4) lanes.push(await member.nextLane());
+    const handled = await Promise.any(lanes.map(handledOne));
+    assert.deepEqual(handled, { key: "k", value: 0 });
+    await member.leave();
+    await moved;
+    audit.handled("billing", handled);
+    await using billing = await target.consume("billing", (message) => audit.handled("billing", message));
+    await until(both, async () =>
+      (await to.messages.describe("orders")).groups[0]!.lanes.every(({ lag }) => lag === 0),
+    );
+    audit.verify("billing");
+    void billing;
   },
 );
 

@@ -26,7 +26,8 @@ export interface TransferParts {
   readonly waitsFor: (group: string, members: number) => void;
 }
 
-const sessionMs = 30_000;
+/** The group stands still for so long after a move that died here. */
+const sessionMs = 10_000;
 /** Ten times what consumers have unless they say otherwise. */
 const beyondMax = 100_000;
 const fetchCountMax = 256;

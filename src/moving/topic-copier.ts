@@ -34,6 +34,7 @@ export class TopicCopier {
   readonly #lanes = new Set<Promise<void>>();
   #membership: Membership | undefined;
   #taking: Promise<void> | undefined;
+  #isIndexed = true;
   count = 0;
 
   constructor(parts: TopicCopierParts) {
@@ -43,6 +44,11 @@ export class TopicCopier {
 
   index(partition: number): PositionIndex {
     return this.#indexes[partition]!;
+  }
+
+  /** From now on others publish there, too, and nobody may be sent to a copy past what they publish. */
+  endIndex(): void {
+    this.#isIndexed = false;
   }
 
   /** `conflict` when another move of the topic is under way. */
@@ -86,11 +92,14 @@ export class TopicCopier {
   #copied(lane: Lane): Promise<void> {
     const { to, target, copyOf, isForwarding } = this.#parts;
     const index = this.index(lane.partition);
+    const stored = (position: bigint, copy: bigint | undefined): void => {
+      if (this.#isIndexed) index.note(position, copy);
+    };
     const copied = (count: number): void => {
       this.count += count;
     };
     const { signal } = this.#stopped;
-    return new LaneCopier({ lane, to, target, copyOf, index, signal, copied, isForwarding }).run();
+    return new LaneCopier({ lane, to, target, copyOf, stored, signal, copied, isForwarding }).run();
   }
 
   async stop(): Promise<void> {

@@ -82,7 +82,9 @@ export class TopicMove {
       if (this.#isResumed) await this.#copier.start();
       return;
     }
+    this.#tell(0, 0);
     await this.#prepareTarget();
+    if (this.#stage === "copied") this.#copier.endIndex();
     await this.#copier.start();
     this.#isResumed = true;
     if (this.#stage === "copying") await this.#copyNearly();
@@ -121,8 +123,10 @@ export class TopicMove {
     if (!isThere) await this.#beginAnew();
     else if (!this.#isResumed) await this.#refuseUsed();
     const { retentionMs } = await from.messages.describe(topic);
-    const groups = await this.#groups();
+    const isBegun = isThere && this.#isResumed;
+    const groups = isBegun ? [] : await this.#groups();
     await to.messages.declare(topic, { partitions: this.#partitions, groups, retentionMs });
+    if (isBegun) await this.#declareLateGroups();
   }
 
   /** What a former run had copied was removed. */
@@ -154,20 +158,34 @@ export class TopicMove {
     await this.#seal({ stage: "closing", fence: 0n });
   }
 
-  /** Publishers wait meanwhile. When it fails they are let on where they were: nothing has been published on the other engine. */
+  /** Publishers wait meanwhile. */
   async #copyRest(): Promise<void> {
-    const { from, topic, signal } = this.#parts;
     try {
-      const ends = (await from.messages.describe(topic)).partitions.map(({ next }) => next);
+      const ends = (await this.#describe()).partitions.map(({ next }) => next);
       await this.#declareLateGroups();
       while (!(await this.#hasReached(ends))) await this.#pause();
     } catch (error) {
-      if (!signal.aborted && !mayPass(error)) {
-        await from.messages.declare(topic, { partitions: this.#partitions, sealed: "" });
-      }
+      await this.#reopen();
       throw error;
     }
+    this.#copier.endIndex();
     await this.#seal({ stage: "copied", fence: 0n });
+  }
+
+  /** Publishers are let on where they were: nothing has been published on the other engine. Where that fails, too, they wait until the move goes on. */
+  async #reopen(): Promise<void> {
+    const { from, topic } = this.#parts;
+    try {
+      const { sealed } = await from.messages.describe(topic);
+      // Another run has come further: this one has lost the topic to it.
+      if (readMoveNote(sealed)?.stage !== "closing") return;
+      await from.messages.declare(topic, { partitions: this.#partitions, sealed: "" });
+    } catch (error) {
+      if (error instanceof TenonError) return;
+      throw error;
+    }
+    this.#stage = "copying";
+    this.#tell(0, 0);
   }
 
   /** Groups that came while it was copied begin on the other engine with its oldest copy; what they had settled is carried over as for the others. */
@@ -200,6 +218,7 @@ export class TopicMove {
       waitsFor: (group, members) => this.#tell(0, 0, { group, members }),
     });
     const repeats = (error: unknown): boolean => mayPass(error) || isLost(error);
+    await this.#declareLateGroups();
     let fence = 0n;
     for (const group of await this.#groups()) {
       const own = await repeating(from.world, () => transfer.carry(group), signal, repeats);
@@ -218,8 +237,14 @@ export class TopicMove {
     await to.messages.declare(topic, { partitions: this.#partitions, ...limits });
   }
 
+  /** Of two runs that both believe to be the only one, as one that stood still may, the one that is behind ends here. */
   async #seal(note: MoveNote): Promise<void> {
     const { from, topic } = this.#parts;
+    const stage = readMoveNote((await this.#describe()).sealed)?.stage ?? "copying";
+    if (stage !== this.#stage) {
+      const text = `another move of topic ${topic} has come to "${stage}" meanwhile; wait for it, or end it first`;
+      throw new TenonError("conflict", text, { fields: { topic } });
+    }
     const declaration = { partitions: this.#partitions, sealed: moveNote(note) };
     await repeating(from.world, () => from.messages.declare(topic, declaration), this.#run.signal);
     this.#stage = note.stage;

@@ -56,7 +56,8 @@ export class TopicPlace {
 
   async #look(): Promise<Stage> {
     const stage = await this.#ask();
-    if (stage !== "open" && stage !== "absent") this.#tellWatchers();
+    // While it closes, the move may still be given up.
+    if (stage === "copied" || stage === "moved") this.#tellWatchers();
     // What is not there may be declared at any time.
     this.stage = stage === "absent" ? undefined : stage;
     return stage;
@@ -98,7 +99,7 @@ export class TopicPlace {
     }
   }
 
-  /** Calls once when the topic leaves; the answer withdraws it. */
+  /** Calls once when the topic has left, and its publishers with it; the answer withdraws it. */
   watch(departure: Departure): () => void {
     this.#watchers.add(departure);
     if (!this.#polling) void this.#poll();

@@ -1,0 +1,3 @@
+import { memory } from "tenon/embedded";
+
+export const engine = memory();

@@ -1,0 +1,4 @@
+/** For `tenon migrate-topic --from`. */
+import { open, ownSite } from "./site.ts";
+
+export const engine = () => open(ownSite().from);
