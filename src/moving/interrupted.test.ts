@@ -180,3 +180,86 @@ test("what cannot be moved is refused before anything is done", limits, async ()
   assert.deepEqual(await to.messages.topics(), []);
   assert.equal((await from.messages.describe("orders")).sealed, "closed for the year");
 });
+
+test("history that is only kept does not count against a topic's limit because the topic moves", limits, async () => {
+  await using parts = await engines();
+  const { from, to } = parts;
+  const limit = { partitions: 4, groups: ["billing"], countMax: 100, retentionMs: 3_600_000 };
+  await from.messages.declare("orders", limit);
+  const audit = new Audit();
+  const both = moving(from, to, { pollMs: 10 });
+  await using target = orders(both);
+  await using consumer = await target.consume("billing", (message) => audit.handled("billing", message));
+  const settled = async (): Promise<boolean> => {
+    const { groups } = await from.messages.describe("orders");
+    return groups.every(({ lanes }) => lanes.every(({ lag }) => lag === 0));
+  };
+  for (let round = 0; round < 4; round++) {
+    for (let count = 0; count < 60; count++) await audit.publish(target, `k${count % 9}`);
+    await until(from, settled);
+  }
+  const holds = altered(to, () => ({
+    append: () => Promise.reject(new TenonError("unavailable", "the other engine is away")),
+  }));
+  const interruption = new AbortController();
+  const options = { from, to: holds, topic: "orders", pollMs: 5, signal: interruption.signal, lagMax: 0 };
+  const move = assert.rejects(moveTopic(options), /interrupted/);
+  await until(from, async () => {
+    const { groups } = await from.messages.describe("orders");
+    return groups.some(({ group }) => group === "tenon..move");
+  });
+  await audit.publish(target, "k0");
+  interruption.abort(new Error("interrupted"));
+  await move;
+  await moveTopic({ from, to, topic: "orders", pollMs: 5 });
+  await audit.publish(target, "k0");
+  await until(to, () => audit.handledCount("billing") === audit.publishedCount);
+  audit.verify("billing");
+  assert.equal((await to.messages.describe("orders")).countMax, 100);
+  void consumer;
+});
+
+test(
+  "a group that is new while publishers have gone ahead misses nothing that is published from then on",
+  limits,
+  async () => {
+    await using parts = await engines();
+    const { from, to } = parts;
+    await from.messages.declare("orders", { partitions: 4, sealed: "tenon: being moved, copied" });
+    await to.messages.declare("orders", { partitions: 4, groups: ["billing"] });
+    const audit = new Audit();
+    const both = moving(from, to, { pollMs: 5 });
+    await using target = orders(both);
+    await using consumer = await target.consume("new", (message) => audit.handled("new", message));
+    await audit.publish(target, "k");
+    await from.messages.declare("orders", { partitions: 4, sealed: "tenon: moved, fences above 0" });
+    await until(to, () => audit.handledCount("new") === 1);
+    audit.verify("new");
+    void consumer;
+  },
+);
+
+test("a move that stood still while another came to the end neither seals nor opens the topic", limits, async () => {
+  await using parts = await engines();
+  const { from, to } = parts;
+  const [reached, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const stands = altered(from, (sound) => ({
+    async describe(topic) {
+      const description = await sound.describe(topic);
+      const lanes = description.groups.find(({ group }) => group === "tenon..move")?.lanes ?? [];
+      if (lanes.length > 0 && lanes.every(({ lag }) => lag === 0)) {
+        reached.resolve();
+        await goesOn.promise;
+      }
+      return description;
+    },
+  }));
+  const first = moveTopic({ from: stands, to, topic: "orders", pollMs: 5 }).catch((error: unknown) => error);
+  await reached.promise;
+  // Its session ends.
+  await from.messages.removeGroup("orders", "tenon..move");
+  await from.messages.declare("orders", { partitions: 4, sealed: "tenon: moved, fences above 7" });
+  goesOn.resolve();
+  assert.ok((await first) instanceof TenonError);
+  assert.equal((await from.messages.describe("orders")).sealed, "tenon: moved, fences above 7");
+});

@@ -144,10 +144,31 @@ export class MovingMessages implements MessageEngine {
     }
     const appends = (departs: boolean): AppendRoutes => this.#routes(departs);
     const parts = { place, to: this.#to, group, options, appends };
-    if (stage === "copied") return MovingMembership.onItsWay(parts);
+    if (stage === "copied") {
+      if (!(await this.#isGroupHere(topic, group))) await this.#begin(topic, group, options);
+      return MovingMembership.onItsWay(parts);
+    }
     const departs = stage === "open" || stage === "closing";
     const membership = await (departs ? this.#from : this.#to).messages.join(topic, group, options);
-    return departs ? MovingMembership.departing(parts, membership) : MovingMembership.arrived(parts, membership);
+    if (!departs) return MovingMembership.arrived(parts, membership);
+    const now = await place.lookAnew();
+    if (now !== "copied" && now !== "moved") return MovingMembership.departing(parts, membership);
+    // The topic left while it joined, perhaps after its groups had been listed.
+    await membership.leave();
+    await this.#begin(topic, group, options);
+    return MovingMembership.onItsWay(parts);
+  }
+
+  /** Publishers are on the other engine already: a group that is new has to begin there before its member is told that it has joined. */
+  async #begin(topic: string, group: string, options: JoinOptions): Promise<void> {
+    if (options.ephemeral) return;
+    const { messages } = this.#to;
+    const { groups, partitions } = await messages.describe(topic);
+    if (groups.some((each) => each.group === group)) return;
+    if (options.from === undefined || options.from === "now") {
+      return await messages.declare(topic, { partitions: partitions.length, groups: [group] });
+    }
+    await (await messages.join(topic, group, options)).leave();
   }
 
   async #isGroupHere(topic: string, group: string): Promise<boolean> {

@@ -131,7 +131,10 @@ export class ProgressTransfer {
 
   /** Goes through the copies that the group has not settled, and settles those whose originals it has. `count`: how many there are. */
   async #carryLane(lane: Lane, unsettled: Unsettled, target: Lane, count: number): Promise<void> {
-    const walk = new Walk(lane, unsettled, this.#beyondMax);
+    const walk = new Walk(lane, unsettled, {
+      beyondMax: this.#beyondMax,
+      heldMax: this.#parts.to.messages.capabilities.heldMax,
+    });
     for (let left = count; left > 0 && !walk.isOver; ) {
       const fetched = await target.fetch(Math.min(left, fetchCountMax), { signal: this.#parts.signal });
       left -= fetched.length;
@@ -146,15 +149,18 @@ class Walk {
   readonly #unsettled: Unsettled;
   readonly #held: ReadonlyMap<bigint, Held>;
   readonly #beyondMax: number;
+  readonly #heldMax: number;
   #last = -1n;
   #beyond = 0;
+  #heldCount = 0;
   /** Nothing that comes can have been settled. */
   isOver = false;
 
-  constructor(lane: Lane, unsettled: Unsettled, beyondMax: number) {
+  constructor(lane: Lane, unsettled: Unsettled, { beyondMax, heldMax }: { beyondMax: number; heldMax: number }) {
     this.#unsettled = unsettled;
     this.#held = new Map(lane.held.map((held) => [held.position, held]));
     this.#beyondMax = beyondMax;
+    this.#heldMax = heldMax;
   }
 
   async over(
@@ -168,7 +174,8 @@ class Walk {
         this.isOver = true;
         break;
       }
-      if (original === undefined || original >= this.#unsettled.low) this.#beyond += 1;
+      // Whatever comes behind the lowest unsettled one takes room in the window.
+      if (original === undefined || original >= this.#unsettled.low || this.#beyond > 0) this.#beyond += 1;
       // It was published there. Copies of what fell due meanwhile may stand behind it.
       if (original === undefined) continue;
       // What a copier that died had stored too stands there once more.
@@ -177,7 +184,10 @@ class Walk {
       if (isRepeated || !(await this.#unsettled.has(original))) settled.push(position);
       else {
         const before = this.#held.get(original);
-        if (before !== undefined) held.push({ ...before, position });
+        // What the other engine cannot hold begins its attempts anew.
+        if (before === undefined || this.#heldCount >= this.#heldMax) continue;
+        this.#heldCount += 1;
+        held.push({ ...before, position });
       }
     }
     return { settled, held };

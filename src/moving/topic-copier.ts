@@ -1,5 +1,5 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { Lane, Membership, NewMessage, Stored } from "../contracts/messages.ts";
+import type { Lane, Membership, NewMessage, SeekTarget, Stored } from "../contracts/messages.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { LaneCopier } from "./lane-copier.ts";
 import { PositionIndex } from "./position-index.ts";
@@ -26,7 +26,7 @@ export interface TopicCopierParts {
   readonly failed: (error: unknown) => void;
 }
 
-/** Copies a topic for as long as it runs, from the oldest message that is kept on, in every partition. */
+/** Copies a topic for as long as it runs, in every partition. */
 export class TopicCopier {
   readonly #parts: TopicCopierParts;
   readonly #indexes: readonly PositionIndex[];
@@ -51,15 +51,15 @@ export class TopicCopier {
     this.#isIndexed = false;
   }
 
-  /** `conflict` when another move of the topic is under way. */
-  async start(): Promise<void> {
+  /** `beginning`: where the copies begin, unless a former run has begun them. `conflict` when another move of the topic is under way. */
+  async start(beginning: SeekTarget = "earliest"): Promise<void> {
     const { from, topic, group, signal } = this.#parts;
     const { world, messages } = from;
     // Two of one agreement could share the partitions: only one move may be under way.
     const join = { windowMax: Math.min(10_000, messages.capabilities.windowMax), agreement: world.random.uuid() };
     const session = Math.max(sessionMs, messages.capabilities.sessionMsMin);
     const until = world.clock.monotonic() + 3 * session;
-    const options = { ...join, sessionMs: session, revokeMs: session, from: "earliest" } as const;
+    const options = { ...join, sessionMs: session, revokeMs: session, from: beginning };
     // A move that died is a member until its session ends.
     const waits = (error: unknown): boolean => isConflict(error) && world.clock.monotonic() < until;
     try {

@@ -1,5 +1,5 @@
 import { TenonError } from "../contracts/errors.ts";
-import type { TopicDescription } from "../contracts/messages.ts";
+import type { SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import { copyOf } from "./copies.ts";
 import { groupOf, hasReached } from "./descriptions.ts";
 import type { MessagingEngine } from "./engines.ts";
@@ -85,7 +85,7 @@ export class TopicMove {
     this.#tell(0, 0);
     await this.#prepareTarget();
     if (this.#stage === "copied") this.#copier.endIndex();
-    await this.#copier.start();
+    await this.#copier.start(await this.#beginning());
     this.#isResumed = true;
     if (this.#stage === "copying") await this.#copyNearly();
     if (this.#stage === "closing") await this.#copyRest();
@@ -127,6 +127,17 @@ export class TopicMove {
     const groups = isBegun ? [] : await this.#groups();
     await to.messages.declare(topic, { partitions: this.#partitions, groups, retentionMs });
     if (isBegun) await this.#declareLateGroups();
+  }
+
+  /** What is only kept counts as unsettled again for a group that begins with it: where there is a limit, the copies begin with what others have not settled. */
+  async #beginning(): Promise<SeekTarget> {
+    const { countMax, groups, partitions } = await this.#describe();
+    if (countMax === undefined) return "earliest";
+    const lasting = groups.filter(({ group, ephemeral }) => group !== moveGroup && !ephemeral);
+    const positions = partitions.map(({ next }, partition) =>
+      lasting.reduce((lowest, { lanes }) => (lanes[partition]!.low < lowest ? lanes[partition]!.low : lowest), next),
+    );
+    return { positions: new Map(positions.entries()) };
   }
 
   /** What a former run had copied was removed. */
@@ -176,9 +187,9 @@ export class TopicMove {
   async #reopen(): Promise<void> {
     const { from, topic } = this.#parts;
     try {
-      const { sealed } = await from.messages.describe(topic);
-      // Another run has come further: this one has lost the topic to it.
-      if (readMoveNote(sealed)?.stage !== "closing") return;
+      const { sealed, groups } = await from.messages.describe(topic);
+      // Another run has come further, or to the end: this one has lost the topic to it.
+      if (readMoveNote(sealed)?.stage !== "closing" || !groups.some(({ group }) => group === moveGroup)) return;
       await from.messages.declare(topic, { partitions: this.#partitions, sealed: "" });
     } catch (error) {
       if (error instanceof TenonError) return;
@@ -240,13 +251,15 @@ export class TopicMove {
   /** Of two runs that both believe to be the only one, as one that stood still may, the one that is behind ends here. */
   async #seal(note: MoveNote): Promise<void> {
     const { from, topic } = this.#parts;
-    const stage = readMoveNote((await this.#describe()).sealed)?.stage ?? "copying";
-    if (stage !== this.#stage) {
-      const text = `another move of topic ${topic} has come to "${stage}" meanwhile; wait for it, or end it first`;
-      throw new TenonError("conflict", text, { fields: { topic } });
-    }
     const declaration = { partitions: this.#partitions, sealed: moveNote(note) };
-    await repeating(from.world, () => from.messages.declare(topic, declaration), this.#run.signal);
+    const seal = async (): Promise<void> => {
+      const stage = readMoveNote((await from.messages.describe(topic)).sealed)?.stage ?? "copying";
+      // It was done by an attempt whose answer got lost.
+      if (stage === note.stage) return;
+      if (stage !== this.#stage) throw overtaken(topic, stage);
+      await from.messages.declare(topic, declaration);
+    };
+    await repeating(from.world, seal, this.#run.signal);
     this.#stage = note.stage;
     this.#tell(0, 0);
   }
@@ -273,4 +286,9 @@ export class TopicMove {
     const { topic, onProgress } = this.#parts;
     onProgress({ topic, stage: this.#stage, copiedCount: this.#copier.count, lag, delayedCount, waitsFor });
   }
+}
+
+function overtaken(topic: string, stage: string): TenonError {
+  const text = `another move of topic ${topic} has come to "${stage}" meanwhile; wait for it, or end it first`;
+  return new TenonError("conflict", text, { fields: { topic } });
 }

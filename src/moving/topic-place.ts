@@ -114,6 +114,8 @@ export class TopicPlace {
       const stage = await this.look().catch(closedOrOpen);
       // Nobody consumes any more from an engine that was closed.
       if (stage === "closed") this.#watchers.clear();
+      // Who began to watch after that was seen has not heard of it.
+      if (stage === "copied" || stage === "moved") this.#tellWatchers();
     }
     this.#polling = false;
   }
