@@ -156,13 +156,15 @@ export const canaries: readonly Canary[] = [
   {
     name: "copier that settles before it stores",
     file: "src/moving/lane-copier.ts",
-    find: `      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+    find: `      if (this.#parts.isForwarding()) for (const message of fetched) await this.#storeOnce(message, signal);
+      else for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
       const settled = fetched.map(({ position }) => position);
       await repeating(to.world, () => lane.commit({ settled }), signal);
 `,
     replace: `      const settled = fetched.map(({ position }) => position);
       await repeating(to.world, () => lane.commit({ settled }), signal);
-      for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
+      if (this.#parts.isForwarding()) for (const message of fetched) await this.#storeOnce(message, signal);
+      else for (const batch of batchesOf(fetched, to.messages.capabilities)) await this.#store(batch, signal);
 `,
     scenario: "moving",
     rule: /stands behind|was settled|is lost/,
