@@ -1,8 +1,8 @@
 import type { Positions } from "../contracts/messages.ts";
 
 /**
- * Positions as they come. In an array each would be an object, made when its message is settled and read when the commit is written, by when it is out of the processor's caches: a third of what
- * messaging did per message.
+ * Positions as they come. In an array each would be an object, made when its message is settled and read when the commit is written, by when it is out of the
+ * processor's caches.
  */
 export class PositionList {
   #positions: BigUint64Array;

@@ -2,6 +2,7 @@ import type { Lane, NewMessage, ProducerMark, Stored } from "../contracts/messag
 import { batchesOf } from "./copies.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isLost } from "./failures.ts";
+import { joinedSignal } from "./joined-signal.ts";
 import { repeating } from "./repeating.ts";
 
 export interface LaneCopierParts {
@@ -32,19 +33,12 @@ export class LaneCopier {
   /** Ends when the lane is asked back or passes on, or the signal aborts. */
   async run(): Promise<void> {
     const { lane, signal } = this.#parts;
-    const ends = new AbortController();
-    const end = (): void => ends.abort();
-    const signals = [lane.lost, lane.revoked, signal];
-    for (const each of signals) {
-      if (each.aborted) end();
-      else each.addEventListener("abort", end, { once: true });
-    }
+    using ends = joinedSignal(lane.lost, lane.revoked, signal);
     try {
       await this.#copyUntil(ends.signal);
     } catch (error) {
       if (!ends.signal.aborted && !isLost(error)) throw error;
     } finally {
-      for (const each of signals) each.removeEventListener("abort", end);
       if (!lane.lost.aborted) await lane.release().catch(() => undefined);
     }
   }

@@ -2,6 +2,7 @@ import { TenonError } from "../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership } from "../contracts/messages.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { unlessClosed } from "./failures.ts";
+import { joinedSignal } from "./joined-signal.ts";
 import { type AppendRoutes, MovingLane } from "./moving-lane.ts";
 import type { TopicPlace } from "./topic-place.ts";
 
@@ -170,19 +171,14 @@ export class MovingMembership implements Membership {
 
 /** The next lane; `undefined` when the topic leaves meanwhile. */
 async function grantOf({ membership, over }: Stay, signal: AbortSignal | undefined): Promise<Lane | undefined> {
-  const ends = new AbortController();
-  const end = (): void => ends.abort();
-  const signals = signal === undefined ? [over] : [over, signal];
-  for (const each of signals) each.addEventListener("abort", end, { once: true });
+  if (over.aborted) return undefined;
+  using ends = signal === undefined ? joinedSignal(over) : joinedSignal(over, signal);
   try {
-    if (over.aborted) return undefined;
     return await membership.nextLane({ signal: ends.signal });
   } catch (error) {
     signal?.throwIfAborted();
     if (over.aborted) return undefined;
     throw error;
-  } finally {
-    for (const each of signals) each.removeEventListener("abort", end);
   }
 }
 

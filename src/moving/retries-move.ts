@@ -1,5 +1,6 @@
 import { retryTopicOf } from "../contracts/message-conventions.ts";
 import { retryCopyOf } from "./copies.ts";
+import { type JoinedSignal, joinedSignal } from "./joined-signal.ts";
 import { repeating } from "./repeating.ts";
 import { TopicCopier } from "./topic-copier.ts";
 import type { TopicMoveParts } from "./topic-move.ts";
@@ -15,16 +16,13 @@ export interface RetriesMoveParts extends TopicMoveParts {
  */
 export class RetriesMove {
   readonly #parts: RetriesMoveParts;
-  readonly #run = new AbortController();
+  readonly #run: JoinedSignal;
   readonly #copier: TopicCopier;
-  readonly #unlink: () => void;
 
   constructor(parts: RetriesMoveParts) {
     const { from, to, topic, group, partitions, signal } = parts;
     this.#parts = parts;
-    const end = (): void => this.#run.abort(signal.reason);
-    signal.addEventListener("abort", end, { once: true });
-    this.#unlink = () => signal.removeEventListener("abort", end);
+    this.#run = joinedSignal(signal);
     this.#copier = new TopicCopier({
       ...{ from, to, topic: retryTopicOf(topic, group), partitions, group, target: topic },
       copyOf: (stored) => retryCopyOf(stored, group),
@@ -58,7 +56,7 @@ export class RetriesMove {
   }
 
   async stop(): Promise<void> {
-    this.#unlink();
+    this.#run[Symbol.dispose]();
     await this.#copier.stop();
   }
 }

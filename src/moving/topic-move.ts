@@ -4,6 +4,7 @@ import { copyOf } from "./copies.ts";
 import { groupOf, hasReached } from "./descriptions.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { isLost, isNotFound, mayPass } from "./failures.ts";
+import { type JoinedSignal, joinedSignal } from "./joined-signal.ts";
 import { type MoveNote, type MoveStage, moveNote, readMoveNote } from "./move-note.ts";
 import { ProgressTransfer } from "./progress-transfer.ts";
 import { repeating } from "./repeating.ts";
@@ -39,8 +40,7 @@ export class TopicMove {
   readonly #copier: TopicCopier;
   readonly #partitions: number;
   /** Ends with the caller's signal, and when the copier has failed. */
-  readonly #run = new AbortController();
-  readonly #unlink: () => void;
+  readonly #run: JoinedSignal;
   #isResumed: boolean;
   #stage: MoveProgress["stage"];
 
@@ -50,9 +50,7 @@ export class TopicMove {
     this.#partitions = partitions.length;
     this.#isResumed = groups.some(({ group }) => group === moveGroup);
     this.#stage = readMoveNote(sealed)?.stage ?? "copying";
-    const end = (): void => this.#run.abort(signal.reason);
-    signal.addEventListener("abort", end, { once: true });
-    this.#unlink = () => signal.removeEventListener("abort", end);
+    this.#run = joinedSignal(signal);
     this.#copier = new TopicCopier({
       ...{ from, to, topic, partitions: partitions.length, group: moveGroup, target: topic, copyOf },
       isForwarding: () => this.#stage !== "copying" && this.#stage !== "closing",
@@ -112,7 +110,7 @@ export class TopicMove {
   }
 
   async stop(): Promise<void> {
-    this.#unlink();
+    this.#run[Symbol.dispose]();
     await this.#copier.stop();
   }
 

@@ -1,6 +1,7 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { Lane, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
+import { joinedSignal } from "./joined-signal.ts";
 
 const pageCountMax = 256;
 const fetchMsMax = 60_000;
@@ -63,15 +64,12 @@ export class Unsettled {
   /** There is more, but not within the window if the group has settled more in a row than that holds. */
   async #fetched(): Promise<readonly Stored[]> {
     const { lane, world, signal } = this.#parts;
-    const ends = new AbortController();
-    const end = (): void => ends.abort(signal.reason);
-    signal.addEventListener("abort", end, { once: true });
+    using ends = joinedSignal(signal);
     const cancel = world.timers.schedule(fetchMsMax, () => ends.abort(tooFar(lane)));
     try {
       return await lane.fetch(Math.min(pageCountMax, this.#left), { signal: ends.signal });
     } finally {
       cancel();
-      signal.removeEventListener("abort", end);
     }
   }
 }
