@@ -47,7 +47,7 @@ export const ENGINE_BENCHMARKS: readonly EngineBenchmark[] = [
     type: "redis",
     survives: "machine",
     note: "publishing and consuming: the engine's own scripts by a bare client, which keeps no order of handlers and repeats nothing; latency: XADD, XREADGROUP and XACK, which keep no order of keys.",
-    messages: { bare: "redis-scripts", bareLatency: "redis-streams", backlog: 200_000 },
+    messages: { bare: "redis-scripts", bareLatency: "redis-streams", backlog: 600_000 },
   },
   {
     name: "rabbitmq",

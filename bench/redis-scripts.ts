@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import { append, commit, fetch } from "../src/engines/redis/messages/scripts/scripts.ts";
 import type { Script } from "../src/engines/redis/script.ts";
+import { handleAll } from "./bare-messaging.ts";
 
 type Argument = string | number | Buffer;
 
@@ -11,7 +12,7 @@ const RUN_BYTES = 64 * 1_024;
 const BATCH_COUNT_MAX = 4_096;
 const FETCH_BYTES_MAX = 512 * 1_024;
 /** What Tenon's contestant fetches at once: half of what its consumer keeps of a lane. */
-const FETCH_COUNT = 1_024;
+const FETCH_COUNT = 4_000;
 const WINDOW_MAX = 100_000;
 const WITH_KEY = 1;
 
@@ -130,12 +131,18 @@ export class BareAppender {
   }
 }
 
-/** Works off one lane until it is empty and everything is recorded; answers how many messages there were. */
+interface Message {
+  readonly key: string | undefined;
+  readonly body: Buffer;
+}
+
+/** Works off one lane, so many messages at once, until it is empty and everything is recorded; answers how many messages there were. */
 export async function consumeLane(
   client: Redis,
   topic: string,
   grant: readonly number[],
-  handler: (key: string | undefined, body: Buffer) => Promise<void>,
+  concurrency: number,
+  handle: (message: Message) => Promise<void>,
 ): Promise<number> {
   let cursor = 0;
   let recorded: Promise<unknown> = Promise.resolve();
@@ -143,23 +150,19 @@ export async function consumeLane(
     const limits = [cursor, FETCH_COUNT, WINDOW_MAX, FETCH_BYTES_MAX];
     const [, , , ...runs] = (await run(client, fetch, topic, [...grant, ...limits])) as Buffer[];
     if (runs.length === 0) break;
-    const handled: Promise<void>[] = [];
-    for (let i = 0; i < runs.length; i += 3) handleRun(runs[i + 2]!, handler, handled);
-    await Promise.all(handled);
+    const messages: Message[] = [];
+    for (let i = 0; i < runs.length; i += 3) readRun(runs[i + 2]!, messages);
+    await handleAll(messages, concurrency, handle);
     const range = Buffer.alloc(8);
-    range.writeUInt32LE(handled.length, 4);
+    range.writeUInt32LE(messages.length, 4);
     recorded = Promise.all([recorded, run(client, commit, topic, [...grant, cursor, range, 0, 0])]);
-    cursor += handled.length;
+    cursor += messages.length;
   }
   await recorded;
   return cursor;
 }
 
-function handleRun(
-  run: Buffer,
-  handler: (key: string | undefined, body: Buffer) => Promise<void>,
-  handled: Promise<void>[],
-): void {
+function readRun(run: Buffer, messages: Message[]): void {
   for (let at = 0; at < run.length; ) {
     const withKey = run[at] === WITH_KEY;
     const keyBytes = withKey ? run.readUInt16LE(at + 1) : 0;
@@ -168,7 +171,7 @@ function handleRun(
     at += 4;
     const key = withKey ? run.toString("latin1", at, at + keyBytes) : undefined;
     at += keyBytes;
-    handled.push(handler(key, run.subarray(at, at + bodyBytes)));
+    messages.push({ key, body: run.subarray(at, at + bodyBytes) });
     at += bodyBytes;
   }
 }

@@ -15,6 +15,8 @@ import { BareAppender, consumeLane } from "../redis-scripts.ts";
 const PARTITIONS = 8;
 const TOPIC = "bench";
 const GROUP = "workers";
+/** As Tenon's contestant. */
+const CONCURRENCY = 1_024;
 const JOINING = { sessionMs: 30_000, revokeMs: 10_000, windowMax: 100_000 };
 
 export async function start({ port, backlog, keyed = false, timed = false }: PeerOptions): Promise<Peer> {
@@ -45,7 +47,7 @@ export async function start({ port, backlog, keyed = false, timed = false }: Pee
       });
     },
 
-    consume() {
+    consume(concurrency = CONCURRENCY) {
       return withTopic(async (engine, topic) => {
         const appender = new BareAppender(client, topic, PARTITIONS);
         await complete(backlog, 8_192, (n) => appender.append(BODIES[n % BODIES.length]!, keyOf(n), n));
@@ -58,7 +60,7 @@ export async function start({ port, backlog, keyed = false, timed = false }: Pee
         while (lanes.length < PARTITIONS) {
           const { grant } = (await membership.nextLane()) as LaneOwner;
           const { groupNumber, partition, fence } = grant;
-          lanes.push(consumeLane(client, topic, [groupNumber, partition, fence], handler));
+          lanes.push(consumeLane(client, topic, [groupNumber, partition, fence], concurrency, handler));
         }
         const handled = await Promise.all(lanes);
         const elapsedMs = performance.now() - from;

@@ -254,7 +254,7 @@ export interface Lane {
 
   /**
    * The next messages: first every unsettled one in stored order (held ones included), then new ones. Each is
-   * fetched once per grant. Waits until there is at least one. Never goes `windowMax` or more beyond the lowest unsettled
+   * fetched once per grant. Waits until there is at least one; answers fewer than `limit` where they would take more than half a MiB or so. Never goes `windowMax` or more beyond the lowest unsettled
    * message: then it waits for a commit. Rejects with the signal's reason on abort, with `lost` when the lane is lost.
    * One call at a time; may run concurrently with `commit`.
    */
@@ -306,4 +306,6 @@ export interface Stored {
   readonly id: string | undefined;
   /** When the engine stored it (when it became due, for a delayed one), ms since the epoch by the engine's clock. */
   readonly publishedAt: number;
+  /** What it takes in memory, about: with its key, id and headers. The length of the body when left out. */
+  readonly sizeBytes?: number | undefined;
 }

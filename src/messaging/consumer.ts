@@ -18,9 +18,14 @@ export interface ConsumeOptions {
   readonly concurrency?: number | undefined;
   /**
    * Messages of one partition that are held in memory, from being fetched until their settlement is durable; those that
-   * wait for a retry, or behind one, come on top, up to `windowMax`. When left out, the greatest of 1,000, 2 × `concurrency` and 2 × `batchCountMax`.
+   * wait for a retry, or behind one, come on top, up to `windowMax`. When left out, the greatest of 4,000, 2 × `concurrency` and 2 × `batchCountMax`.
    */
   readonly prefetch?: number | undefined;
+  /**
+   * What those messages may take, in bytes; what one answer of the engine holds, about half a MiB, comes on top. `concurrency` messages, or a batch,
+   * are fetched all the same. 2 MiB when left out.
+   */
+  readonly prefetchBytes?: number | undefined;
   /** When a handler's signal aborts; 30,000 when left out. */
   readonly handlerTimeoutMs?: number | undefined;
   /** How long after that the key waits for the handler to end before the message counts as failed; 60,000 when left out. */
@@ -133,7 +138,9 @@ function prepared(parts: ConsumerParts): { readonly consumer: GroupConsumer; rea
   const filter: CompiledFilter | undefined = options.filter && compileFilter(options.filter);
   const consumer = new GroupConsumer(parts, {
     concurrency,
-    prefetch: countOption("prefetch", options.prefetch, Math.max(2 * concurrency, 2 * parts.batchCountMax, 1_000)),
+    prefetch: countOption("prefetch", options.prefetch, Math.max(2 * concurrency, 2 * parts.batchCountMax, 4_000)),
+    prefetchBytes: countOption("prefetchBytes", options.prefetchBytes, 2 * 1024 * 1024),
+    prefetchMin: Math.max(concurrency, parts.batchCountMax),
     heldMax: capabilities.heldMax,
     handlerTimeoutMs: durationOption("handlerTimeoutMs", options.handlerTimeoutMs, 30_000),
     abandonAfterMs: durationOption("abandonAfterMs", options.abandonAfterMs, 60_000),
@@ -153,7 +160,16 @@ function prepared(parts: ConsumerParts): { readonly consumer: GroupConsumer; rea
 
 type Settings = Pick<
   DispatcherOptions,
-  "concurrency" | "prefetch" | "heldMax" | "handlerTimeoutMs" | "abandonAfterMs" | "drainTimeoutMs" | "retry" | "passes"
+  | "concurrency"
+  | "prefetch"
+  | "prefetchBytes"
+  | "prefetchMin"
+  | "heldMax"
+  | "handlerTimeoutMs"
+  | "abandonAfterMs"
+  | "drainTimeoutMs"
+  | "retry"
+  | "passes"
 >;
 
 /** Holds the memberships of one consumer and the lanes that come and go with them. */

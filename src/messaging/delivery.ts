@@ -64,12 +64,22 @@ export class Delivery implements Queued {
     return recorded > 0 || (owner.hasSuspects && stored.position < owner.lane.suspectBelow);
   }
 
+  /** What it takes in memory, about. */
+  get bytes(): number {
+    return sizeOf(this.stored);
+  }
+
   get origin(): Origin {
     return originOf(this.owner.lane, this.stored);
   }
 }
 
 keepShape(new Delivery(undefined as never, undefined as never, 0, 0, 0));
+
+/** Making the body of a stored message may cost more than its size. */
+export function sizeOf(stored: Stored): number {
+  return stored.sizeBytes ?? stored.body.length;
+}
 
 export function originOf(lane: Pick<Lane, "topic" | "partition">, stored: Stored): Origin {
   const headers = stored.headers;

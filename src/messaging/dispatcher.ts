@@ -21,6 +21,8 @@ export interface DispatcherOptions {
   readonly runs: (host: RunHost) => Runs;
   readonly concurrency: number;
   readonly prefetch: number;
+  readonly prefetchBytes: number;
+  readonly prefetchMin: number;
   readonly heldMax: number;
   readonly handlerTimeoutMs: number;
   readonly abandonAfterMs: number;
@@ -47,6 +49,8 @@ export class Dispatcher implements LaneHost, RunHost {
   readonly topic: string;
   readonly group: string;
   readonly prefetch: number;
+  readonly prefetchBytes: number;
+  readonly prefetchMin: number;
   readonly heldMax: number;
   readonly retryDelayMsMax: number;
   readonly drainTimeoutMs: number;
@@ -70,6 +74,8 @@ export class Dispatcher implements LaneHost, RunHost {
     this.topic = options.topic;
     this.group = options.group;
     this.prefetch = options.prefetch;
+    this.prefetchBytes = options.prefetchBytes;
+    this.prefetchMin = options.prefetchMin;
     this.heldMax = options.heldMax;
     this.retryDelayMsMax = options.retry.delayMsMax;
     this.drainTimeoutMs = options.drainTimeoutMs;

@@ -54,9 +54,16 @@ export class LaneCommits {
     return !this.#committing && this.#progress.isEmpty && this.#deferred === undefined;
   }
 
-  settle(position: bigint, counted: boolean): void {
+  /** One that counts against the prefetch, with so many bytes. */
+  settleCounted(position: bigint, bytes: number): void {
+    const { countedSettled } = this.#progress;
+    countedSettled.count += 1;
+    countedSettled.bytes += bytes;
+    this.settle(position);
+  }
+
+  settle(position: bigint): void {
     this.#progress.settled.add(position);
-    if (counted) this.#progress.countedSettled += 1;
     this.#schedule();
   }
 
@@ -159,7 +166,8 @@ export class LaneCommits {
   #putBack(taken: Progress, failure: TenonError): void {
     const current = this.#progress;
     current.settled.addAll(taken.settled.positions);
-    current.countedSettled += taken.countedSettled;
+    current.countedSettled.count += taken.countedSettled.count;
+    current.countedSettled.bytes += taken.countedSettled.bytes;
     current.records = taken.records.concat(current.records);
     if (failure.code !== "overloaded" && taken.moves.length === 1) {
       // This very copy cannot be stored. The message is never dropped for it: it stays, and is tried again now and then.

@@ -1,7 +1,7 @@
 import { TenonError } from "../contracts/errors.ts";
 import type { Held, Lane, MessageHeaders, NewMessage, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
-import { carriedFailures, Delivery } from "./delivery.ts";
+import { carriedFailures, Delivery, sizeOf } from "./delivery.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
 import { asTenonError, describeError } from "./failures.ts";
 import type { HeaderPredicate } from "./filter.ts";
@@ -9,15 +9,15 @@ import { groupHeader } from "./headers.ts";
 import { KeyOrder } from "./key-order.ts";
 import { type CommitHost, LaneCommits } from "./lane-commits.ts";
 import type { LaneLosses } from "./loss-detector.ts";
+import { Prefetched, type PrefetchLimits } from "./prefetched.ts";
 import type { Move, Progress } from "./progress.ts";
 
 /** What a lane needs of the consumer that it belongs to. */
-export interface LaneHost {
+export interface LaneHost extends PrefetchLimits {
   readonly world: World;
   /** The topic and group that the user named; a lane of the retry topic belongs to them too. */
   readonly topic: string;
   readonly group: string;
-  readonly prefetch: number;
   /** How many entries the lane can hold. */
   readonly heldMax: number;
   readonly retryDelayMsMax: number;
@@ -73,8 +73,7 @@ export class LaneWorker implements CommitHost {
   #deliveries = 0;
   readonly #keys = new KeyOrder<Delivery>();
   readonly #heldBefore: Map<bigint, Held>;
-  /** Fetched and not committed, without those that wait for a retry or behind one. */
-  #counted = 0;
+  readonly #prefetched: Prefetched;
   /** Entries that the lane has, or is getting. */
   #held: number;
   readonly #commits: LaneCommits;
@@ -97,6 +96,7 @@ export class LaneWorker implements CommitHost {
     this.group = host.group;
     // With half of what is fetched committed, the next half is fetched.
     this.commitCount = Math.ceil(host.prefetch / 2);
+    this.#prefetched = new Prefetched(host);
     this.#commits = new LaneCommits(this);
     this.#losses = host.losses(lane);
     this.#passes = host.passes;
@@ -136,7 +136,8 @@ export class LaneWorker implements CommitHost {
   settle(delivery: Delivery): void {
     delivery.state = "over";
     this.#forget(delivery);
-    this.#commits.settle(delivery.stored.position, delivery.counted);
+    if (delivery.counted) this.#commits.settleCounted(delivery.stored.position, delivery.bytes);
+    else this.#commits.settle(delivery.stored.position);
     this.#advance(delivery);
   }
 
@@ -146,8 +147,7 @@ export class LaneWorker implements CommitHost {
     delivery.recorded = 0;
     delivery.dueAt = dueAt;
     for (let waiting: Delivery | undefined = delivery; waiting !== undefined; waiting = waiting.behind) {
-      if (waiting.counted) this.#counted -= 1;
-      waiting.counted = false;
+      this.#countNoMore(waiting);
       // Handled in a batch with one that failed before it: what was decided for it does not count, and it is handled again.
       if (waiting.state === "decided") waiting.state = "queued";
       waiting.decision = undefined;
@@ -256,8 +256,7 @@ export class LaneWorker implements CommitHost {
 
   /** Whatever is fetched may fail, and then the lane must be able to hold it. */
   #room(): number {
-    const { prefetch, heldMax } = this.#host;
-    return Math.min(prefetch, heldMax - this.#held) - this.#counted;
+    return Math.min(this.#prefetched.room, this.#host.heldMax - this.#held - this.#prefetched.count);
   }
 
   #accept(stored: Stored): void {
@@ -265,8 +264,9 @@ export class LaneWorker implements CommitHost {
     const held = this.#heldBefore.size === 0 ? undefined : this.#heldBefore.get(stored.position);
     if (held !== undefined) this.#heldBefore.delete(stored.position);
     else if (this.#passes !== undefined && this.#isFilteredOut(stored, this.#passes)) {
-      this.#counted += 1;
-      this.#commits.settle(stored.position, true);
+      const bytes = sizeOf(stored);
+      this.#prefetched.add(bytes);
+      this.#commits.settleCounted(stored.position, bytes);
       return;
     }
     const failures = held === undefined ? carried(stored) : held.failures;
@@ -277,11 +277,11 @@ export class LaneWorker implements CommitHost {
       if (before !== undefined) {
         // Behind a message that waits for its retry it waits as long, whatever the prefetch is.
         delivery.counted = before.counted;
-        if (delivery.counted) this.#counted += 1;
+        if (delivery.counted) this.#prefetched.add(delivery.bytes);
         return;
       }
     }
-    this.#counted += 1;
+    this.#prefetched.add(delivery.bytes);
     this.#goes(delivery);
   }
 
@@ -302,8 +302,7 @@ export class LaneWorker implements CommitHost {
   #goesHere(delivery: Delivery): void {
     if (delivery.dueAt > 0 && delivery.dueAt > this.world.clock.now()) {
       delivery.state = "failed";
-      if (delivery.counted) this.#counted -= 1;
-      delivery.counted = false;
+      this.#countNoMore(delivery);
       this.#host.retryWhenDue(delivery);
     } else {
       this.#host.ready(delivery);
@@ -314,7 +313,12 @@ export class LaneWorker implements CommitHost {
   countAgain(delivery: Delivery): void {
     if (delivery.counted) return;
     delivery.counted = true;
-    this.#counted += 1;
+    this.#prefetched.add(delivery.bytes);
+  }
+
+  #countNoMore(delivery: Delivery): void {
+    if (delivery.counted) this.#prefetched.remove(delivery.bytes);
+    delivery.counted = false;
   }
 
   #advance(delivery: Delivery): void {
@@ -334,7 +338,7 @@ export class LaneWorker implements CommitHost {
       // A loop, for there may be thousands of them.
       next.state = "over";
       this.#forget(next);
-      this.#commits.settle(next.stored.position, true);
+      this.#commits.settleCounted(next.stored.position, next.bytes);
       next = this.#keys.leave(next);
     }
   }
@@ -346,9 +350,7 @@ export class LaneWorker implements CommitHost {
   }
 
   #wakeFetchIfRoom(): void {
-    // Fetching in halves keeps fetches large.
-    if (this.#wakeFetch === undefined || this.#counted > this.#host.prefetch / 2 || this.#room() <= 0) return;
-    this.#wake();
+    if (this.#wakeFetch !== undefined && this.#prefetched.isLow && this.#room() > 0) this.#wake();
   }
 
   #wake(): void {
@@ -359,9 +361,9 @@ export class LaneWorker implements CommitHost {
   // Committing --------------------------------------------------------------------------------------------------------
 
   written(taken: Progress): void {
-    this.#counted -= taken.countedSettled;
+    this.#prefetched.removeAll(taken.countedSettled);
     for (const { delivery } of taken.moves) {
-      if (delivery.counted) this.#counted -= 1;
+      if (delivery.counted) this.#prefetched.remove(delivery.bytes);
       this.#advance(delivery);
     }
     for (const delivery of taken.records) {

@@ -1,6 +1,7 @@
 import type { Batch, Held, LaneCommit, NewMessage } from "../contracts/messages.ts";
 import type { Delivery } from "./delivery.ts";
 import { PositionList } from "./position-list.ts";
+import type { Amount } from "./prefetched.ts";
 
 /** A message that is settled here because it goes on elsewhere: to the dead letters or to the retry topic. */
 export interface Move {
@@ -12,8 +13,8 @@ export interface Move {
 /** What has happened in a lane since the last commit. */
 export class Progress {
   settled = new PositionList();
-  /** How many of the settled ones count against the prefetch. */
-  countedSettled = 0;
+  /** Of the settled ones those that count against the prefetch. */
+  countedSettled: Amount = { count: 0, bytes: 0 };
   /** Whose failures or deliveries are to be recorded. */
   records: Delivery[] = [];
   moves: Move[] = [];
@@ -29,7 +30,7 @@ export class Progress {
     taken.countedSettled = this.countedSettled;
     taken.records = this.records;
     this.settled = new PositionList(taken.settled.length);
-    this.countedSettled = 0;
+    this.countedSettled = { count: 0, bytes: 0 };
     this.records = [];
     let sizeBytes = 0;
     let count = 0;

@@ -260,6 +260,46 @@ export const consumingCases: readonly MessageCase[] = [
     },
   },
   {
+    name: "a consumer takes no more large messages than fit into its memory, beyond one answer, and as many as it handles at once",
+    rule: "Bounded prefetch.",
+    async run({ engine }) {
+      const target = orders(engine);
+      const large = "x".repeat(100_000);
+      for (const value of numbered(60)) await target.publish(value + large, { key: value });
+      let taken = 0;
+      let most = 0;
+      const counting = withLanes(engine.messages, {
+        async fetch(lane, limit, options) {
+          const messages = await lane.fetch(limit, options);
+          taken += messages.length;
+          most = Math.max(most, taken);
+          return messages;
+        },
+        async commit(lane, change) {
+          await lane.commit(change);
+          taken -= change.settled.length;
+        },
+      });
+      const gate = new Gate();
+      const busy = new Observations<string>(engine.world);
+      const counted = orders({ messages: counting, world: engine.world });
+      const consumer = await counted.consume(
+        "group",
+        async (value) => {
+          busy.add(value);
+          await gate.opened;
+        },
+        { concurrency: 3, prefetchBytes: 1 },
+      );
+      await busy.atLeast(3);
+      await staysPending(engine.world, "a fourth handler", busy.atLeast(4));
+      gate.open();
+      await settled(engine);
+      ok(most <= 25, `${most} messages of 100,000 bytes were in hand at once`);
+      await consumer.close();
+    },
+  },
+  {
     name: "a failing message lets others pass up to the window, and all of them once it succeeds",
     rule: "A failing message holds back, up to `windowMax` (messages beyond it), nothing else but its key.",
     async run({ engine }) {

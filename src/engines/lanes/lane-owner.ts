@@ -8,8 +8,9 @@ import { eachOf, type Ranges } from "./ranges.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
 const pollMs = 1_000;
-/** About so much is fetched at once. */
+/** About so much is fetched at once, however much is asked for: it is cheap to keep as it was stored, and an answer costs the store more than what is in it. */
 const fetchBytesMax = 512 * 1024;
+const fetchCountMax = 10_000;
 
 /** What a lane asks of the membership that it was granted to. */
 export interface LaneHost {
@@ -51,6 +52,8 @@ export class LaneOwner implements Lane, CommittingLane {
   /** Positions at or beyond what was handed out that were settled under this grant all the same. */
   readonly #settledAhead = new Set<number>();
   readonly #runs: Run[] = [];
+  /** What they take. */
+  #runBytes = 0;
   /** What is fetched from the store next. */
   #cursor: number;
   /** Where the partition ended when it was fetched from last. */
@@ -58,8 +61,6 @@ export class LaneOwner implements Lane, CommittingLane {
   /** Below it everything unsettled was handed out. */
   #handedOut: number;
   #fetching = false;
-  /** The most messages that were asked for with one call: so many are fetched at once. */
-  #limit = 0;
   #filling: Promise<void> | undefined;
   #nextDueMs = -1;
   #wake: (() => void) | undefined;
@@ -139,7 +140,6 @@ export class LaneOwner implements Lane, CommittingLane {
     if (this.#fetching)
       throw new TenonError("conflict", `${this.name} is being fetched from; wait for that call first`);
     this.#fetching = true;
-    this.#limit = Math.max(this.#limit, limit);
     try {
       for (;;) {
         signal?.throwIfAborted();
@@ -222,7 +222,9 @@ export class LaneOwner implements Lane, CommittingLane {
       }
       this.#handedOut = Math.max(this.#handedOut, run.position);
       if (run.position < run.end && run.position >= end) break;
-      if (run.position === run.end) this.#runs.shift();
+      if (run.position < run.end) continue;
+      this.#runBytes -= run.bytes.length;
+      this.#runs.shift();
     }
     return messages;
   }
@@ -251,12 +253,11 @@ export class LaneOwner implements Lane, CommittingLane {
   }
 
   /**
-   * The store reads while the messages are handled that were handed out last, as soon as less is left here than one call may ask for. With one answer ahead, asked for when
+   * The store reads while the messages are handled that were handed out last, as soon as less is left here than one answer holds. With one answer ahead, asked for when
    * nothing was left, the client did nothing for 0.48 of 2.0 µs per message on Redis; now it does for 0.25.
    */
   #readAhead(): void {
-    const position = this.#runs[0]?.position ?? this.#cursor;
-    const isEnough = this.#cursor - position >= this.#limit || this.#cursor >= this.#next;
+    const isEnough = this.#runBytes >= fetchBytesMax || this.#cursor >= this.#next;
     if (this.#filling !== undefined || isEnough || this.#isFull) return;
     // What fails is asked for again, and fails again, when somebody waits for it.
     this.#fill().catch(() => undefined);
@@ -269,7 +270,7 @@ export class LaneOwner implements Lane, CommittingLane {
   async #runFetch(): Promise<void> {
     const { windowMax } = this.#host;
     this.#cursor = Math.max(this.#cursor, this.low);
-    const request = { cursor: this.#cursor, limit: this.#limit, bytesMax: fetchBytesMax, windowMax };
+    const request = { cursor: this.#cursor, limit: fetchCountMax, bytesMax: fetchBytesMax, windowMax };
     const fetched = await this.opened.fetch(request);
     if (this.ended) return;
     if (fetched === undefined) {
@@ -285,6 +286,7 @@ export class LaneOwner implements Lane, CommittingLane {
     this.#nextDueMs = fetched.dueMs;
     for (const run of fetched.runs) {
       this.#runs.push(run);
+      this.#runBytes += run.bytes.length;
       this.#cursor = run.end;
     }
   }

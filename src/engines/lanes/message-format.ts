@@ -67,6 +67,7 @@ class StoredMessage implements Stored {
   readonly key: string | undefined;
   readonly headers: MessageHeaders | undefined;
   readonly id: string | undefined;
+  readonly sizeBytes: number;
   readonly #run: Run;
   readonly #position: number;
   readonly #bodyFrom: number;
@@ -78,12 +79,14 @@ class StoredMessage implements Stored {
     key: string | undefined,
     id: string | undefined,
     headers: MessageHeaders | undefined,
+    sizeBytes: number,
     bodyFrom: number,
     bodyTo: number,
   ) {
     this.key = key;
     this.headers = headers;
     this.id = id;
+    this.sizeBytes = sizeBytes;
     this.#run = run;
     this.#position = position;
     this.#bodyFrom = bodyFrom;
@@ -149,7 +152,8 @@ export class Run {
     const { bytes, position } = this;
     const view = this.#view;
     const flags = this.#flags();
-    let at = this.#at + 1;
+    const start = this.#at;
+    let at = start + 1;
     let keyLength = 0;
     let idLength = 0;
     let headersLength = 0;
@@ -175,7 +179,7 @@ export class Run {
     const key = flags & messageFlag.key ? readKey(bytes, view, at, idAt) : undefined;
     const id = flags & messageFlag.id ? bytes.toString("utf8", idAt, headersAt) : undefined;
     const headers = flags & messageFlag.headers ? readHeaders(bytes.subarray(headersAt, bodyAt), position) : undefined;
-    return new StoredMessage(this, position, key, id, headers, bodyAt, end);
+    return new StoredMessage(this, position, key, id, headers, end - start, bodyAt, end);
   }
 
   #flags(): number {
@@ -191,7 +195,7 @@ export class Run {
   }
 }
 
-keepShape(new StoredMessage(new Run(0, 0, 0, Buffer.alloc(0)), 0, undefined, undefined, undefined, 0, 0));
+keepShape(new StoredMessage(new Run(0, 0, 0, Buffer.alloc(0)), 0, undefined, undefined, undefined, 0, 0, 0));
 
 function readHeaders(bytes: Buffer, position: number): MessageHeaders {
   try {

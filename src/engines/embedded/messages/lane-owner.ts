@@ -5,6 +5,9 @@ import type { Lane } from "./lanes.ts";
 import { type Location, locationAt, type MessageIndex, recordPosition } from "./message-index.ts";
 import { readMessage, readRunHeader, skipMessage } from "./message-run.ts";
 
+/** About so much is handed out at once. */
+const fetchBytesMax = 512 * 1024;
+
 /** What an owner asks of the engine that granted its lane. */
 export interface LaneKeeper {
   readonly index: MessageIndex;
@@ -44,6 +47,8 @@ export class LaneOwner implements LaneContract {
   readonly #revoked = new AbortController();
   readonly #lost = new AbortController();
   #run: OpenRun | undefined;
+  /** Bytes of what the fetch under way has taken. */
+  #collected = 0;
   #fetching = false;
   #wake: (() => void) | undefined;
 
@@ -154,7 +159,8 @@ export class LaneOwner implements LaneContract {
 
   async #collect(limit: number): Promise<Stored[]> {
     const messages: Stored[] = [];
-    while (messages.length < limit && !this.ended) {
+    this.#collected = 0;
+    while (messages.length < limit && this.#collected < fetchBytesMax && !this.ended) {
       const offset = this.#nextOffset();
       if (offset === undefined) break;
       const run = this.#holds(offset) ? this.#run! : await this.#openedAfter(messages, offset);
@@ -185,9 +191,13 @@ export class LaneOwner implements LaneContract {
     const { settled, queue } = this.lane;
     const end = Math.min(run.end, queue.visible, settled.low + this.#windowMax);
     let offset = run.offset;
-    while (offset < end && messages.length < limit) {
+    while (offset < end && messages.length < limit && this.#collected < fetchBytesMax) {
       if (offset < from || settled.has(offset)) skipMessage(run.reader);
-      else messages.push(readMessage(run.reader, offset, run.publishedAt));
+      else {
+        const start = run.reader.at;
+        messages.push(readMessage(run.reader, offset, run.publishedAt));
+        this.#collected += run.reader.at - start;
+      }
       offset += 1;
     }
     run.offset = offset;

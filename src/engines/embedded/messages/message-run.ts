@@ -102,6 +102,7 @@ export function skipMessage(reader: Reader): void {
 }
 
 export function readMessage(reader: Reader, offset: number, publishedAt: number): Stored {
+  const start = reader.at;
   const flags = reader.u8();
   const keyLength = flags & messageFlag.key ? reader.u16() : 0;
   const idLength = flags & messageFlag.id ? reader.u8() : 0;
@@ -111,7 +112,7 @@ export function readMessage(reader: Reader, offset: number, publishedAt: number)
   const id = flags & messageFlag.id ? readText(reader, idLength) : undefined;
   const headers = flags & messageFlag.headers ? decodeHeaders(reader.bytes(headersLength)) : undefined;
   const body = reader.bytes(bodyLength);
-  return { position: BigInt(offset), key, body, headers, id, publishedAt };
+  return { position: BigInt(offset), key, body, headers, id, publishedAt, sizeBytes: reader.at - start };
 }
 
 /** The id alone, for the deduplication window. */

@@ -101,7 +101,8 @@ export const batch = record<Batch>({
   producer: optional(record<ProducerMark>({ id: text, epoch: number, sequence: number })),
 });
 
-export const stored = record<Stored>({
+/** What a message takes is not sent: its body is here. */
+export const stored = record<Omit<Stored, "sizeBytes">>({
   position: bigint,
   key: optional(text),
   body: bytes,
