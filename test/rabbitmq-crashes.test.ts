@@ -125,21 +125,31 @@ async function site(t: TestContext) {
 }
 
 describe("a process dies on RabbitMQ", { skip: server.skip, concurrency: 3 }, () => {
-  test("while it appends: each group has the batch as a whole or not at all, and all of them the same", async (t) => {
-    const { prefix, survivor } = await site(t);
-    await survivor.messages.declare("orders", { partitions: 1, groups: ["one", "other"] });
-    let lives = false;
-    let next = 0n;
-    for (let number = 1; !lives; number += lives ? 1 : slow ? 1 : 2) {
-      const mortal = await MortalProcess.start(prefix);
-      lives = await mortal.lives(number, (engine) => append(engine, `a${number}`, `b${number}`));
-      const [position] = await append(survivor, `end${number}`);
-      const expected = position! - next === 2n ? [`a${number}`, `b${number}`, `end${number}`] : [`end${number}`];
-      if (lives) assert.equal(expected.length, 3, "what was acknowledged is there");
-      for (const group of ["one", "other"]) assert.deepEqual(await read(survivor, group, `end${number}`), expected);
-      next = position! + 1n;
-    }
-  });
+  const appending = [
+    { what: "while it appends", before: 0, step: slow ? 1 : 2 },
+    // It is alone in appending by then, and keeps the partition's lock: an append is two operations.
+    { what: "while it appends and keeps the lock", before: 12, step: 1 },
+  ];
+  for (const { what, before, step } of appending) {
+    test(`${what}: each group has the batch as a whole or not at all, and all of them the same`, async (t) => {
+      const { prefix, survivor } = await site(t);
+      await survivor.messages.declare("orders", { partitions: 1, groups: ["one", "other"] });
+      let lives = false;
+      let next = 0n;
+      for (let number = 1; !lives; number += step) {
+        const mortal = await MortalProcess.start(prefix);
+        const earlier = Array.from({ length: before }, (_, index) => `${number}.${index}`);
+        for (const text of earlier) await append(mortal.engine, text);
+        lives = await mortal.lives(number, (engine) => append(engine, `a${number}`, `b${number}`));
+        const [position] = await append(survivor, `end${number}`);
+        const isThere = position! - next === BigInt(before + 2);
+        const expected = [...earlier, ...(isThere ? [`a${number}`, `b${number}`] : []), `end${number}`];
+        if (lives) assert.ok(isThere, "what was acknowledged is there");
+        for (const group of ["one", "other"]) assert.deepEqual(await read(survivor, group, `end${number}`), expected);
+        next = position! + 1n;
+      }
+    });
+  }
 
   test("while it declares: who declares again has the topic and its groups", async (t) => {
     const { prefix, survivor } = await site(t);

@@ -4,6 +4,7 @@ import { after, describe, type TestContext, test } from "node:test";
 import { connect } from "amqplib";
 import { type Batch, TenonError } from "tenon/contracts";
 import { type RabbitmqClient, type RabbitmqEngineOptions, rabbitmq } from "tenon/rabbitmq";
+import { systemWorld, type Timers } from "tenon/world";
 import { engine as find } from "./engines.ts";
 import { removeAll, testPrefix } from "./rabbitmq-host.ts";
 
@@ -233,6 +234,29 @@ describe("the RabbitMQ engine", { skip: server.skip, concurrency: 3 }, () => {
     const gone = assert.rejects(second.nextLane(), { code: "not-found" });
     await engine.messages.remove("orders");
     await gone;
+  });
+
+  test("gives the record of a lane back with the lane, however long it would have kept it", async (t) => {
+    const prefix = testPrefix();
+    const system = systemWorld();
+    // Locks are kept for ever: the timers by which they would be given back stand still.
+    const schedule: Timers["schedule"] = (ms, call, options) =>
+      ms <= 100 ? () => undefined : system.timers.schedule(ms, call, options);
+    const timers = { schedule, sleep: system.timers.sleep.bind(system.timers) };
+    const { engine } = await open(t, { world: { ...system, timers } }, prefix);
+    await engine.messages.declare("orders", { partitions: 1, groups: ["group"] });
+    const other = await rabbitmq({ connect: () => connect(url), prefix });
+    t.after(() => other.close());
+    const options = { sessionMs: 600_000, revokeMs: 600_000, windowMax: 100 };
+    const first = await engine.messages.join("orders", "group", options);
+    const lane = await first.nextLane();
+    for (let number = 0; number < 20; number++) {
+      const [position] = await other.messages.append(batch([`m${number}`]));
+      await lane.commit({ settled: [position!] });
+    }
+    await first.leave();
+    const second = await other.messages.join("orders", "group", options);
+    assert.equal((await second.nextLane()).partition, 0);
   });
 
   test("fences a producer's lower epochs in every partition of the topic", async (t) => {

@@ -64,20 +64,37 @@ export class RabbitmqConnection {
 
   /** Works with a channel that goes back to the others, unless it ended or the work failed in a way that leaves something behind. */
   async with<T>(what: string, work: (channel: Channel) => Promise<T>): Promise<T> {
-    const session = await this.#reach(what);
-    if (session.blockedBy !== undefined) throw blocked(what, session.blockedBy);
-    let channel = session.idle.pop();
-    while (channel?.isFree === false) channel = session.idle.pop();
-    channel ??= await this.#open(session, what);
+    const channel = await this.borrow(what);
     try {
       const answer = await work(channel);
-      if (channel.isFree && session.idle.length < idleMax) session.idle.push(channel);
-      else void channel.close();
+      this.giveBack(channel);
       return answer;
     } catch (error) {
       void channel.close();
       throw error;
     }
+  }
+
+  /** A channel that goes back to the others when it is given back; it may be closed instead. */
+  async borrow(what: string): Promise<Channel> {
+    const session = await this.#reach(what);
+    this.throwIfBlocked(what);
+    let channel = session.idle.pop();
+    while (channel?.isFree === false) channel = session.idle.pop();
+    return channel ?? this.#open(session, what);
+  }
+
+  /** Nothing of what it took may be in hand. */
+  giveBack(channel: Channel): void {
+    const session = this.#session;
+    if (channel.isFree && session !== undefined && session.idle.length < idleMax) session.idle.push(channel);
+    else void channel.close();
+  }
+
+  /** The server has an alarm and reads nothing from whoever publishes. */
+  throwIfBlocked(what: string): void {
+    const reason = this.#session?.blockedBy;
+    if (reason !== undefined) throw blocked(what, reason);
   }
 
   close(): void {

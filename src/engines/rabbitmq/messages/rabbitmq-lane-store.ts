@@ -80,6 +80,7 @@ export class RabbitmqLaneStore implements LaneStore {
         const record = LaneRecord.decode(value.bytes);
         if (record.release(fence)) await value.write(record.encode());
       });
+      this.#parts.values.letGo(name);
     } catch (error) {
       if (!(error instanceof Gone)) throw error;
     }
