@@ -8,6 +8,7 @@ import { engine as find } from "./engines.ts";
 import { direct, dropTables, dropUser, endSessions, makeUser, streamOf } from "./mysql-host.ts";
 import { keepAlive } from "./server-suites.ts";
 import { type LostStatement, opening, type TableServer, tableEngineCases } from "./table-engine-cases.ts";
+import { tableLeaseCases } from "./table-lease-cases.ts";
 import { testPrefix } from "./test-prefix.ts";
 
 keepAlive();
@@ -63,6 +64,7 @@ const mysql: TableServer = {
   ],
   beforeCommit: "INSERT INTO",
   settlement: "SET low",
+  leaseWrite: "COMMIT",
   refusing: (prefix) =>
     `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> X'${Buffer.from("secret").toString("hex")}')`,
 };
@@ -71,6 +73,7 @@ const open = opening(mysql);
 
 describe("the MySQL engine", { skip: server.skip }, () => {
   tableEngineCases(mysql);
+  tableLeaseCases(mysql);
 
   test("says what the server's settings mean", async (t) => {
     const engine = await open(t);

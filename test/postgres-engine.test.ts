@@ -2,12 +2,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Client } from "pg";
+import type { Lease } from "tenon/contracts";
 import { text, topic } from "tenon/messaging";
 import { postgresEngine, postgresTables } from "tenon/postgres";
 import { engine as find } from "./engines.ts";
 import { dropTables } from "./postgres-host.ts";
 import { keepAlive } from "./server-suites.ts";
 import { type LostStatement, opening, type TableServer, tableEngineCases } from "./table-engine-cases.ts";
+import { tableLeaseCases } from "./table-lease-cases.ts";
 import { testPrefix } from "./test-prefix.ts";
 
 keepAlive();
@@ -92,6 +94,7 @@ const postgres = (pipeline: boolean): TableServer => ({
   // What changes keys is sent together with the commit by a client that pipelines.
   beforeCommit: pipeline ? "FOR UPDATE" : "INSERT INTO",
   settlement: "SET low",
+  leaseWrite: "float8send",
   refusing: (prefix) => `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> 'secret')`,
 });
 
@@ -99,10 +102,12 @@ const open = opening(postgres(false));
 
 describe("the PostgreSQL engine by a client that pipelines", { skip: server.skip }, () => {
   tableEngineCases(postgres(true));
+  tableLeaseCases(postgres(true));
 });
 
 describe("the PostgreSQL engine", { skip: server.skip }, () => {
   tableEngineCases(postgres(false));
+  tableLeaseCases(postgres(false));
 
   for (const { pipeline, roundTrips } of [
     { pipeline: false, roundTrips: ["BEGIN", "lock_partition", "marks", "append", "COMMIT"] },
@@ -131,6 +136,62 @@ describe("the PostgreSQL engine", { skip: server.skip }, () => {
       await news.publish("second");
       const appends = clients.flatMap((client) => client.roundTrips).filter((asked) => asked.startsWith("append"));
       assert.deepEqual(appends, [roundTrips.find((asked) => asked.startsWith("append")), "append_next"]);
+    });
+  }
+
+  for (const { pipeline, acquired } of [
+    { pipeline: false, acquired: ["BEGIN", "INSERT", "SELECT", "WITH", "COMMIT"] },
+    { pipeline: true, acquired: ["BEGIN+INSERT+UPDATE+COMMIT"] },
+  ]) {
+    const how = pipeline ? "pipelines" : "waits for each answer";
+    test(`a client that ${how} acquires in ${acquired.length} round trips, and releases, renews and hands over in one`, async (t) => {
+      const prefix = testPrefix();
+      const clients: WatchedClient[] = [];
+      const connect = () => {
+        const client = new WatchedClient({ connectionString: server.url, pipeline });
+        clients.push(client);
+        return client;
+      };
+      const engine = await postgresEngine({ connect, prefix, tables: "make", connectionsMax: 1 });
+      t.after(async () => {
+        await engine.close();
+        await dropTables(server.url, prefix);
+      });
+      const { leases } = engine;
+      const request = (holder: string) => ({ holder, ttlMs: 60_000, waitMs: 60_000 });
+      const asked = async (work: () => Promise<unknown>) => {
+        clients[0]!.roundTrips.length = 0;
+        await work();
+        return [...clients[0]!.roundTrips];
+      };
+      // With the first acquisition the engine begins to listen, and looks for leases that have ended.
+      await leases.acquire("other", request("a"));
+      await leases.release("other", "a");
+      let lease: Lease | undefined;
+      const acquires = async () => {
+        lease = await leases.acquire("name", request("a"));
+      };
+      assert.deepEqual(await asked(acquires), acquired);
+      assert.deepEqual(await asked(() => leases.renew(lease!)), ["UPDATE"]);
+      let next: Promise<unknown> | undefined;
+      const waits = async () => {
+        next = leases.acquire("name", request("b"));
+        while ((await leases.describe("name")).waiting === 0);
+      };
+      const looks = (each: string) => each === "SELECT";
+      assert.deepEqual(
+        (await asked(waits)).filter((each) => !looks(each)),
+        ["UPDATE"],
+      );
+      const handsOver = async () => {
+        await Promise.all([leases.release("name", "a"), next]);
+      };
+      assert.deepEqual(await asked(handsOver), ["UPDATE"]);
+      assert.deepEqual(await asked(() => leases.release("name", "b")), ["DELETE"]);
+      // The row of a name that is used again and again stays.
+      await acquires();
+      assert.deepEqual(await asked(() => leases.release("name", "a")), ["UPDATE"]);
+      assert.deepEqual(await asked(acquires), ["UPDATE"]);
     });
   }
 

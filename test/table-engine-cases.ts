@@ -37,6 +37,8 @@ export interface TableServer {
   readonly beforeCommit: string;
   /** How a settlement of a lane is told from other statements. */
   readonly settlement: string;
+  /** How the last statement of a change of a lease is told that somebody holds then. */
+  readonly leaseWrite: string;
   /** Refuses the value `secret`. */
   refusing(prefix: string): string;
 }

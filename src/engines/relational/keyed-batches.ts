@@ -1,6 +1,3 @@
-import type { DatabaseConnection } from "./connection.ts";
-import type { Transaction } from "./transaction.ts";
-
 /** Something to be done under the lock of one key. */
 export interface Keyed<Operation> {
   readonly key: string;
@@ -12,33 +9,24 @@ interface Waiting<Operation> extends Keyed<Operation> {
   readonly reject: (error: unknown) => void;
 }
 
-/** What one transaction carries out at most, so that it keeps nobody waiting for long. */
+/** What is carried out together at most, so that it keeps nobody waiting for long. */
 const countMax = 64;
-/** At most so many transactions at once. */
-const transactionsMax = 4;
+/** At most so many at once. */
+const batchesMax = 4;
 
 /**
- * Operations on keys, those of one key in the order of the calls: what is asked for in the same turn, or while a transaction is at work on its key, goes with one
- * transaction.
+ * Operations on keys, those of one key in the order of the calls: what is asked for in the same turn, or while its key is worked on, is carried out together.
  */
 export class KeyedBatches<Operation> {
-  readonly #connection: DatabaseConnection;
-  readonly #what: string;
-  readonly #operate: (transaction: Transaction, taken: readonly Keyed<Operation>[]) => Promise<readonly unknown[]>;
+  readonly #carryOut: (taken: readonly Keyed<Operation>[]) => Promise<readonly unknown[]>;
   readonly #queue = new Map<string, Waiting<Operation>[]>();
   readonly #underWay = new Set<string>();
-  #transactions = 0;
+  #batches = 0;
   #scheduled = false;
 
-  /** `operate` locks the keys in one order, so that nobody waits in a circle, and answers for each operation. */
-  constructor(
-    connection: DatabaseConnection,
-    what: string,
-    operate: (transaction: Transaction, taken: readonly Keyed<Operation>[]) => Promise<readonly unknown[]>,
-  ) {
-    this.#connection = connection;
-    this.#what = what;
-    this.#operate = operate;
+  /** `carryOut` locks the keys in one order, so that nobody waits in a circle, and answers for each operation. */
+  constructor(carryOut: (taken: readonly Keyed<Operation>[]) => Promise<readonly unknown[]>) {
+    this.#carryOut = carryOut;
   }
 
   run(key: string, operation: Operation): Promise<unknown> {
@@ -56,10 +44,10 @@ export class KeyedBatches<Operation> {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      while (this.#transactions < transactionsMax) {
+      while (this.#batches < batchesMax) {
         const taken = this.#take();
         if (taken.length === 0) return;
-        void this.#carryOut(taken);
+        void this.#answer(taken);
       }
     });
   }
@@ -76,17 +64,15 @@ export class KeyedBatches<Operation> {
     return taken;
   }
 
-  async #carryOut(taken: readonly Waiting<Operation>[]): Promise<void> {
-    this.#transactions += 1;
+  async #answer(taken: readonly Waiting<Operation>[]): Promise<void> {
+    this.#batches += 1;
     try {
-      const answers = await this.#connection.transaction(this.#what, (transaction) =>
-        this.#operate(transaction, taken),
-      );
+      const answers = await this.#carryOut(taken);
       for (const [index, answer] of answers.entries()) taken[index]!.resolve(answer);
     } catch (error) {
       for (const { reject } of taken) reject(error);
     } finally {
-      this.#transactions -= 1;
+      this.#batches -= 1;
       for (const { key } of taken) this.#underWay.delete(key);
       if (this.#queue.size > 0) this.#schedule();
     }

@@ -14,6 +14,10 @@ export interface Transaction {
   look<A extends readonly Asked[]>(...asked: A): Promise<Answers<A>>;
   /** The last command, whose answer nobody needs; a session that pipelines sends it together with the commit. */
   finish(command: Command, values?: readonly Parameter[]): Promise<void>;
+  /** Whether `send` can be used. */
+  readonly pipelines: boolean;
+  /** Commands one after the other that wait for nothing and go together with the commit, which brings their answers. Only in a session that pipelines. */
+  send(command: Command, values?: readonly Parameter[]): Promise<readonly Row[]>;
   /** A text that the server takes as it is, without values. */
   simple(text: string): Promise<void>;
 }
@@ -22,7 +26,7 @@ export interface Transaction {
 export class OpenTransaction implements Transaction {
   readonly #session: Session;
   readonly #begun: Promise<void>;
-  #last: Promise<unknown> | undefined;
+  readonly #sent: Promise<unknown>[] = [];
 
   constructor(session: Session) {
     this.#session = session;
@@ -37,7 +41,7 @@ export class OpenTransaction implements Transaction {
   async look<A extends readonly Asked[]>(...asked: A): Promise<Answers<A>> {
     const answers: Promise<readonly Row[]>[] = [];
     for (const [command, values = []] of asked) {
-      if (!this.#session.pipelines) await this.#answered(answers);
+      if (!this.pipelines) await this.#answered(answers);
       answers.push(heardLater(command(this.#session, values)));
     }
     await this.#answered(answers);
@@ -52,9 +56,18 @@ export class OpenTransaction implements Transaction {
 
   async finish(command: Command, values: readonly Parameter[] = []): Promise<void> {
     await this.#begun;
-    const last = command(this.#session, values);
-    if (this.#session.pipelines) this.#last = heardLater(last);
-    else await last;
+    if (this.pipelines) this.send(command, values);
+    else await command(this.#session, values);
+  }
+
+  get pipelines(): boolean {
+    return this.#session.pipelines;
+  }
+
+  send(command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    const answer = heardLater(command(this.#session, values));
+    this.#sent.push(answer);
+    return answer;
   }
 
   async simple(text: string): Promise<void> {
@@ -62,11 +75,11 @@ export class OpenTransaction implements Transaction {
     await this.#session.simple(text);
   }
 
-  /** Rejects as the last command did, or as the commit. */
+  /** Rejects as what was sent with it did, or as the commit. */
   async commit(): Promise<void> {
-    await this.#begun;
+    if (this.#sent.length === 0) await this.#begun;
     const committed = heardLater(this.#session.commit());
-    await this.#answered(this.#last === undefined ? [committed] : [this.#last, committed]);
+    await this.#answered([...this.#sent, committed]);
   }
 }
 

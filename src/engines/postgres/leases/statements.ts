@@ -1,5 +1,6 @@
 import type { LeaseCommands } from "../../relational/leases/commands.ts";
-import { command } from "../../relational/sql.ts";
+import { stampBytes } from "../../relational/leases/lease-row.ts";
+import { type Command, command } from "../../relational/sql.ts";
 import type { Tables } from "../../relational/tables.ts";
 import { clock } from "../tables.ts";
 
@@ -7,6 +8,20 @@ export function leaseStatements({ prefix, leases, tokens }: Tables): LeaseComman
   const statement = (name: string, text: string) => command(`${prefix}_lease_${name}`, text);
   const draw = statement("draw", `SELECT ${clock} AS now, nextval('${tokens}') AS token FROM generate_series(1, $1)`);
   const now = statement("now", `SELECT ${clock} AS now`);
+  const expected = `(substr(state, 1, ${stampBytes}) = $2 OR substr(state, ${stampBytes + 1}) = $3) AND ${clock} >= $4 AND ${clock} < $5`;
+  /** A notice wakes every session that listens, whatever to; so nothing is told when there is nothing to tell. */
+  const telling = (name: string, text: string, count: number): Command => {
+    const quiet = statement(name, text);
+    const notices = `unnest($${count + 1}::text[], $${count + 2}::text[]) AS n (channel, payload)`;
+    const telling = statement(
+      `${name}_telling`,
+      `${text}, (SELECT count(pg_notify(channel, payload)) FROM ${notices})`,
+    );
+    return (sql, values) => {
+      const isQuiet = (values[count] as readonly string[]).length === 0;
+      return isQuiet ? quiet(sql, values.slice(0, count)) : telling(sql, values);
+    };
+  };
   return {
     /** Makes rows where there are none, so that there is something to lock; one after the other in the order of the names. */
     lock: statement(
@@ -24,6 +39,20 @@ export function leaseStatements({ prefix, leases, tokens }: Tables): LeaseComman
        ), unused AS (DELETE FROM ${leases} WHERE name = ANY($4::bytea[]))
        SELECT pg_notify(channel, payload) FROM unnest($5::text[], $6::text[]) AS n (channel, payload)`,
     ),
+    stamped: {
+      make: statement("make", `INSERT INTO ${leases} (name, state, ends_at) VALUES ($1, '', 0) ON CONFLICT DO NOTHING`),
+      /**
+       * A number that is drawn here is drawn after the row was locked, or the row has not changed between: where it has, PostgreSQL computes the new row again. It does not do so with what
+       * it takes from a sub-query or another table.
+       */
+      replace: telling(
+        "replace",
+        `UPDATE ${leases} SET state = '\\x10'::bytea || float8send(${clock}) || int8send(nextval('${tokens}')) || $6, ends_at = ${clock} + $7::float8
+         WHERE name = $1 AND ${expected} RETURNING substr(state, 1, ${stampBytes}) AS stamp`,
+        7,
+      ),
+      remove: telling("remove", `DELETE FROM ${leases} WHERE name = $1 AND ${expected} RETURNING 1 AS removed`, 5),
+    },
     describe: statement(
       "describe",
       `SELECT c.now, l.state FROM (SELECT ${clock} AS now) c LEFT JOIN ${leases} l ON l.name = $1`,

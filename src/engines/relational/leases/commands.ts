@@ -6,10 +6,25 @@ export interface LeaseCommands {
   readonly lock: Command;
   /** How many → `now`, and a token each, greater than all that were given before to who held the same locks; none: one row with `now`. */
   readonly draw: Command;
+  /** What is carried out in one go, where a row can be stamped as it is written; see `StampedWrites`. When left out, a row is its state. */
+  readonly stamped?: StampedCommands | undefined;
   /** Names, states, ends; names that nobody holds or waits for; channels, and what to tell each. The names are locked. */
   readonly write: Command;
   /** A name → `now`, state or null. */
   readonly describe: Command;
   /** Takes names out that ended by themselves. */
   readonly sweep: Command;
+}
+
+/**
+ * Writes of one name by themselves, if its row is the one that is expected: its stamp, or what stands behind that, else null; and from which instant until which the write makes sense. They
+ * answer a row then, and none when nothing was written.
+ */
+export interface StampedCommands {
+  /** A name; makes its row if there is none, and then locks it. It has no bytes, and so no stamp. */
+  readonly make: Command;
+  /** A name, its stamp, what stands behind that, two instants; what to write behind the new stamp, how long it lasts; channels, and what to tell each → `stamp`. */
+  readonly replace: Command;
+  /** A name, its stamp, what stands behind that, two instants; channels, and what to tell each. */
+  readonly remove: Command;
 }

@@ -11,12 +11,13 @@ import type {
 import type { World } from "../../../world/world.ts";
 import type { Answer } from "../../shared/leases/acquisition.ts";
 import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions.ts";
-import { LeaseState } from "../../shared/leases/lease-state.ts";
 import { watchLease } from "../../shared/leases/lease-watch.ts";
 import type { DatabaseConnection } from "../connection.ts";
 import type { Listener } from "../listener.ts";
 import type { LeaseCommands } from "./commands.ts";
-import { base64, LeaseOperations, readTurnNotice } from "./lease-operations.ts";
+import { LeaseOperations } from "./lease-operations.ts";
+import { LeaseRow } from "./lease-row.ts";
+import { base64, readTurnNotice } from "./operation.ts";
 
 export interface LeaseSettings {
   readonly world: World;
@@ -28,12 +29,21 @@ export interface LeaseSettings {
 
 /** Who waits asks again once a second, and is believed to wait for three times as long. */
 const patienceMs = 3_000;
+/** For so long others tell what changes once they have learnt that somebody watches. */
+const watchedMs = 30_000;
 /** Names that ended by themselves are taken out so often by whoever is at work. */
 const sweepEveryMs = 10_000;
 
+interface Described {
+  readonly description: LeaseDescription;
+  readonly nextEndMs: number;
+  /** How long it is known yet that somebody watches. */
+  readonly watchedMs: number;
+}
+
 /**
- * Leases in a table, a row for each name that somebody holds or waits for, by the server's clock. Who waits has a place in the row, is notified when its turn has come, and asks again now
- * and then, by which the server knows that it is still there.
+ * Leases in a table, a row for each name that somebody holds or waits for, by the server's clock. Who waits has a place in the row, and asks again now and then, by which the server knows that it is still
+ * there. When its turn has come, it is granted the name by what frees it, if that is done in its own process; else it is notified, and asks again.
  */
 export class RelationalLeases implements LeaseEngine {
   readonly capabilities: LeaseCapabilities;
@@ -62,7 +72,14 @@ export class RelationalLeases implements LeaseEngine {
     const unique = world.random.uuid().replaceAll("-", "").slice(0, 20);
     this.#channel = `${prefix}_l_${unique}`;
     this.#watchChannel = `${prefix}_lw`;
-    this.#operations = new LeaseOperations(connection, commands, this.#watchChannel);
+    this.#operations = new LeaseOperations({
+      connection,
+      world,
+      commands,
+      channel: this.#channel,
+      watchChannel: this.#watchChannel,
+      offer: (name, holder) => this.#acquisitions.offer(name, holder),
+    });
     this.#acquisitions = new Acquisitions({
       world,
       asking: (name) => (request, waits) => this.#ask(name, request, waits),
@@ -105,7 +122,9 @@ export class RelationalLeases implements LeaseEngine {
     this.#checkName(name);
     validTtl(ttlMs, this.capabilities);
     const since = this.#now();
-    const renewed = await this.#operations.run(name, (state, now) => state.renew(holder, Number(token), ttlMs, now));
+    const renewed = await this.#operations.run(name, ({ state }, now) =>
+      state.renew(holder, Number(token), ttlMs, now),
+    );
     if (renewed) return { name, holder, token, ttlMs, since };
     throw notHeld(lease);
   }
@@ -133,7 +152,7 @@ export class RelationalLeases implements LeaseEngine {
     const own = base64(name);
     const parts = {
       world: this.#world,
-      describe: () => this.#describe(name),
+      describe: () => this.#glance(name),
       listen: (changed: () => void) =>
         this.#listener.listen(this.#watchChannel, (payload) => {
           if (payload === undefined || payload === own) changed();
@@ -153,8 +172,8 @@ export class RelationalLeases implements LeaseEngine {
     const since = this.#now();
     const { holder, ttlMs } = request;
     const channel = this.#channel;
-    const answer = await this.#operations.grant(name, (state, now, token) =>
-      state.acquire(request, { waits, channel, patienceMs, token }, now),
+    const answer = await this.#operations.grant(name, ({ state }, now, handing) =>
+      state.acquire(request, { waits, channel, patienceMs, token: handing.token }, now, handing),
     );
     this.#sweepNowAndThen();
     if (answer.type === "differs") throw differs(name, answer.does, answer.weight, answer.capacity, request);
@@ -164,16 +183,28 @@ export class RelationalLeases implements LeaseEngine {
   }
 
   async #release(name: string, holder: string, placeOnly: boolean): Promise<void> {
-    await this.#operations.run(name, (state, now) => state.release(holder, placeOnly, now));
+    await this.#operations.run(name, ({ state }, now, handing) => state.release(holder, placeOnly, now, handing));
   }
 
-  async #describe(name: string): Promise<{ readonly description: LeaseDescription; readonly nextEndMs: number }> {
+  /** For who watches: beforehand others learn that somebody does, and again now and then. */
+  async #glance(name: string): Promise<Described> {
+    const described = await this.#describe(name);
+    if (this.#commands.stamped === undefined || described.watchedMs > watchedMs / 3) return described;
+    await this.#operations.run(name, (row, now) => {
+      row.watchedUntil = now + watchedMs;
+    });
+    return this.#describe(name);
+  }
+
+  async #describe(name: string): Promise<Described> {
     const values = [Buffer.from(name)];
     const [row] = await this.#connection.read("describing a lease", this.#commands.describe, values);
     const now = row!.now as number;
-    const { holders, waiting } = LeaseState.decode((row!.state as Buffer | null) ?? Buffer.alloc(0)).describe(now);
+    const { state, watchedUntil = 0 } = LeaseRow.decode((row!.state as Buffer | null) ?? Buffer.alloc(0));
+    const { holders, waiting } = state.describe(now);
     const nextEnd = Math.min(...holders.map(({ expiresAt }) => expiresAt));
-    return { description: { name, holders, waiting }, nextEndMs: Math.max(1, nextEnd - now) };
+    const nextEndMs = Math.max(1, nextEnd - now);
+    return { description: { name, holders, waiting }, nextEndMs, watchedMs: watchedUntil - now };
   }
 
   /** Heard before the first place is asked for, so that no call of a turn is missed; what is missed later is asked for. */

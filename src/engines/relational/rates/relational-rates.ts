@@ -61,8 +61,8 @@ export class RelationalRates implements RateEngine {
     this.#connection = connection;
     this.#world = world;
     this.#commands = commands;
-    this.#batches = new KeyedBatches(connection, "a rate decision", (transaction, taken) =>
-      this.#operate(transaction, taken),
+    this.#batches = new KeyedBatches((taken) =>
+      connection.transaction("a rate decision", (transaction) => this.#operate(transaction, taken)),
     );
     // Each unit of a log is written again with every decision.
     this.capabilities = { survives, keyBytesMax: 1_024, logLimitMax: 2_000 };

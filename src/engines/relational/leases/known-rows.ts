@@ -1,0 +1,85 @@
+import type { Clock } from "../../../world/world.ts";
+import type { Stamp } from "../../shared/leases/lease-entries.ts";
+import type { LeaseRow } from "./lease-row.ts";
+
+/** What a row was when this process wrote it. */
+export interface Known {
+  readonly row: LeaseRow;
+  readonly stamp: Stamp;
+  /** When the answer came, by this process's clock. */
+  readonly heardAt: number;
+  /** Nobody holds the name, waits for it or watches it. */
+  readonly isIdle: boolean;
+}
+
+/** A row was not what it was known as: others write it, too. `looked`: it was looked at since, and so it is once more before it is taken for known again. */
+type Doubt = "changed" | "looked";
+
+const rowsMax = 4_096;
+/** A row that nobody needs is kept for so long where that saves making it again. */
+export const keptMs = 10_000;
+
+/** The rows that this process wrote last, as far as it knows, and which of them it uses again and again. */
+export class KnownRows {
+  readonly #clock: Clock;
+  readonly #rows = new Map<string, Known | Doubt>();
+  /** How often a name was made, lately. */
+  readonly #made = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Nothing at all is known of it, also not that others use it. */
+  isUnheardOf(name: string): boolean {
+    const known = this.#rows.get(name);
+    if (known === undefined) return true;
+    if (typeof known === "string" || !known.isIdle) return false;
+    // It may be about to be deleted.
+    const isLeft = this.#clock.monotonic() - known.heardAt > keptMs / 2;
+    if (isLeft) this.#rows.delete(name);
+    return isLeft;
+  }
+
+  /** From now on it is not known any more. */
+  take(name: string): Known | undefined {
+    const known = this.#rows.get(name);
+    if (known === undefined || typeof known === "string") return undefined;
+    this.#rows.delete(name);
+    return known;
+  }
+
+  /** It was written like this, and the answer came just now. */
+  note(name: string, row: LeaseRow, stamp: Stamp): void {
+    const before = this.#rows.get(name);
+    row.state.stamp(stamp);
+    const known = { row, stamp, heardAt: this.#clock.monotonic(), isIdle: row.isUnused(stamp.now) };
+    keep(this.#rows, name, before === "changed" ? "looked" : known);
+  }
+
+  /** It was not as it was known. */
+  doubt(name: string): void {
+    keep(this.#rows, name, "changed");
+  }
+
+  forget(name: string): void {
+    this.#rows.delete(name);
+  }
+
+  /** It was made, as there was none. */
+  made(name: string): void {
+    keep(this.#made, name, (this.#made.get(name) ?? 0) + 1);
+  }
+
+  /** Whether it is made again and again. */
+  isFrequent(name: string): boolean {
+    return (this.#made.get(name) ?? 0) > 1;
+  }
+}
+
+/** Those that were kept last stay. */
+function keep<Value>(values: Map<string, Value>, name: string, value: Value): void {
+  values.delete(name);
+  values.set(name, value);
+  if (values.size > rowsMax) values.delete(values.keys().next().value!);
+}
