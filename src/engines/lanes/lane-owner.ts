@@ -2,8 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { Held, Lane, LaneCommit, MessageCapabilities, Stored } from "../../contracts/messages.ts";
 import type { World } from "../../world/world.ts";
 import { type CommittingLane, LaneCommits } from "./lane-commits.ts";
-import { type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
-import type { Run } from "./message-format.ts";
+import { type FetchedRun, type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
 import { eachOf, type Ranges } from "./ranges.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
@@ -50,7 +49,7 @@ export class LaneOwner implements Lane, CommittingLane {
   readonly #commits: LaneCommits;
   /** Positions at or beyond what was handed out that were settled under this grant all the same. */
   readonly #settledAhead = new Set<number>();
-  readonly #runs: Run[] = [];
+  readonly #runs: FetchedRun[] = [];
   /** What is fetched from the store next. */
   #cursor: number;
   /** Where the partition ended when it was fetched from last. */
