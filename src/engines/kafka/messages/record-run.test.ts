@@ -192,6 +192,14 @@ test("a length that no batch can have is corrupt", () => {
   assert.throws(() => batchesBetween(batch, 0, batch.length), { code: "corrupt", message: /position 5/ });
 });
 
+test("a record that goes on behind its end is corrupt", () => {
+  const batch = stored([{ value: null as unknown as Buffer }], { first: 5 });
+  const lengthOf = (bytes: number) => 2 * bytes;
+  assert.equal(batch[61], lengthOf(6));
+  batch[61] = lengthOf(5);
+  assert.throws(() => readAll([batch], 5), { code: "corrupt", message: /position 5/ });
+});
+
 test("whoever keeps a message keeps its batch, and not all that came with it", () => {
   const batch = stored([record], { first: 0 });
   const answer = Buffer.alloc(1024 * 1024);
