@@ -68,7 +68,7 @@ export const ENGINE_BENCHMARKS: readonly EngineBenchmark[] = [
     type: "kafka",
     survives: "machine",
     note: "batches with acks=all; a group of one that commits offsets. It keeps no order of keys across retries, and a failure holds back its partition.",
-    messages: messages("bare-kafka", 60_000),
+    messages: messages("bare-kafka", 600_000),
   },
   {
     name: "etcd",

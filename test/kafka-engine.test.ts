@@ -43,9 +43,19 @@ async function openJournal(t: TestContext, topic: string): Promise<Journal> {
   return journal;
 }
 
+type Foreign = Partial<client.MessageToProduce>;
+
 /** By another client of Kafka. */
-async function produceRaw(topic: string, ...messages: readonly Partial<client.MessageToProduce>[]): Promise<void> {
-  const producer = new client.Producer({ clientId: "another", bootstrapBrokers: brokers });
+function produceRaw(topic: string, ...messages: readonly Foreign[]): Promise<void> {
+  return produceCompressed("none", topic, ...messages);
+}
+
+async function produceCompressed(
+  compression: client.CompressionAlgorithmValue,
+  topic: string,
+  ...messages: readonly Foreign[]
+): Promise<void> {
+  const producer = new client.Producer({ clientId: "another", bootstrapBrokers: brokers, compression });
   try {
     await producer.send({ messages: messages.map((message) => ({ topic, partition: 0, value: body, ...message })) });
   } finally {
@@ -152,6 +162,28 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const lane = await (await messages.join("orders", "billing", joining)).nextLane();
     const fetched = [...(await lane.fetch(1)), ...(await lane.fetch(1))];
     assert.deepEqual([fetched[1]!.key, { ...fetched[1]!.headers }], ["theirs", { from: "elsewhere" }]);
+  });
+
+  test("what other clients compressed is consumed like the rest, also from the midst of a batch on", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    const algorithms = ["gzip", "snappy", "lz4", "zstd"] as const;
+    for (const algorithm of algorithms) {
+      const key = Buffer.from(algorithm);
+      await produceCompressed(algorithm, `${prefix}.orders`, { key }, { key, value: Buffer.alloc(10_000, algorithm) });
+    }
+    await messages.seek("orders", "billing", { positions: new Map([[0, 1n]]) });
+    const lane = await (await messages.join("orders", "billing", joining)).nextLane();
+    const read: unknown[] = [];
+    while (read.length < 7) {
+      for (const message of await lane.fetch(10)) read.push([message.position, message.key, message.body.length]);
+    }
+    const written = algorithms.flatMap((algorithm, index) => [
+      [BigInt(2 * index), algorithm, 4],
+      [BigInt(2 * index + 1), algorithm, 10_000],
+    ]);
+    assert.deepEqual(read, written.slice(1));
   });
 
   test("a position that holds a mark of a transaction does not keep a lane from going on", async (t) => {

@@ -22,28 +22,40 @@ interface Versioned<Parameters extends readonly unknown[], Response> {
   readonly api: KafkaRequest<Parameters, Response>;
 }
 
+/** Reads an answer from its first byte on. */
+export interface KafkaReader {
+  readonly position: number;
+  readonly buffer: { slice(start: number, end: number): Buffer };
+  skip(bytes: number): unknown;
+  readInt16(): number;
+  readInt32(): number;
+  readInt64(): bigint;
+  readUnsignedVarInt(): number;
+  readNullableArray(read: () => unknown): unknown;
+}
+
+/** By the bits of a batch's attributes. */
+export type Decompressors = Readonly<Record<string, { decompressSync(bytes: Buffer): Buffer }>>;
+
 /** `import * as client from "@platformatic/kafka"` is one. */
 export interface KafkaClient {
+  /** Makes a request of how it is written and how its answer is read. */
+  createAPI<Parameters extends unknown[], Response>(
+    key: number,
+    version: number,
+    createRequest: (...parameters: Parameters) => unknown,
+    parseResponse: (correlationId: number, key: number, version: number, reader: KafkaReader) => Response,
+  ): KafkaRequest<Parameters, Response>;
+  readonly compressionsAlgorithmsByBitmask: Decompressors;
   readonly apiVersionsV3: Versioned<[softwareName: string, softwareVersion: string], VersionsAnswer>;
   readonly metadataV12: Versioned<[topics: { name: string }[] | null, mayCreate: boolean], MetadataAnswer>;
   readonly produceV9: Versioned<
     [acks: number, timeoutMs: number, records: NewKafkaRecord[], options?: ProducerOptions],
     boolean | ProduceAnswer
   >;
-  readonly fetchV13: Versioned<
-    [
-      maxWaitMs: number,
-      minBytes: number,
-      maxBytes: number,
-      isolationLevel: number,
-      sessionId: number,
-      sessionEpoch: number,
-      topics: FetchTopic[],
-      forgotten: [],
-      rackId: string,
-    ],
-    FetchAnswer
-  >;
+  readonly fetchV13: Versioned<FetchParameters, FetchAnswer> & {
+    createRequest(...parameters: FetchParameters): unknown;
+  };
   readonly listOffsetsV7: Versioned<
     [
       replica: number,
@@ -92,6 +104,18 @@ export interface KafkaClient {
     ConfigsAnswer
   >;
 }
+
+export type FetchParameters = [
+  maxWaitMs: number,
+  minBytes: number,
+  maxBytes: number,
+  isolationLevel: number,
+  sessionId: number,
+  sessionEpoch: number,
+  topics: FetchTopic[],
+  forgotten: [],
+  rackId: string,
+];
 
 export interface CoordinatorsAnswer {
   readonly coordinators: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];

@@ -88,7 +88,8 @@ export async function listOffset(
   }
 }
 
-const attribute = { logAppendTime: 8, transactional: 16, control: 32 } as const;
+/** Bits of a batch's attributes. */
+export const attribute = { compression: 7, logAppendTime: 8, transactional: 16, control: 32 } as const;
 
 /** Marks of transactions, which are no messages. */
 export function isControl({ attributes }: KafkaBatch): boolean {

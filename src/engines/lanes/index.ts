@@ -48,6 +48,7 @@ export { LaneProgress, type ProgressChange } from "./lane-progress.ts";
 export { LaneState, type LaneTurn } from "./lane-state.ts";
 export {
   type Fetched,
+  type FetchedRun,
   type FetchRequest,
   type Grant,
   type Joined,

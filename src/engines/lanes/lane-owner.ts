@@ -2,8 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { Held, Lane, LaneCommit, MessageCapabilities, Stored } from "../../contracts/messages.ts";
 import type { World } from "../../world/world.ts";
 import { type CommittingLane, LaneCommits } from "./lane-commits.ts";
-import { type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
-import type { Run } from "./message-format.ts";
+import { type FetchedRun, type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
 import { eachOf, type Ranges } from "./ranges.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
@@ -51,7 +50,7 @@ export class LaneOwner implements Lane, CommittingLane {
   readonly #commits: LaneCommits;
   /** Positions at or beyond what was handed out that were settled under this grant all the same. */
   readonly #settledAhead = new Set<number>();
-  readonly #runs: Run[] = [];
+  readonly #runs: FetchedRun[] = [];
   /** What they take. */
   #runBytes = 0;
   /** What is fetched from the store next. */
@@ -223,7 +222,7 @@ export class LaneOwner implements Lane, CommittingLane {
       this.#handedOut = Math.max(this.#handedOut, run.position);
       if (run.position < run.end && run.position >= end) break;
       if (run.position < run.end) continue;
-      this.#runBytes -= run.bytes.length;
+      this.#runBytes -= run.sizeBytes;
       this.#runs.shift();
     }
     return messages;
@@ -286,7 +285,7 @@ export class LaneOwner implements Lane, CommittingLane {
     this.#nextDueMs = fetched.dueMs;
     for (const run of fetched.runs) {
       this.#runs.push(run);
-      this.#runBytes += run.bytes.length;
+      this.#runBytes += run.sizeBytes;
       this.#cursor = run.end;
     }
   }

@@ -1,6 +1,5 @@
-import type { Held, JoinOptions, SeekTarget } from "../../contracts/messages.ts";
+import type { Held, JoinOptions, SeekTarget, Stored } from "../../contracts/messages.ts";
 import type { CheckedBatch } from "./batches.ts";
-import type { Run } from "./message-format.ts";
 import type { Ranges } from "./ranges.ts";
 
 /**
@@ -117,7 +116,20 @@ export interface Fetched {
   /** In how many ms the next delayed message is due; negative when none is. */
   readonly dueMs: number;
   /** Ascending; the first may begin before the cursor. */
-  readonly runs: readonly Run[];
+  readonly runs: readonly FetchedRun[];
+}
+
+/** Messages whose positions follow one another, and how far they were read. */
+export interface FetchedRun {
+  /** The position of the message that is read next. */
+  readonly position: number;
+  /** The position behind its last message. */
+  readonly end: number;
+  /** What it takes in memory, about. */
+  readonly sizeBytes: number;
+  read(): Stored;
+  /** Goes past one message without making anything of it. */
+  skip(): void;
 }
 
 export interface LaneChange {

@@ -3,6 +3,7 @@ import type { MessageHeaders, NewMessage, Stored } from "../../contracts/message
 import { keepShape } from "../../world/kept-shapes.ts";
 import { utf8Length, writeUtf8 } from "../shared/utf8.ts";
 import { readKey } from "./keys-seen.ts";
+import type { FetchedRun } from "./lane-store.ts";
 import { toPosition } from "./positions.ts";
 
 /**
@@ -107,10 +108,8 @@ class StoredMessage implements Stored {
 }
 
 /** A run as it is stored, and how far it was read. Bodies are parts of its bytes. */
-export class Run {
-  /** The position behind its last message. */
+export class Run implements FetchedRun {
   readonly end: number;
-  /** The position of the message that is read next. */
   position: number;
   readonly publishedAt: number;
   readonly bytes: Buffer;
@@ -126,7 +125,10 @@ export class Run {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** Goes past one message without making anything of it. */
+  get sizeBytes(): number {
+    return this.bytes.length;
+  }
+
   skip(): void {
     const view = this.#view;
     const flags = this.#flags();

@@ -20,6 +20,7 @@ import type { TopicMaker } from "../topic-maker.ts";
 import { Appends } from "./appends.ts";
 import type { LaneParts } from "./kafka-lane.ts";
 import { KafkaLaneStore } from "./kafka-lane-store.ts";
+import { RawFetch } from "./raw-fetch.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 import { Trimmer } from "./trimmer.ts";
 import { Watcher } from "./watcher.ts";
@@ -70,7 +71,8 @@ export class KafkaMessages implements MessageEngine {
     this.#topics = topics;
     this.#appends = appends;
     this.#watcher = new Watcher(cluster);
-    this.#parts = { cluster, journal, topics, appends, watcher: this.#watcher, trimmer };
+    const rawFetch = new RawFetch(cluster.client);
+    this.#parts = { cluster, journal, topics, appends, watcher: this.#watcher, trimmer, rawFetch };
   }
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
