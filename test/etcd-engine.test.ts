@@ -305,7 +305,7 @@ describe("the etcd engine", { skip: server.skip }, () => {
     }
     const made = (await leasesOf(server.url)).filter((id) => !before.includes(id));
     const ttls = await Promise.all(made.map((ID) => ask(server.url, "lease/timetolive", { ID })));
-    assert.equal(ttls.filter(({ grantedTTL }) => grantedTTL === "47").length, 1);
+    assert.equal(ttls.filter(({ grantedTTL }) => grantedTTL === "48").length, 1);
   });
 });
 

@@ -53,7 +53,7 @@ export class ConnectedEngine implements EtcdEngine {
     this.requirements = requirements;
     this.#connection = connection;
     this.keyValue = new EtcdKeyValues(connection, { world, prefix, survives, operationsMax, requestBytesMax });
-    this.leases = new EtcdLeases(connection, { world, prefix, survives, leaseMsMin });
+    this.leases = new EtcdLeases(connection, { world, prefix, survives, leaseMsMin, operationsMax });
     for (const { setting, value, ok, meaning } of requirements) {
       world.log.log(ok ? "debug" : "info", `etcd: ${setting} is ${value}`, { meaning });
     }

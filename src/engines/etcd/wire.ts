@@ -34,9 +34,10 @@ export interface RangeReply {
   readonly count?: string;
 }
 
+/** Of a range every key must satisfy it; one without keys counts as a key whose revisions are 0. */
 export interface Compare extends KeyRange {
   readonly target: "MOD" | "CREATE";
-  readonly result: "EQUAL" | "LESS";
+  readonly result: "EQUAL" | "LESS" | "GREATER";
   readonly mod_revision?: string;
   readonly create_revision?: string;
 }

@@ -24,9 +24,13 @@ export interface LeaseSettings {
   readonly survives: LeaseCapabilities["survives"];
   /** The shortest lease of etcd. */
   readonly leaseMsMin: number;
+  /** Of one transaction. */
+  readonly operationsMax: number;
 }
 
 const idleMs = 1_000;
+/** How many places are taken in one transaction at most. */
+const placesMax = 32;
 
 /**
  * Leases as keys of etcd, each attached to a lease of etcd of its own, which ends it by the clock of etcd's leader. Who waits has a key in the name's queue; whoever is first in it, by create
@@ -42,12 +46,19 @@ export class EtcdLeases implements LeaseEngine {
   readonly #acquisitions: Acquisitions;
   readonly #ended = new AbortController();
 
-  constructor(connection: EtcdConnection, { world, prefix, survives, leaseMsMin }: LeaseSettings) {
+  constructor(connection: EtcdConnection, { world, prefix, survives, leaseMsMin, operationsMax }: LeaseSettings) {
     this.#connection = connection;
     this.#world = world;
     this.#prefix = prefix;
     this.#store = new LeaseStore(connection);
-    this.#grants = new Grants(connection, this.#store, world, (name, holder) => this.#acquisitions.wake(name, holder));
+    this.#grants = new Grants({
+      connection,
+      store: this.#store,
+      world,
+      // Each has two conditions.
+      placesMax: Math.max(1, Math.min(placesMax, Math.floor(operationsMax / 2) - 1)),
+      wake: (name, holder) => this.#acquisitions.wake(name, holder),
+    });
     this.#acquisitions = new Acquisitions({
       world,
       asking: (name) => {

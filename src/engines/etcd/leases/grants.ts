@@ -6,18 +6,24 @@ import type { Answer } from "../../shared/leases/acquisition.ts";
 import { differs } from "../../shared/leases/acquisitions.ts";
 import type { EtcdConnection } from "../connection.ts";
 import { isLeaseGone } from "../failures.ts";
-import type { HolderKey, LeasedName } from "./lease-names.ts";
-import { fits, type LeaseStore } from "./lease-store.ts";
+import { HandOvers } from "./hand-overs.ts";
+import { Holdings } from "./holdings.ts";
+import { type HolderKey, type LeasedName, nameAndHolder } from "./lease-names.ts";
+import { fits, free, type LeaseStore, type Seen } from "./lease-store.ts";
+import { Places } from "./places.ts";
 import { Presence } from "./presence.ts";
-import { ServerLeases, secondsOf } from "./server-leases.ts";
+import { Sequences } from "./sequences.ts";
+import { instant, ServerLeases, secondsFor } from "./server-leases.ts";
+import { TakenNames } from "./taken-names.ts";
 import { Turns } from "./turns.ts";
 
-/** A lease of etcd under which a grant of this engine stands. */
-interface Own {
-  readonly token: bigint;
-  readonly lease: string;
-  readonly ttlMs: number;
-  readonly takenAt: number;
+export interface GrantsParts {
+  readonly connection: EtcdConnection;
+  readonly store: LeaseStore;
+  readonly world: World;
+  /** How many places are taken in one transaction at most. */
+  readonly placesMax: number;
+  readonly wake: (name: string, holder: string) => void;
 }
 
 /** How often a question is asked anew because the name changed meanwhile, and the longest pause in between. */
@@ -33,36 +39,48 @@ export class Grants {
   readonly #leases: ServerLeases;
   readonly #turns: Turns;
   readonly #presence: Presence;
+  readonly #places: Places;
+  readonly #handOvers: HandOvers;
+  readonly #holdings = new Holdings();
+  readonly #taken = new TakenNames();
   /** By name and holder. */
-  readonly #own = new Map<string, Own>();
-  readonly #sequence = new Map<string, Promise<unknown>>();
+  readonly #sequences = new Sequences();
   /** Names that somebody of ours is about to take: others who would wait stand in line, rather than meet it. */
   readonly #granting = new Set<string>();
   #closed = false;
 
-  constructor(
-    connection: EtcdConnection,
-    store: LeaseStore,
-    world: World,
-    wake: (name: string, holder: string) => void,
-  ) {
+  constructor({ connection, store, world, placesMax, wake }: GrantsParts) {
     this.#store = store;
     this.#world = world;
     this.#leases = new ServerLeases(connection, world);
     this.#turns = new Turns({ world, connection, store, wake });
     this.#presence = new Presence(world, this.#leases, this.#turns);
+    this.#places = new Places({ store, presence: this.#presence, turns: this.#turns }, placesMax);
+    this.#handOvers = new HandOvers({
+      world,
+      store,
+      leases: this.#leases,
+      holdings: this.#holdings,
+      turns: this.#turns,
+    });
   }
 
   async ask(name: LeasedName, request: ValidRequest, waits: boolean, isOver: () => boolean): Promise<Answer> {
     const { holder } = request;
-    if (waits && this.#turns.needsNoLook(name.name, holder)) return { type: "waiting", askAgainMs };
+    if (waits && this.#turns.needsNoLook(name.name, request)) return { type: "waiting", askAgainMs };
     let answer: Answer | undefined;
     try {
-      answer = await this.#inTurn(name, holder, () => this.#ask(name, request, waits, isOver));
+      answer = await this.#inTurn(name, holder, async () => {
+        return this.#handOvers.claim(name, holder) ?? (await this.#ask(name, request, waits, isOver));
+      });
+      if (answer.type === "granted") this.#taken.delete(name.name);
       return answer;
     } catch (error) {
-      // A place whose confirmation was lost would stand in everybody's way.
-      if (error instanceof TenonError && error.outcome === "unknown") void this.#leaveSurely(name, holder);
+      // A place that nobody waits in, or whose confirmation was lost, would stand in everybody's way. In a conflict it is somebody else's.
+      const { code, outcome } = error as Partial<TenonError>;
+      const mayStand = outcome === "unknown" || (code !== "conflict" && this.#turns.waits(name.name, holder));
+      this.#turns.leave(name.name, holder);
+      if (mayStand) void this.#leaveSurely(name, holder);
       throw error;
     } finally {
       if (answer?.type !== "waiting") this.#turns.leave(name.name, holder);
@@ -71,55 +89,90 @@ export class Grants {
 
   async #ask(name: LeasedName, request: ValidRequest, waits: boolean, isOver: () => boolean): Promise<Answer> {
     const { holder } = request;
-    let stands = false;
+    let seen = this.#mayBeFree(name, request, waits) ? free : await this.#first(name, request, waits);
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       // Whoever has a place when nobody waits any more is told so, and gives it up.
-      if (isOver()) return stands ? { type: "waiting", askAgainMs } : { type: "refused" };
-      const since = this.#now();
-      const seen = await this.#store.lookFor(name, holder);
+      if (isOver()) {
+        return this.#turns.waits(name.name, holder) ? { type: "waiting", askAgainMs } : { type: "refused" };
+      }
+      const { place } = seen;
       const { holders, first, revision } = seen.snapshot;
       const own = holders.find((each) => each.holder === holder);
       if (own !== undefined) {
         if (isOther(own, request)) throw differs(name.name, "owns", own.weight, own.capacity, request);
-        const changed = { ...own, data: request.data };
-        if (await this.#extend(name, changed, request.ttlMs, since))
-          return granted(name, request, own.token, since, false);
+        const again = await this.#again(name, request, own);
+        if (again !== undefined) return again;
+        seen = await this.#store.lookFor(name, holder);
         continue;
       }
-      const { place } = seen;
       if (place !== undefined && isOther(place, request)) {
         throw differs(name.name, "waits for", place.weight, place.capacity, request);
       }
-      const isFirst = first === undefined ? !(waits && this.#granting.has(name.name)) : first.holder === holder;
+      const isFirst =
+        first === undefined
+          ? !(waits && this.#granting.has(name.name))
+          : place !== undefined && this.#turns.isFirst(name.name, holder, place, first);
       if (isFirst && fits(holders, request)) {
         const answer = await this.#grant(name, request, seen);
         if (answer !== undefined) return answer;
-        await this.#pause();
+        // Others who ask at the same time are met again and again; who only tried has met nobody so far.
+        if (seen !== free) await this.#world.timers.sleep(this.#world.random.float() * pauseMsMax);
+        seen = await this.#store.lookFor(name, holder);
         continue;
       }
-      if (!waits) return { type: "refused" };
+      if (!waits) {
+        this.#taken.add(name.name);
+        // Whoever waited in it has stopped.
+        if (place !== undefined) await this.#store.remove(name, holder, "place");
+        return { type: "refused" };
+      }
       const lease = await this.#presence.lease();
-      if (place?.lease === lease) {
-        this.#turns.follow(name, holder, revision);
+      if (place !== undefined && place.lease === lease) {
+        this.#turns.follow(name, request, Number(place.revision), revision);
         return { type: "waiting", askAgainMs };
       }
-      stands = true;
-      try {
-        await this.#store.standInLine(name, request, lease);
-      } catch (error) {
-        if (!isLeaseGone(error)) throw error;
-        this.#presence.lost();
-      }
+      seen = await (place === undefined
+        ? this.#places.stand(name, request)
+        : this.#places.standAgain(name, request, place));
     }
     const text = `${name.name} changed hands each of the ${attemptsMax} times that it was asked for; nothing was taken. Try again.`;
     throw new TenonError("overloaded", text, { fields: { name: name.name, attempts: attemptsMax } });
   }
 
-  async #grant(
-    name: LeasedName,
-    request: ValidRequest,
-    seen: Awaited<ReturnType<LeaseStore["lookFor"]>>,
-  ): Promise<Answer | undefined> {
+  /** Nothing is known of the holder or of others at the name; to look would tell no more than to try. */
+  #mayBeFree(name: LeasedName, request: ValidRequest, waits: boolean): boolean {
+    if (this.#taken.has(name.name) || this.#isKnown(name, request.holder)) return false;
+    return !(waits && this.#isOurs(name.name, request));
+  }
+
+  async #first(name: LeasedName, request: ValidRequest, waits: boolean): Promise<Seen> {
+    const { holder } = request;
+    const shown = this.#turns.shown(name.name, holder);
+    if (shown !== undefined) return shown;
+    const joins = waits && !this.#isKnown(name, holder) && this.#isOurs(name.name, request);
+    return joins ? this.#places.stand(name, request) : this.#store.lookFor(name, holder);
+  }
+
+  /** Whether the holder may have something at the name already. */
+  #isKnown(name: LeasedName, holder: string): boolean {
+    return this.#turns.waits(name.name, holder) || this.#holdings.get(name.name, holder) !== undefined;
+  }
+
+  /** Whether others of ours hold the name, wait for it or are about to take it, so that nothing is left for this request. */
+  #isOurs(name: string, request: ValidRequest): boolean {
+    if (this.#turns.has(name) || this.#granting.has(name)) return true;
+    const weight = this.#holdings.weightOf(name, instant(this.#world));
+    return !fits([{ weight }], request);
+  }
+
+  /** The grant that the holder has already; it is new to the holder when it was handed over and that was not known. */
+  async #again(name: LeasedName, request: ValidRequest, own: HolderKey): Promise<Answer | undefined> {
+    const since = instant(this.#world);
+    if (!(await this.#extend(name, { ...own, data: request.data }, request.ttlMs, since))) return undefined;
+    return granted(name, request, own.token, since, this.#handOvers.take(name, request.holder));
+  }
+
+  async #grant(name: LeasedName, request: ValidRequest, seen: Seen): Promise<Answer | undefined> {
     this.#granting.add(name.name);
     try {
       return await this.#take(name, request, seen);
@@ -128,38 +181,36 @@ export class Grants {
     }
   }
 
-  async #take(
-    name: LeasedName,
-    request: ValidRequest,
-    seen: Awaited<ReturnType<LeaseStore["lookFor"]>>,
-  ): Promise<Answer | undefined> {
-    const { holder, ttlMs } = request;
-    const since = this.#now();
-    const lease = await this.#leases.take(ttlMs);
-    const expiresAt = this.#world.clock.now() + ttlMs;
+  async #take(name: LeasedName, request: ValidRequest, seen: Seen): Promise<Answer | undefined> {
+    const { holder, ttlMs, weight } = request;
+    const since = instant(this.#world);
+    const lease = await this.#leases.take(ttlMs, since);
+    const end = { lease: lease.id, expiresAt: this.#world.clock.now() + ttlMs };
     let token: bigint | undefined;
     try {
-      token = await this.#store.grant(name, request, seen, { lease, expiresAt });
+      token = await this.#store.grant(name, request, seen, end);
     } catch (error) {
       // It ended between the two; nothing was granted.
       if (isLeaseGone(error)) return undefined;
       throw error;
     }
     if (token === undefined) {
-      this.#leases.giveBack(lease, ttlMs, since.monotonic);
+      this.#leases.giveBack(lease);
       return undefined;
     }
-    this.#own.set(keyOf(name, holder), { token, lease, ttlMs, takenAt: since.monotonic });
+    this.#holdings.set(name.name, holder, { token, weight, ttlMs, lease, since });
     return granted(name, request, token, since, true);
   }
 
   /** Since when it may be relied on anew; `undefined` when it is lost. */
   async renew(name: LeasedName, { holder, token }: Lease, ttlMs: number): Promise<LeaseInstant | undefined> {
     return this.#inTurn(name, holder, async () => {
-      const since = this.#now();
+      const since = instant(this.#world);
       const { holders } = await this.#store.look(name);
       const own = holders.find((each) => each.holder === holder && each.token === token);
-      return own !== undefined && (await this.#extend(name, own, ttlMs, since)) ? since : undefined;
+      if (own !== undefined && (await this.#extend(name, own, ttlMs, since))) return since;
+      if (this.#holdings.get(name.name, holder)?.token === token) this.#holdings.delete(name.name, holder);
+      return undefined;
     });
   }
 
@@ -168,18 +219,20 @@ export class Grants {
    * putting the key back under it.
    */
   async #extend(name: LeasedName, grant: HolderKey, ttlMs: number, since: LeaseInstant): Promise<boolean> {
-    const key = keyOf(name, grant.holder);
-    const known = this.#own.get(key);
-    const isKnown = known?.token === grant.token && known.lease === grant.lease;
-    const keeps = isKnown && secondsOf(known.ttlMs) === secondsOf(ttlMs);
-    const lease = keeps && (await this.#leases.keepAlive(known.lease)) ? known.lease : await this.#leases.take(ttlMs);
+    const { holder, token, weight } = grant;
+    const known = this.#holdings.get(name.name, holder);
+    const isKnown = known?.token === token && known.lease.id === grant.lease;
+    const keeps = isKnown && known.lease.seconds === secondsFor(ttlMs);
+    const lease =
+      keeps && (await this.#leases.keepAlive(known.lease)) ? known.lease : await this.#leases.take(ttlMs, since);
     try {
-      const extended = await this.#store.extend(name, grant, lease, this.#world.clock.now() + ttlMs);
-      if (!extended) this.#own.delete(key);
-      else this.#own.set(key, { token: grant.token, lease, ttlMs, takenAt: since.monotonic });
+      const end = { lease: lease.id, expiresAt: this.#world.clock.now() + ttlMs };
+      const extended = await this.#store.extend(name, grant, end);
+      if (!extended) this.#holdings.delete(name.name, holder);
+      else this.#holdings.set(name.name, holder, { token, weight, ttlMs, lease, since });
       return extended;
     } catch (error) {
-      this.#own.delete(key);
+      this.#holdings.delete(name.name, holder);
       if (isLeaseGone(error)) return false;
       throw error;
     }
@@ -187,32 +240,59 @@ export class Grants {
 
   async release(name: LeasedName, holder: string): Promise<void> {
     this.#turns.leave(name.name, holder);
-    await this.#inTurn(name, holder, () => this.#remove(name, holder, false));
+    await this.#inTurn(name, holder, async () => {
+      if (!(await this.#handOver(name, holder))) await this.#remove(name, holder, "all");
+    });
+  }
+
+  /** Releases what the holder has, if the name can be handed over. */
+  async #handOver(name: LeasedName, holder: string): Promise<boolean> {
+    const own = this.#holdings.get(name.name, holder);
+    const next = own && this.#handOvers.next(name, own);
+    if (own === undefined || next === undefined) return false;
+    // Who is just asking finds out itself.
+    if (this.#sequences.isBusy(nameAndHolder(name, next.request.holder))) return false;
+    return this.#inTurn(name, next.request.holder, () => this.#handOvers.handOver(name, { holder, own }, next));
   }
 
   /** Nobody waits for the answer any more; never rejects. */
   async leave(name: LeasedName, holder: string, what: "place" | "all"): Promise<void> {
     this.#turns.leave(name.name, holder);
     try {
-      await this.#inTurn(name, holder, () => this.#remove(name, holder, what === "place"));
+      await this.#inTurn(name, holder, () => this.#remove(name, holder, what));
     } catch {
       await this.#leaveSurely(name, holder);
     }
   }
 
-  async #remove(name: LeasedName, holder: string, placeOnly: boolean): Promise<void> {
-    const key = keyOf(name, holder);
-    const own = placeOnly ? undefined : this.#own.get(key);
-    if (!placeOnly) this.#own.delete(key);
-    await this.#store.remove(name, holder, placeOnly);
-    if (own !== undefined) this.#leases.giveBack(own.lease, own.ttlMs, own.takenAt);
+  /** `place`: and what the holder was given in that place and knows nothing of. */
+  async #remove(name: LeasedName, holder: string, what: "place" | "all"): Promise<void> {
+    this.#turns.leave(name.name, holder);
+    const wasGiven = this.#handOvers.take(name, holder);
+    if (what === "place" && !wasGiven) {
+      await this.#store.remove(name, holder, "place");
+      this.#turns.freed(name.name);
+      return;
+    }
+    const own = this.#holdings.get(name.name, holder);
+    this.#holdings.delete(name.name, holder);
+    try {
+      // Who was granted the name has left the queue with that.
+      if (own !== undefined) await this.#store.removeGrant(name, holder);
+      else await this.#store.remove(name, holder, "all");
+    } finally {
+      this.#turns.freed(name.name);
+    }
+    if (own !== undefined) this.#leases.giveBack(own.lease);
   }
 
   /** A place in a queue is alive for as long as the engine, so it is removed whatever it takes; a grant ends by itself. */
   async #leaveSurely(name: LeasedName, holder: string): Promise<void> {
-    for (let failures = 0; !this.#closed && !this.#turns.waits(name.name, holder); failures++) {
+    for (let failures = 0; !this.#closed; failures++) {
       try {
-        await this.#inTurn(name, holder, () => this.#store.remove(name, holder, true));
+        await this.#inTurn(name, holder, async () => {
+          if (!this.#turns.waits(name.name, holder)) await this.#remove(name, holder, "place");
+        });
         return;
       } catch {
         await this.#world.timers.sleep(Math.min(retryMs.longest, retryMs.first * 2 ** failures));
@@ -220,32 +300,15 @@ export class Grants {
     }
   }
 
-  /** Requests travel on several connections; what one holder asks must not overtake itself. */
-  async #inTurn<T>(name: LeasedName, holder: string, operation: () => Promise<T>): Promise<T> {
-    const key = keyOf(name, holder);
-    const before = this.#sequence.get(key);
-    const own = before === undefined ? operation() : before.then(operation, operation);
-    const settled = own.then(ignore, ignore);
-    this.#sequence.set(key, settled);
-    try {
-      return await own;
-    } finally {
-      if (this.#sequence.get(key) === settled) this.#sequence.delete(key);
-    }
-  }
-
-  async #pause(): Promise<void> {
-    await this.#world.timers.sleep(this.#world.random.float() * pauseMsMax);
-  }
-
-  #now(): LeaseInstant {
-    return { monotonic: this.#world.clock.monotonic(), wall: this.#world.clock.now() };
+  #inTurn<T>(name: LeasedName, holder: string, operation: () => Promise<T>): Promise<T> {
+    return this.#sequences.inTurn(nameAndHolder(name, holder), operation);
   }
 
   close(): void {
     this.#closed = true;
     this.#turns.close();
     this.#presence.close();
+    this.#handOvers.close();
     this.#leases.close();
   }
 }
@@ -266,9 +329,3 @@ function isOther(
 ): boolean {
   return own.weight !== weight || own.capacity !== capacity;
 }
-
-function keyOf({ name }: LeasedName, holder: string): string {
-  return `${name.length}:${name}${holder}`;
-}
-
-function ignore(): void {}

@@ -8,6 +8,8 @@ export class LeasedName {
   readonly name: string;
   readonly holders: KeyRange;
   readonly waiters: KeyRange;
+  /** Both of these. */
+  readonly all: KeyRange;
   readonly #holderPrefix: Buffer;
   readonly #waiterPrefix: Buffer;
 
@@ -18,6 +20,7 @@ export class LeasedName {
     this.#waiterPrefix = Buffer.from(`${base}w/`);
     this.holders = rangeOf(this.#holderPrefix);
     this.waiters = rangeOf(this.#waiterPrefix);
+    this.all = { key: this.holders.key, range_end: this.waiters.range_end! };
   }
 
   holderKey(holder: string): string {
@@ -33,6 +36,11 @@ export class LeasedName {
     const bytes = bytesOf(key);
     const prefix = this.#waiterPrefix;
     return bytes.subarray(0, prefix.length).equals(prefix) ? bytes.subarray(prefix.length).toString() : undefined;
+  }
+
+  isHolder(key: string): boolean {
+    const prefix = this.#holderPrefix;
+    return bytesOf(key).subarray(0, prefix.length).equals(prefix);
   }
 
   holderOf(pair: KeyValue): HolderKey {
@@ -55,6 +63,11 @@ export class LeasedName {
     const text = `what is stored of ${this.name} is not what was written; something else writes under this engine's prefix, or another version`;
     throw new TenonError("corrupt", text, { fields: { name: this.name } });
   }
+}
+
+/** As one key, for maps: its length before the name keeps the two apart. */
+export function nameAndHolder({ name }: LeasedName, holder: string): string {
+  return `${name.length}:${name}${holder}`;
 }
 
 /** Each key's create revision, which stays for as long as it is there, is the grant's token or the place in the queue. */

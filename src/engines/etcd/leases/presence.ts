@@ -1,9 +1,9 @@
 import type { Cancel, World } from "../../../world/world.ts";
-import type { ServerLeases } from "./server-leases.ts";
+import type { ServerLease, ServerLeases } from "./server-leases.ts";
 import type { Turns } from "./turns.ts";
 
 /** Places in queues vanish so soon after the process that waits. */
-const presenceMs = 4_000;
+const presenceSeconds = 4;
 const renewEveryMs = 1_000;
 /** Who has asked for it may just be taking its place. */
 const keptMs = 30_000;
@@ -13,7 +13,8 @@ export class Presence {
   readonly #world: World;
   readonly #leases: ServerLeases;
   readonly #turns: Turns;
-  #lease: Promise<string> | undefined;
+  #lease: Promise<ServerLease> | undefined;
+  #id: string | undefined;
   #askedAt = 0;
   #timer: Cancel | undefined;
   #closed = false;
@@ -29,42 +30,49 @@ export class Presence {
     const lease = this.#lease ?? this.#take();
     this.#lease = lease;
     try {
-      return await lease;
+      return (await lease).id;
     } catch (error) {
       this.lost(lease);
       throw error;
     }
   }
 
-  /** It has ended; the next call takes another one. */
+  /** etcd says that this one has ended; so the next call takes another one, if it is still the present one. */
+  ended(id: string): void {
+    if (this.#id === id) this.lost();
+  }
+
+  /** The next call takes another one. */
   lost(lease = this.#lease): void {
     if (this.#lease !== lease) return;
     this.#lease = undefined;
+    this.#id = undefined;
     this.#timer?.();
     this.#turns.callAll();
   }
 
-  async #take(): Promise<string> {
-    const id = await this.#leases.take(presenceMs);
-    this.#schedule(id);
-    return id;
+  async #take(): Promise<ServerLease> {
+    const made = await this.#leases.make(presenceSeconds);
+    this.#id = made.id;
+    this.#schedule(made);
+    return made;
   }
 
-  #schedule(id: string): void {
+  #schedule(made: ServerLease): void {
     if (this.#closed) {
-      this.#leases.revoke(id);
+      this.#leases.revoke(made);
       return;
     }
     const lease = this.#lease;
     this.#timer = this.#world.timers.schedule(renewEveryMs, () => {
       if (this.#turns.isEmpty && this.#world.clock.monotonic() - this.#askedAt > keptMs) {
         this.lost(lease);
-        this.#leases.revoke(id);
+        this.#leases.revoke(made);
         return;
       }
-      this.#leases.keepAlive(id).then(
-        (alive) => (alive ? this.#schedule(id) : this.lost(lease)),
-        () => this.#schedule(id),
+      this.#leases.keepAlive(made).then(
+        (alive) => (alive ? this.#schedule(made) : this.lost(lease)),
+        () => this.#schedule(made),
       );
     });
   }
@@ -74,7 +82,7 @@ export class Presence {
     this.#closed = true;
     this.#timer?.();
     this.#lease?.then(
-      (id) => this.#leases.revoke(id),
+      (made) => this.#leases.revoke(made),
       () => undefined,
     );
   }

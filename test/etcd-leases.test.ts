@@ -1,0 +1,424 @@
+/** How grants pass from one holder to the next on etcd, in as few requests as it takes: what is sent is watched, held back or lost on its way. */
+import assert from "node:assert/strict";
+import { after, describe, type TestContext, test } from "node:test";
+import type { Lease } from "tenon/contracts";
+import { type EtcdEngine, type EtcdFetch, etcd } from "tenon/etcd";
+import { systemWorld, type World } from "tenon/world";
+import { engine as find } from "./engines.ts";
+import { ask, base64, deleteKeys, testPrefix } from "./etcd-host.ts";
+
+// The timers of an engine do not keep the process alive while a test waits for one.
+const keepAlive = setInterval(() => undefined, 60_000);
+after(() => clearInterval(keepAlive));
+
+const server = await find("etcd");
+const long = { ttlMs: 60_000, waitMs: 60_000 };
+
+interface Sent {
+  readonly path: string;
+  readonly body: string;
+}
+
+/** Node's own; remembers what is sent, and lets a test step in before it is, and when it was answered. */
+class WatchedFetch {
+  readonly sent: Sent[] = [];
+  before: ((request: Sent) => Promise<void> | undefined) | undefined;
+  after: ((request: Sent) => Promise<void> | undefined) | undefined;
+
+  /** Without watches. */
+  #underWay = 0;
+
+  readonly fetch: EtcdFetch = async (url, request) => {
+    const sent = { path: url.slice(url.indexOf("/v3/") + 4), body: request.body };
+    this.sent.push(sent);
+    if (sent.path === "watch") return fetch(url, request);
+    this.#underWay += 1;
+    try {
+      await this.before?.(sent);
+      const response = await fetch(url, request);
+      const text = await response.text();
+      await this.after?.(sent);
+      return { status: response.status, text: async () => text, body: null };
+    } finally {
+      this.#underWay -= 1;
+    }
+  };
+
+  /** Everything was answered, and the answers were looked at. */
+  async quiet(): Promise<void> {
+    do await new Promise((resolve) => setImmediate(resolve));
+    while (this.#underWay > 0);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  count(matches: (request: Sent) => boolean): number {
+    return this.sent.filter(matches).length;
+  }
+}
+
+const isHandOver = ({ body }: Sent) => body.includes('"GREATER"');
+const isPlace = ({ path, body }: Sent) =>
+  path === "kv/txn" && body.includes('"request_put"') && body.includes("request_range");
+const isChange = ({ path, body }: Sent) =>
+  path === "kv/deleterange" || (path === "kv/txn" && /"request_(put|delete_range)"/.test(body));
+
+const networks: WatchedFetch[] = [];
+
+function lost(): TypeError {
+  return new TypeError("fetch failed", { cause: Object.assign(new Error("cut"), { code: "ECONNRESET" }) });
+}
+
+async function open(
+  t: TestContext,
+  prefix = testPrefix(),
+  world?: World,
+): Promise<{ readonly engine: EtcdEngine; readonly network: WatchedFetch }> {
+  const network = new WatchedFetch();
+  networks.push(network);
+  const engine = await etcd({ endpoints: [server.url], fetch: network.fetch, prefix, world });
+  t.after(async () => {
+    networks.splice(networks.indexOf(network), 1);
+    await engine.close();
+    await deleteKeys(server.url, prefix);
+  });
+  return { engine, network };
+}
+
+function acquire({ leases }: EtcdEngine, holder: string, more: object = {}, signal?: AbortSignal): Promise<Lease> {
+  return leases.acquire("name", { ...long, holder, ...more }, { signal }) as Promise<Lease>;
+}
+
+/** Until so many wait, and their engines know their places. */
+async function untilWaiting({ leases }: EtcdEngine, count: number): Promise<void> {
+  while ((await leases.describe("name")).waiting !== count);
+  await Promise.all(networks.map((network) => network.quiet()));
+}
+
+async function holdersOf({ leases }: EtcdEngine): Promise<readonly string[]> {
+  return (await leases.describe("name")).holders.map(({ holder }) => holder);
+}
+
+describe("grants of leases on etcd", { skip: server.skip }, () => {
+  test("a lock that nobody else wants costs two requests, one to take it and one to give it back", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "first");
+    await engine.leases.release("name", "first");
+    network.sent.length = 0;
+    await acquire(engine, "second");
+    await engine.leases.release("name", "second");
+    assert.deepEqual(
+      network.sent.map(({ path }) => path),
+      ["kv/txn", "kv/deleterange"],
+    );
+  });
+
+  test("holders of one engine hand the name over in one request each, in the order in which they came, under growing tokens", async (t) => {
+    const { engine, network } = await open(t);
+    const tokens = [(await acquire(engine, "0")).token];
+    const order: string[] = [];
+    const all: Promise<void>[] = [];
+    for (let index = 1; index <= 8; index++) {
+      const turn = async (lease: Lease) => {
+        order.push(lease.holder);
+        tokens.push(lease.token);
+        assert.deepEqual(await holdersOf(engine), [lease.holder]);
+        await engine.leases.release("name", lease.holder);
+      };
+      all.push(acquire(engine, String(index)).then(turn));
+      await untilWaiting(engine, index);
+    }
+    network.sent.length = 0;
+    await engine.leases.release("name", "0");
+    await Promise.all(all);
+    assert.deepEqual(order, ["1", "2", "3", "4", "5", "6", "7", "8"]);
+    assert.deepEqual(
+      tokens,
+      [...tokens].sort((one, other) => (one < other ? -1 : 1)),
+    );
+    assert.equal(new Set(tokens).size, 9);
+    // Eight hand-overs, and the last one gives it back.
+    assert.equal(network.count(isHandOver), 8);
+    assert.equal(network.count(isChange), 9);
+    assert.deepEqual(await holdersOf(engine), []);
+  });
+
+  test("those who come at once share a request for their places, and are granted in the order of their calls", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "holder");
+    network.sent.length = 0;
+    const holders = Array.from({ length: 20 }, (_, index) => `${(index * 7) % 20}`);
+    const order: string[] = [];
+    const all = holders.map(async (holder) => {
+      order.push((await acquire(engine, holder)).holder);
+      await engine.leases.release("name", holder);
+    });
+    await untilWaiting(engine, 20);
+    assert.equal(network.count(isPlace), 1);
+    await engine.leases.release("name", "holder");
+    await Promise.all(all);
+    assert.deepEqual(order, holders);
+  });
+
+  test("one of them who waits already keeps the others from no place", async (t) => {
+    const prefix = testPrefix();
+    const { engine } = await open(t, prefix);
+    const { engine: other } = await open(t, prefix);
+    await acquire(engine, "holder");
+    const elsewhere = acquire(other, "twice");
+    await untilWaiting(engine, 1);
+    const all = ["a", "twice", "b"].map((holder) => acquire(engine, holder));
+    await untilWaiting(engine, 3);
+    await engine.leases.release("name", "holder");
+    await elsewhere;
+    for (const [index, holder] of ["twice", "a", "b"].entries()) {
+      await all[[1, 0, 2][index]!];
+      await engine.leases.release("name", holder);
+    }
+  });
+
+  test("a request that differs from what the holder waits for elsewhere is refused, and the place stays", async (t) => {
+    const prefix = testPrefix();
+    const { engine } = await open(t, prefix);
+    const { engine: other } = await open(t, prefix);
+    await acquire(engine, "a");
+    const waits = acquire(other, "b");
+    await untilWaiting(engine, 1);
+    await assert.rejects(acquire(engine, "b", { capacity: 2 }), { code: "conflict" });
+    await engine.leases.release("name", "a");
+    const { token } = await waits;
+    const { holders } = await engine.leases.describe("name");
+    assert.deepEqual(
+      holders.map((each) => each.token),
+      [token],
+    );
+  });
+
+  test("who waited before in another engine is not overtaken by those of the engine that releases", async (t) => {
+    const prefix = testPrefix();
+    const engines = [await open(t, prefix), await open(t, prefix)];
+    const [{ engine: one }, { engine: two }] = engines as [(typeof engines)[0], (typeof engines)[0]];
+    const expected = ["two-1", "one-1", "one-2", "two-2", "two-3", "one-3"];
+    await acquire(one, "first");
+    const order: string[] = [];
+    const all: Promise<void>[] = [];
+    for (const [index, holder] of expected.entries()) {
+      const engine = holder.startsWith("one") ? one : two;
+      const turn = async ({ token }: Lease) => {
+        order.push(holder);
+        const { holders } = await engine.leases.describe("name");
+        assert.deepEqual(
+          holders.map((each) => [each.holder, each.token]),
+          [[holder, token]],
+        );
+        await engine.leases.release("name", holder);
+      };
+      all.push(acquire(engine, holder).then(turn));
+      await untilWaiting(one, index + 1);
+    }
+    await one.leases.release("name", "first");
+    await Promise.all(all);
+    assert.deepEqual(order, expected);
+  });
+
+  test("who is gone before the name is handed over gets nothing, and the next one gets it", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "a");
+    const leaving = new AbortController();
+    const gone = acquire(engine, "b", {}, leaving.signal);
+    await untilWaiting(engine, 1);
+    const next = acquire(engine, "c");
+    await untilWaiting(engine, 2);
+    // The request is under way when b leaves, and is carried out after that.
+    network.before = (request) => {
+      if (!isHandOver(request)) return;
+      network.before = undefined;
+      leaving.abort(new Error("gone"));
+    };
+    const released = engine.leases.release("name", "a");
+    await assert.rejects(gone, { message: "gone" });
+    await released;
+    assert.equal((await next).holder, "c");
+    assert.deepEqual(await holdersOf(engine), ["c"]);
+  });
+
+  test("a hand-over whose reply was lost is found by who has the name now", async (t) => {
+    const { engine, network } = await open(t);
+    const before = await acquire(engine, "a");
+    const next = acquire(engine, "b");
+    await untilWaiting(engine, 1);
+    network.after = (request) => {
+      if (!isHandOver(request)) return;
+      network.after = undefined;
+      throw lost();
+    };
+    await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
+    const lease = await next;
+    assert.ok(lease.token > before.token);
+    assert.deepEqual(await holdersOf(engine), ["b"]);
+    await engine.leases.release("name", "a");
+    assert.deepEqual(await holdersOf(engine), ["b"]);
+  });
+
+  test("who left while the reply of its hand-over was lost keeps the name from nobody", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "a");
+    const leaving = new AbortController();
+    const gone = acquire(engine, "b", {}, leaving.signal);
+    await untilWaiting(engine, 1);
+    network.after = (request) => {
+      if (!isHandOver(request)) return;
+      network.after = undefined;
+      leaving.abort(new Error("gone"));
+      throw lost();
+    };
+    await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
+    await assert.rejects(gone, { message: "gone" });
+    assert.equal((await acquire(engine, "c")).holder, "c");
+  });
+
+  test("a hand-over that was never carried out leaves the queue as it is, and is done when it is repeated", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "a");
+    const next = acquire(engine, "b");
+    await untilWaiting(engine, 1);
+    network.before = (request) => {
+      if (!isHandOver(request)) return;
+      network.before = undefined;
+      throw lost();
+    };
+    await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
+    await engine.leases.release("name", "a");
+    assert.equal((await next).holder, "b");
+  });
+
+  for (const when of ["before", "after"] as const) {
+    test(`a lease of etcd that ends ${when} it is looked at ends the release, and the next one has its full time`, async (t) => {
+      const real = systemWorld();
+      let aheadMs = 0;
+      const clock = { now: () => real.clock.now(), monotonic: () => real.clock.monotonic() + aheadMs };
+      const prefix = testPrefix();
+      const { engine, network } = await open(t, prefix, { ...real, clock });
+      const { token } = await acquire(engine, "a");
+      const next = acquire(engine, "b");
+      await untilWaiting(engine, 1);
+      const range = { key: base64(`${prefix}/leases/4:name/h/`), range_end: base64(`${prefix}/leases/4:name/h0`) };
+      const { kvs } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
+      const end = async () => void (await ask(server.url, "lease/revoke", { ID: kvs[0]!.lease }));
+      const isStep = when === "before" ? ({ path }: Sent) => path === "lease/keepalive" : isHandOver;
+      const isGiven = ({ path, body }: Sent) => path !== "lease/keepalive" || body.includes(kvs[0]!.lease);
+      network.before = (request) => {
+        if (!isStep(request) || !isGiven(request)) return;
+        network.before = undefined;
+        return end();
+      };
+      // More than what a lease of etcd lasts longer than the grant: so it is renewed first.
+      aheadMs = 3_000;
+      await engine.leases.release("name", "a");
+      const lease = await next;
+      assert.ok(lease.token > token);
+      assert.equal(network.before, undefined, "it ended on the way");
+      const { kvs: after } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
+      assert.notEqual(after[0]!.lease, kvs[0]!.lease);
+    });
+  }
+
+  test("a holder that was paused for longer than its time gives nothing of others away", async (t) => {
+    const prefix = testPrefix();
+    const { engine: paused } = await open(t, prefix);
+    const { engine: other } = await open(t, prefix);
+    await acquire(paused, "a", { ttlMs: 1 });
+    const next = acquire(other, "x");
+    // Its lease of etcd has ended.
+    await next;
+    const waits = acquire(paused, "b", { ttlMs: 1 });
+    await untilWaiting(other, 1);
+    await paused.leases.release("name", "a");
+    assert.deepEqual(await holdersOf(other), ["x"]);
+    await other.leases.release("name", "x");
+    assert.equal((await waits).holder, "b");
+  });
+
+  test("a clock that has gone on since the lease of etcd was renewed lets it be renewed before the next grant", async (t) => {
+    const real = systemWorld();
+    let aheadMs = 0;
+    // As after a machine's sleep: the monotonic clock has stood still.
+    const clock = { now: () => real.clock.now() + aheadMs, monotonic: () => real.clock.monotonic() };
+    const { engine, network } = await open(t, testPrefix(), { ...real, clock });
+    const renewals = () => network.count(({ path }) => path === "lease/keepalive");
+    await acquire(engine, "a");
+    await engine.leases.release("name", "a");
+    aheadMs = 1_500;
+    await acquire(engine, "b");
+    assert.equal(renewals(), 1);
+    await engine.leases.release("name", "b");
+    aheadMs = 120_000;
+    await acquire(engine, "c");
+    assert.equal(renewals(), 1, "one that has ended for sure is not renewed");
+  });
+
+  test("readers are granted together when a writer of the same engine hands the name over", async (t) => {
+    const { engine } = await open(t);
+    const write = { weight: 5, capacity: 5 };
+    const read = { weight: 1, capacity: 5 };
+    await acquire(engine, "writer", write);
+    const readers = ["r1", "r2", "r3"].map((holder) => acquire(engine, holder, read));
+    await untilWaiting(engine, 3);
+    await engine.leases.release("name", "writer");
+    await Promise.all(readers);
+    assert.deepEqual([...(await holdersOf(engine))].sort(), ["r1", "r2", "r3"]);
+  });
+
+  test("who asks for another time is granted it, and not what is left of its predecessor's", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "a");
+    const next = acquire(engine, "b", { ttlMs: 600_000 });
+    await untilWaiting(engine, 1);
+    await engine.leases.release("name", "a");
+    assert.equal((await next).ttlMs, 600_000);
+    assert.equal(network.count(isHandOver), 0);
+  });
+
+  test("who asks again and again for a name that is taken costs etcd reads only", async (t) => {
+    const prefix = testPrefix();
+    const { engine } = await open(t, prefix);
+    const { engine: other, network } = await open(t, prefix);
+    await acquire(engine, "a");
+    for (let index = 0; index < 5; index++) {
+      assert.equal(await acquire(other, `b${index}`, { waitMs: 0 }), undefined);
+    }
+    assert.equal(network.count(isChange), 1);
+  });
+
+  test("who stops waiting and asks once more at once leaves the queue", async (t) => {
+    const { engine } = await open(t);
+    await acquire(engine, "a");
+    const leaving = new AbortController();
+    const waits = acquire(engine, "b", {}, leaving.signal);
+    await untilWaiting(engine, 1);
+    const once = acquire(engine, "b", { waitMs: 0 });
+    leaving.abort(new Error("gone"));
+    await assert.rejects(waits, { message: "gone" });
+    assert.equal(await once, undefined);
+    assert.equal((await engine.leases.describe("name")).waiting, 0);
+  });
+
+  test("an engine that closes while it hands the name over keeps it from nobody", async (t) => {
+    const prefix = testPrefix();
+    const { engine, network } = await open(t, prefix);
+    const { engine: other } = await open(t, prefix);
+    await acquire(engine, "a");
+    const waits = acquire(engine, "b").catch(() => undefined);
+    await untilWaiting(engine, 1);
+    const handing = Promise.withResolvers<void>();
+    network.before = (request) => {
+      if (!isHandOver(request)) return;
+      handing.resolve();
+      return undefined;
+    };
+    const released = engine.leases.release("name", "a").catch(() => undefined);
+    await handing.promise;
+    await engine.close();
+    await Promise.all([waits, released]);
+    assert.equal((await acquire(other, "x", { waitMs: 10_000 })).holder, "x");
+  });
+});
