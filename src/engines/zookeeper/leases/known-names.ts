@@ -1,4 +1,4 @@
-import type { World } from "../../../world/world.ts";
+import type { Clock } from "../../../world/world.ts";
 import type { NodeData } from "../protocol.ts";
 import { stateOf } from "./name-record.ts";
 import type { Change } from "./steps.ts";
@@ -26,25 +26,25 @@ const bytesMax = 8 * 1024 * 1024;
 
 /** Names as this process has left them a moment ago, so that the next change need not read them. */
 export class KnownNames {
-  readonly #world: World;
+  readonly #clock: Clock;
   /** The one that was kept last is the last one. */
   readonly #kept = new Map<string, Kept>();
   #bytes = 0;
 
-  constructor(world: World) {
-    this.#world = world;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
   get(name: string): KnownName | undefined {
     const kept = this.#kept.get(name);
-    if (kept === undefined || kept.until > this.#world.clock.monotonic()) return kept?.known;
+    if (kept === undefined || kept.until >= this.#clock.monotonic()) return kept?.known;
     this.forget(name);
     return undefined;
   }
 
   keep(name: string, known: KnownName): void {
     this.forget(name);
-    this.#kept.set(name, { known, until: this.#world.clock.monotonic() + keptMs });
+    this.#kept.set(name, { known, until: this.#clock.monotonic() + keptMs });
     this.#bytes += known.state.length;
     while (this.#kept.size > namesMax || this.#bytes > bytesMax) this.forget(this.#kept.keys().next().value!);
   }

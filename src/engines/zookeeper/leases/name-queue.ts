@@ -89,6 +89,20 @@ export class NameQueue {
       seen = this.#waiting.length;
       for (let turn = 0; turn < quietTurns; turn++) await undefined;
     }
+    this.#putReleasesFirst();
+  }
+
+  /** So that who asks in the same turn need not wait for a later change. None overtakes what its own holder has asked before. */
+  #putReleasesFirst(): void {
+    const holders = new Set<string>();
+    const [first, rest]: [Waiting[], Waiting[]] = [[], []];
+    for (const waiting of this.#waiting) {
+      const { step } = waiting;
+      const goesFirst = step.type === "release" && !holders.has(step.holder);
+      holders.add(holderOf(step));
+      (goesFirst ? first : rest).push(waiting);
+    }
+    this.#waiting.splice(0, this.#waiting.length, ...first, ...rest);
   }
 
   /** `false`: somebody has changed the name since it was known. */

@@ -62,7 +62,7 @@ export class ZookeeperLeases implements LeaseEngine {
     this.#clock = clock;
     const names = new NameNodes({ connection, nodes, clock, acls });
     this.#names = names;
-    const known = new KnownNames(world);
+    const known = new KnownNames(world.clock);
     // Another server may be one that was restored.
     connection.onConnected(() => known.forgetAll());
     const watches = new NodeWatches(connection, world);
