@@ -35,9 +35,11 @@ export class Acquisition {
   readonly #alarm: Alarm;
   readonly #askers = new Set<Asker>();
   #asking = false;
+  #offered = false;
   #queued = false;
   #over = false;
   #given = false;
+  #answered: PromiseWithResolvers<void> | undefined;
   request: ValidRequest;
 
   constructor(request: ValidRequest, parts: AcquisitionParts) {
@@ -46,15 +48,27 @@ export class Acquisition {
     this.#alarm = new Alarm(parts.world);
   }
 
-  /** Asks along with whoever asks already. */
-  join(request: ValidRequest, signal: AbortSignal | undefined): Promise<Lease | undefined> {
+  /** Whether something is under way that may bring a grant, wanted or not. */
+  get #pending(): boolean {
+    return this.#asking || this.#offered;
+  }
+
+  /** When nothing is under way any more, and what nobody wanted of it is being given back; `undefined`: it is so now. */
+  get answered(): Promise<void> | undefined {
+    if (!this.#pending) return undefined;
+    this.#answered ??= Promise.withResolvers();
+    return this.#answered.promise;
+  }
+
+  /** Asks along with whoever asks already; the first one `after` something, if that is given. */
+  join(request: ValidRequest, signal: AbortSignal | undefined, after?: Promise<void>): Promise<Lease | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<Lease | undefined>();
     const until = this.#parts.world.clock.monotonic() + request.waitMs;
     const asker: Asker = { waits: request.waitMs > 0, resolve, reject, until };
     const first = this.#askers.size === 0;
     this.request = request;
     this.#askers.add(asker);
-    if (first) void this.#run();
+    if (first) void this.#run(after);
     else this.#alarm.ring();
     if (signal === undefined) return promise;
     const abort = (): void => this.#depart(asker, () => asker.reject(signal.reason));
@@ -65,6 +79,23 @@ export class Acquisition {
   /** Somebody said that its turn may have come. */
   wake(): void {
     this.#alarm.ring();
+  }
+
+  /** Whether it may be granted right now, without having asked just then. If so, `handOver` is called when it is known what came of it. */
+  offer(): boolean {
+    if (this.#over) return false;
+    this.#offered = true;
+    return true;
+  }
+
+  /** `undefined`: it was not granted, or nobody knows. */
+  handOver(lease: Lease | undefined): void {
+    this.#offered = false;
+    if (this.#over) {
+      if (!this.#given) void this.#parts.leave("all");
+    } else if (lease !== undefined) this.#finish((asker) => asker.resolve(lease));
+    else this.#alarm.ring();
+    this.#settled();
   }
 
   /** The holder gives everything up; nobody is granted anything. */
@@ -87,7 +118,7 @@ export class Acquisition {
     this.#alarm.ring();
     this.#parts.ended();
     // What is under way is looked at when it is answered.
-    if (this.#queued && !this.#asking) void this.#parts.leave("place");
+    if (this.#queued && !this.#pending) void this.#parts.leave("place");
     settle();
   }
 
@@ -99,7 +130,12 @@ export class Acquisition {
     this.#askers.clear();
   }
 
-  async #run(): Promise<void> {
+  #settled(): void {
+    if (!this.#pending) this.#answered?.resolve();
+  }
+
+  async #run(after: Promise<void> | undefined): Promise<void> {
+    if (after !== undefined) await after;
     while (!this.#over) {
       const present = [...this.#askers];
       this.#asking = true;
@@ -113,12 +149,14 @@ export class Acquisition {
       } catch (error) {
         this.#asking = false;
         this.fail(error);
+        this.#settled();
         return;
       }
       this.#asking = false;
       this.#queued = answer.type === "waiting";
       if (this.#over) {
         this.#giveBack(answer);
+        this.#settled();
         return;
       }
       if (answer.type === "granted") {

@@ -16,6 +16,8 @@ export interface AcquisitionsParts {
 export class Acquisitions {
   readonly #parts: AcquisitionsParts;
   readonly #underWay = new Map<string, Acquisition>();
+  /** Those that are over while something may still be granted to them; who asks anew for the same holder comes after that was given back. */
+  readonly #leaving = new Map<string, Promise<void>>();
 
   constructor(parts: AcquisitionsParts) {
     this.#parts = parts;
@@ -34,7 +36,16 @@ export class Acquisitions {
         throw differs(name, "waits for", weight, capacity, asked);
       }
     }
-    return acquisition.join(asked, signal);
+    return acquisition.join(asked, signal, this.#leaving.size > 0 ? this.#leaving.get(key) : undefined);
+  }
+
+  /**
+   * Whoever waits for the name under this holder, if it is still wanted, to be granted it without asking. What came of that is then said by `handOver`, by all means: until then what is granted
+   * counts as under way.
+   */
+  offer(name: string, holder: string): Acquisition | undefined {
+    const acquisition = this.#underWay.get(keyOf(name, holder));
+    return acquisition?.offer() ? acquisition : undefined;
   }
 
   /** Its turn may have come. */
@@ -56,13 +67,23 @@ export class Acquisitions {
     for (const acquisition of [...this.#underWay.values()]) acquisition.fail(reason);
   }
 
+  #leave(key: string, answered: Promise<void> | undefined): void {
+    if (answered === undefined) return;
+    this.#leaving.set(key, answered);
+    void answered.then(() => {
+      if (this.#leaving.get(key) === answered) this.#leaving.delete(key);
+    });
+  }
+
   #start(key: string, name: string, asked: ValidRequest): Acquisition {
     const acquisition: Acquisition = new Acquisition(asked, {
       world: this.#parts.world,
       ask: this.#parts.asking(name),
       leave: (what) => this.#parts.leave(name, asked.holder, what).then(ignore, ignore),
       ended: () => {
-        if (this.#underWay.get(key) === acquisition) this.#underWay.delete(key);
+        if (this.#underWay.get(key) !== acquisition) return;
+        this.#underWay.delete(key);
+        this.#leave(key, acquisition.answered);
       },
     });
     return acquisition;

@@ -1,26 +1,6 @@
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { LeaseHolder } from "../../../contracts/leases.ts";
-import { ByteReader, ByteWriter } from "../binary.ts";
-
-interface Holder {
-  readonly holder: string;
-  readonly token: number;
-  readonly weight: number;
-  readonly capacity: number;
-  ttlMs: number;
-  endsAt: number;
-  data: string | undefined;
-}
-
-interface Waiter {
-  readonly holder: string;
-  readonly weight: number;
-  readonly capacity: number;
-  /** Where the one who waits hears of its turn. */
-  channel: string;
-  /** Believed to wait until then, unless it asks again. */
-  until: number;
-}
+import { decodeEntries, encodeEntries, type Holder, type Stamp, stampedToken, type Waiter } from "./lease-entries.ts";
 
 /** What the state says to a request. */
 export type StateAnswer =
@@ -43,11 +23,26 @@ export interface Asking {
   readonly token: () => number;
 }
 
-const format = 1;
+/** Grants the name to who waits for it in this process, in the very change by which its turn comes, so that it need not ask again. */
+export interface HandingOver {
+  /** Under which those of this process wait. */
+  readonly channel: string;
+  /** What the one who waits asks for; `undefined`: nobody wants it any more, or nobody knows. */
+  readonly wanted: (holder: string) => ValidRequest | undefined;
+  readonly token: () => number;
+}
+
+/** Who was granted the name though it did not ask just now. */
+export interface HandedOver {
+  readonly holder: string;
+  readonly token: number;
+}
 
 /**
  * One leased name, who holds it and who waits for it in order: a state machine on one value, for stores that change it under a lock. `now` is the store's clock. Takes 45 bytes or so and its texts for
- * each holder, 20 and its texts for each that waits.
+ * each holder, 12 and its holder's text for each that waits.
+ *
+ * A store that has a clock and a counter of its own can be written without asking it first what they say: see `encodeUnstamped`.
  */
 export class LeaseState {
   readonly #holders = new Map<string, Holder>();
@@ -56,6 +51,10 @@ export class LeaseState {
   holdersChanged = false;
   /** Whose turn has come, by where it hears of it. */
   readonly turns: { readonly channel: string; readonly holder: string }[] = [];
+  /** Who was granted the name by `HandingOver`. */
+  readonly handedOver: HandedOver[] = [];
+  /** Grants whose token is that of the write to come. */
+  readonly #unstampedGrants: { token: number }[] = [];
 
   /** Nobody holds it or waits for it. */
   get unused(): boolean {
@@ -93,29 +92,34 @@ export class LeaseState {
     return this.#holders.size === 1 && this.#holders.has(holder);
   }
 
-  acquire(request: ValidRequest, asking: Asking, now: number): StateAnswer {
+  /** The next instant at which something in it ends by itself: until then it means the same. */
+  get nextEndAt(): number {
+    let end = this.#firstEnd();
+    for (const { until } of this.#waiters.values()) end = Math.min(end, until);
+    return end;
+  }
+
+  acquire(request: ValidRequest, asking: Asking, now: number, handing?: HandingOver): StateAnswer {
     this.#sweep(now);
     const { holder, weight, capacity } = request;
     const own = this.#holders.get(holder);
     if (own !== undefined) {
       if (own.weight !== weight || own.capacity !== capacity) return differs("owns", own);
       this.#hold(request, own.token, now);
-      return { type: "granted", token: own.token, isNew: false };
+      return this.#noted({ type: "granted" as const, token: own.token, isNew: false });
     }
     const place = this.#waiters.get(holder);
     if (place !== undefined && (place.weight !== weight || place.capacity !== capacity)) {
       return differs("waits for", place);
     }
+    this.#passOn(now, handing, holder);
     const first = this.#first(now);
     if ((first === undefined || first.holder === holder) && this.#fits(request)) {
-      this.#waiters.delete(holder);
       const token = asking.token();
-      this.#hold(request, token, now);
-      this.holdersChanged = true;
-      this.#wake(this.#first(now));
-      return { type: "granted", token, isNew: true };
+      this.#grant(request, token, now);
+      this.#passOn(now, handing);
+      return this.#noted({ type: "granted" as const, token, isNew: true });
     }
-    if (first !== undefined && first.holder !== holder) this.#wake(first);
     if (!asking.waits) return { type: "refused" };
     return this.#standInLine(request, asking, first, now);
   }
@@ -129,14 +133,27 @@ export class LeaseState {
     const { channel, patienceMs } = asking;
     const until = now + patienceMs;
     const place = this.#waiters.get(holder);
-    if (place !== undefined) Object.assign(place, { channel, until });
-    else this.#waiters.set(holder, { holder, weight, capacity, channel, until });
+    const stay = { channel, patienceMs, until, unstamped: true };
+    if (place !== undefined) Object.assign(place, stay);
+    else this.#waiters.set(holder, { holder, weight, capacity, ...stay });
     const next = first === undefined || first.holder === holder ? this.#firstEnd() : first.until;
     return { type: "waiting", askAgainMs: Math.max(1, Math.ceil(Math.min(next - now, patienceMs))) };
   }
 
   #hold({ holder, weight, capacity, ttlMs, data }: ValidRequest, token: number, now: number): void {
-    this.#holders.set(holder, { holder, token, weight, capacity, ttlMs, endsAt: now + ttlMs, data });
+    const endsAt = now + ttlMs;
+    this.#holders.set(holder, { holder, token, weight, capacity, ttlMs, endsAt, data, unstamped: true });
+  }
+
+  #grant(request: ValidRequest, token: number, now: number): void {
+    this.#waiters.delete(request.holder);
+    this.#hold(request, token, now);
+    this.holdersChanged = true;
+  }
+
+  #noted<Grant extends { token: number }>(grant: Grant): Grant {
+    if (grant.token === stampedToken) this.#unstampedGrants.push(grant);
+    return grant;
   }
 
   /** `false` when the holder does not own the name under this token any more. */
@@ -146,15 +163,16 @@ export class LeaseState {
     if (own === undefined || own.token !== token) return false;
     own.ttlMs = ttlMs;
     own.endsAt = now + ttlMs;
+    own.unstamped = true;
     return true;
   }
 
   /** Gives up what the holder has, or only its place in the queue. */
-  release(holder: string, placeOnly: boolean, now: number): void {
+  release(holder: string, placeOnly: boolean, now: number, handing?: HandingOver): void {
     this.#sweep(now);
     this.#waiters.delete(holder);
     if (!placeOnly && this.#holders.delete(holder)) this.holdersChanged = true;
-    this.#wake(this.#first(now));
+    this.#passOn(now, handing);
   }
 
   /** Whose turn it is, for stores that cannot say it to whom it concerns; it then asks again. */
@@ -206,44 +224,65 @@ export class LeaseState {
     return undefined;
   }
 
-  /** Tells the first of those who wait that it fits; it then asks again. */
-  #wake(first: Waiter | undefined): void {
-    if (first !== undefined && this.#fits(first)) this.turns.push({ channel: first.channel, holder: first.holder });
+  /**
+   * The first of those who wait, and then those behind it, for as long as they fit: those of this process are granted the name, another is told that its turn has come; it then asks again.
+   * `asker` asks right now, and needs neither.
+   */
+  #passOn(now: number, handing: HandingOver | undefined, asker?: string): void {
+    for (;;) {
+      const first = this.#first(now);
+      if (first === undefined || first.holder === asker || !this.#fits(first)) return;
+      if (first.channel !== handing?.channel) {
+        this.turns.push({ channel: first.channel, holder: first.holder });
+        return;
+      }
+      const request = handing.wanted(first.holder);
+      // It leaves its place by itself, or asks for it anew: nobody overtakes it until then.
+      if (request?.weight !== first.weight || request.capacity !== first.capacity) return;
+      const { holder } = first;
+      const token = handing.token();
+      this.#grant(request, token, now);
+      this.handedOver.push(this.#noted({ holder, token }));
+    }
   }
 
   encode(): Buffer {
-    const writer = new ByteWriter().u8(format).whole(this.#holders.size);
-    for (const { holder, token, weight, capacity, ttlMs, endsAt, data } of this.#holders.values()) {
-      writer.text(holder).whole(token).whole(weight).whole(capacity).f64(ttlMs).f64(endsAt);
-      if (data === undefined) writer.u8(0);
-      else writer.u8(1).text(data);
-    }
-    writer.whole(this.#waiters.size);
-    for (const { holder, weight, capacity, channel, until } of this.#waiters.values()) {
-      writer.text(holder).whole(weight).whole(capacity).text(channel).f64(until);
-    }
-    return writer.done();
+    return encodeEntries([...this.#holders.values()], [...this.#waiters.values()], false);
   }
 
-  /** No bytes: nobody holds it. */
-  static decode(bytes: Uint8Array): LeaseState {
+  /**
+   * For a store that stamps what it writes: the instants that were set since the last one count from the stamp, and a grant whose token was given as 0 takes the stamp's number. So `now`
+   * need only be a guess, of which it is known that nothing of the state ended before it. At most one grant can take the number.
+   */
+  encodeUnstamped(): Buffer {
+    return encodeEntries([...this.#holders.values()], [...this.#waiters.values()], true);
+  }
+
+  /** It was written with this stamp. What was answered since the last one, and what was handed over, has its token now; what is done from here on counts anew. */
+  stamp({ now, number }: Stamp): void {
+    for (const own of this.#holders.values()) {
+      if (own.token === stampedToken) own.token = number;
+      if (own.unstamped) own.endsAt = now + own.ttlMs;
+      own.unstamped = false;
+    }
+    for (const waiter of this.#waiters.values()) {
+      if (waiter.unstamped) waiter.until = now + waiter.patienceMs;
+      waiter.unstamped = false;
+    }
+    for (const grant of this.#unstampedGrants) grant.token = number;
+    this.holdersChanged = false;
+    this.turns.length = 0;
+    this.handedOver.length = 0;
+    this.#unstampedGrants.length = 0;
+  }
+
+  /** No bytes: nobody holds it. `stamp`: that of the write, where there is one. */
+  static decode(bytes: Uint8Array, stamp?: Stamp): LeaseState {
     const state = new LeaseState();
     if (bytes.length === 0) return state;
-    const reader = new ByteReader(bytes, "a leased name");
-    if (reader.u8() !== format) throw reader.corrupt();
-    for (let left = reader.whole(); left > 0; left--) {
-      const holder = reader.text();
-      const [token, weight, capacity] = [reader.whole(), reader.whole(), reader.whole()];
-      const [ttlMs, endsAt] = [reader.f64(), reader.f64()];
-      const data = reader.u8() === 0 ? undefined : reader.text();
-      state.#holders.set(holder, { holder, token, weight, capacity, ttlMs, endsAt, data });
-    }
-    for (let left = reader.whole(); left > 0; left--) {
-      const holder = reader.text();
-      const [weight, capacity] = [reader.whole(), reader.whole()];
-      state.#waiters.set(holder, { holder, weight, capacity, channel: reader.text(), until: reader.f64() });
-    }
-    reader.end();
+    const { holders, waiters } = decodeEntries(bytes, stamp);
+    for (const own of holders) state.#holders.set(own.holder, own);
+    for (const waiter of waiters) state.#waiters.set(waiter.holder, waiter);
     return state;
   }
 }

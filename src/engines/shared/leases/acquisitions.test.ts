@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ValidRequest } from "../../../contracts/lease-requests.ts";
+import type { Lease } from "../../../contracts/leases.ts";
+import { systemWorld } from "../../../world/system/system-world.ts";
+import type { Answer } from "./acquisition.ts";
+import { Acquisitions } from "./acquisitions.ts";
+
+const asked: ValidRequest = { holder: "a", ttlMs: 10_000, waitMs: 60_000, capacity: 1, weight: 1, data: undefined };
+const since = { monotonic: 0, wall: 0 };
+const lease: Lease = { name: "name", holder: "a", token: 1n, ttlMs: 10_000, since };
+const waiting: Answer = { type: "waiting", askAgainMs: 10_000 };
+
+/** A server whose answers are given by hand; what it was asked and told, in order. */
+class Server {
+  readonly heard: string[] = [];
+  readonly #open: ((answer: Answer) => void)[] = [];
+  readonly acquisitions = new Acquisitions({
+    world: systemWorld(),
+    asking: () => () => {
+      this.heard.push("ask");
+      return new Promise((resolve) => this.#open.push(resolve));
+    },
+    leave: async (_name, _holder, what) => {
+      this.heard.push(`leave ${what}`);
+    },
+  });
+
+  async answer(answer: Answer): Promise<void> {
+    this.#open.shift()!(answer);
+    await turns();
+  }
+
+  /** Starts a wait that stands in line. */
+  async queue(): Promise<{ readonly lease: Promise<unknown>; readonly abort: () => void }> {
+    const controller = new AbortController();
+    const acquired = this.acquisitions.acquire("name", asked, controller.signal);
+    const settled = acquired.catch((error) => error);
+    await this.answer(waiting);
+    return { lease: settled, abort: () => controller.abort("gone") };
+  }
+}
+
+/** Lets everything that is ready happen. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await undefined;
+}
+
+test("who is handed the lease has not asked again, and nothing is given back", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  server.acquisitions.offer("name", "a")!.handOver(lease);
+  assert.equal(await waits.lease, lease);
+  assert.deepEqual(server.heard, ["ask"]);
+  assert.equal(server.acquisitions.offer("name", "a"), undefined);
+});
+
+test("who has gone before the lease reached it gives it back", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  waits.abort();
+  assert.equal(await waits.lease, "gone");
+  assert.equal(server.acquisitions.offer("name", "a"), undefined, "nobody is there to be granted anything");
+  assert.deepEqual(server.heard, ["ask"], "what is under way is looked at when it is known what came of it");
+  offer.handOver(lease);
+  assert.deepEqual(server.heard, ["ask", "leave all"]);
+});
+
+test("who has gone while nobody knows whether it was granted leaves its place, too", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  waits.abort();
+  offer.handOver(undefined);
+  assert.deepEqual(server.heard, ["ask", "leave all"]);
+});
+
+test("who still waits asks when an offer came to nothing", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  server.acquisitions.offer("name", "a")!.handOver(undefined);
+  await turns();
+  assert.deepEqual(server.heard, ["ask", "ask"]);
+  await server.answer({ type: "granted", lease, isNew: false });
+  assert.equal(await waits.lease, lease);
+});
+
+test("what is released while it is handed over is not given back a second time", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  server.acquisitions.give("name", "a");
+  offer.handOver(lease);
+  assert.equal(await waits.lease, undefined);
+  assert.deepEqual(server.heard, ["ask"]);
+});
+
+test("who asks anew for a holder that has gone is granted nothing that is then given back", async () => {
+  for (const way of ["asked", "offered"] as const) {
+    const server = new Server();
+    const waits = await server.queue();
+    const offer = way === "offered" ? server.acquisitions.offer("name", "a") : undefined;
+    if (offer === undefined) server.acquisitions.wake("name", "a");
+    await turns();
+    waits.abort();
+    const again = server.acquisitions.acquire("name", asked, undefined);
+    await turns();
+    if (offer === undefined) await server.answer({ type: "granted", lease, isNew: true });
+    else offer.handOver(lease);
+    await turns();
+    assert.deepEqual(server.heard.slice(-2), ["leave all", "ask"], way);
+    await server.answer({ type: "granted", lease: { ...lease, token: 2n }, isNew: true });
+    assert.equal((await again)?.token, 2n);
+  }
+});
