@@ -1,13 +1,15 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { ZookeeperConnection } from "./connection.ts";
-import { failureOf, isNodeExists } from "./failures.ts";
+import { failureOf, isCollision, isNodeExists } from "./failures.ts";
 import type { ZookeeperAcl } from "./protocol.ts";
 
 export const nothing = Buffer.alloc(0);
 
 /** Names are spread over so many nodes, as a node's children should not be too many. */
 const bucketsCount = 64;
-const format = "tenon 1";
+const format = "tenon 2";
+/** What is stored under it is read as well: names held their state alone. */
+const formerFormat = "tenon 1";
 
 /** Where everything is. */
 export class Nodes {
@@ -49,7 +51,7 @@ export class Nodes {
     await make(this.#format, Buffer.from(format));
   }
 
-  /** That they are there, and this version's. */
+  /** That they are there, and this version's; those of the former one become so, as former engines could not read what this one writes. */
   async check(connection: ZookeeperConnection): Promise<void> {
     const node = await connection.call("reading the nodes' version", "not-applied", (session) =>
       session.getData(this.#format),
@@ -59,7 +61,18 @@ export class Nodes {
       throw new TenonError("not-found", text, { fields: { root: this.root } });
     }
     if (node.data.toString() === format) return;
+    if (node.data.toString() === formerFormat) return this.#raise(connection, node.stat.version);
     const text = `The nodes under ${this.root} are another version's. Use another root, or the release of Tenon that made them.`;
     throw new TenonError("conflict", text, { fields: { root: this.root } });
+  }
+
+  async #raise(connection: ZookeeperConnection, version: number): Promise<void> {
+    const what = "raising the nodes' version";
+    try {
+      await connection.run(what, "unknown", (session) => session.setData(this.#format, Buffer.from(format), version));
+    } catch (error) {
+      if (!isCollision(error)) throw failureOf(error, what, "unknown");
+      return this.check(connection);
+    }
   }
 }

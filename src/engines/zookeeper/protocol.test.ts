@@ -36,7 +36,19 @@ test("the first error of a transaction is found behind results that were taken b
   const writer = new ProtocolWriter();
   for (const code of [0, -103, -2]) writer.int(-1).bool(false).int(code).int(code);
   writer.int(-1).bool(true).int(-1);
-  assert.equal(readResults(new ProtocolReader(writer.frame().subarray(4))), -103);
+  assert.equal(readResults(new ProtocolReader(writer.frame().subarray(4))).failed, -103);
+});
+
+test("what a transaction made of a node that it set is found among the results of its other parts", () => {
+  const writer = new ProtocolWriter();
+  const part = (type: number) => writer.int(type).bool(false).int(0);
+  part(types.check);
+  part(types.create).text("/b");
+  part(types.setData).long(1n).long(77n).long(2n).long(1_000n).int(3);
+  writer.int(0).int(0).long(0n).int(0).int(0).long(0n);
+  writer.int(-1).bool(true).int(-1);
+  const { failed, written } = readResults(new ProtocolReader(writer.frame().subarray(4)));
+  assert.deepEqual([failed, written], [0, [{ change: 77, changedAt: 1_000, version: 3 }]]);
 });
 
 test("whatever comes is read or refused as corrupt, and ends", () => {

@@ -9,6 +9,7 @@ export const types = {
   getData: 4,
   setData: 5,
   getChildren: 8,
+  sync: 9,
   ping: 11,
   check: 13,
   multi: 14,
@@ -188,15 +189,22 @@ export function writeOperations(writer: ProtocolWriter, operations: readonly Ope
   return writer.int(-1).bool(true).int(-1);
 }
 
-/** The first error among the results of a transaction, 0 when there is none. */
-export function readResults(reader: ProtocolReader): number {
+export interface TransactionResults {
+  /** The first error, 0 when there is none. */
+  readonly failed: number;
+  /** What each `setData` made of its node, in their order; the other parts do not say. */
+  readonly written: readonly Stat[];
+}
+
+export function readResults(reader: ProtocolReader): TransactionResults {
   let failed = 0;
+  const written: Stat[] = [];
   for (;;) {
     const type = reader.int();
-    if (reader.bool()) return failed;
+    if (reader.bool()) return { failed, written };
     reader.int();
     if (type === -1) failed ||= reader.int();
     else if (type === types.create) reader.text();
-    else if (type === types.setData) reader.stat();
+    else if (type === types.setData) written.push(reader.stat());
   }
 }

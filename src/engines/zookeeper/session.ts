@@ -125,10 +125,17 @@ export class ZookeeperSession {
     return (await this.#ask(types.getChildren, (request) => request.text(path).bool(false))).texts();
   }
 
-  /** All of it or nothing. */
-  async transact(operations: readonly Operation[]): Promise<void> {
-    const failed = readResults(await this.#ask(types.multi, (request) => writeOperations(request, operations)));
+  /** What is asked after it shows all that any server had confirmed before. */
+  async sync(path: string): Promise<void> {
+    await this.#ask(types.sync, (request) => request.text(path));
+  }
+
+  /** All of it or nothing; answers what each `setData` made of its node. */
+  async transact(operations: readonly Operation[]): Promise<readonly Stat[]> {
+    const reply = await this.#ask(types.multi, (request) => writeOperations(request, operations));
+    const { failed, written } = readResults(reply);
     if (failed !== 0) throw new ZookeeperError(failed);
+    return written;
   }
 
   #ask(type: number, write: (request: ReturnType<typeof requestOf>) => unknown): Promise<ProtocolReader> {

@@ -69,6 +69,29 @@ export class LeaseState {
     return end;
   }
 
+  /** Whether `acquire` would be a new grant, for which it draws a token. */
+  grants(request: ValidRequest, now: number): boolean {
+    this.#sweep(now);
+    const { holder, weight, capacity } = request;
+    if (this.#holders.has(holder)) return false;
+    const place = this.#waiters.get(holder);
+    if (place !== undefined && (place.weight !== weight || place.capacity !== capacity)) return false;
+    const first = this.#first(now);
+    return (first === undefined || first.holder === holder) && this.#fits(request);
+  }
+
+  /** The holder owns something, or has a place in the queue. */
+  knows(holder: string, now: number): boolean {
+    this.#sweep(now);
+    const place = this.#waiters.get(holder);
+    return this.#holders.has(holder) || (place !== undefined && place.until > now);
+  }
+
+  /** Nobody else owns anything. */
+  isOwnedBy(holder: string): boolean {
+    return this.#holders.size === 1 && this.#holders.has(holder);
+  }
+
   /** The next instant at which something in it ends by itself: until then it means the same. */
   get nextEndAt(): number {
     let end = this.#firstEnd();

@@ -1,7 +1,7 @@
 import type { Cancel, World } from "../../../world/world.ts";
-import { LeaseState } from "../../shared/leases/lease-state.ts";
 import type { ZookeeperConnection } from "../connection.ts";
 import { type Nodes, nothing } from "../nodes.ts";
+import { stateOf } from "./name-record.ts";
 import type { ServerClock } from "./server-clock.ts";
 
 /** One bucket after the other; a name that nobody has used for so long is removed. */
@@ -53,7 +53,7 @@ export class Sweeper {
     const node = await this.#connection.call("sweeping", "not-applied", (session) => session.getData(path));
     const now = this.#clock.notLaterThan;
     if (node === undefined || node.stat.changedAt > now - olderMs) return false;
-    const state = LeaseState.decode(node.data);
+    const state = stateOf(node);
     if (!state.unused && state.endsAt > now - olderMs) return false;
     await this.#connection.call("removing an unused name", "unknown", (session) =>
       session.transact([

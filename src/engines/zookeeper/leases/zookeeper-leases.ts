@@ -16,9 +16,12 @@ import { watchLease } from "../../shared/leases/lease-watch.ts";
 import type { ZookeeperConnection } from "../connection.ts";
 import { asRead } from "../failures.ts";
 import { NodeWatches } from "../node-watches.ts";
-import { type Nodes, nothing } from "../nodes.ts";
+import type { Nodes } from "../nodes.ts";
 import type { ZookeeperAcl } from "../protocol.ts";
+import { KnownNames } from "./known-names.ts";
 import { LeaseOperations } from "./lease-operations.ts";
+import { NameNodes } from "./name-nodes.ts";
+import { stateOf } from "./name-record.ts";
 import { ServerClock } from "./server-clock.ts";
 import { Sweeper } from "./sweeper.ts";
 import { Turns } from "./turns.ts";
@@ -43,6 +46,7 @@ export class ZookeeperLeases implements LeaseEngine {
   readonly #world: World;
   readonly #nodes: Nodes;
   readonly #clock: ServerClock;
+  readonly #names: NameNodes;
   readonly #operations: LeaseOperations;
   readonly #watches: NodeWatches;
   readonly #turns: Turns;
@@ -56,9 +60,17 @@ export class ZookeeperLeases implements LeaseEngine {
     this.#nodes = nodes;
     const clock = new ServerClock(world);
     this.#clock = clock;
-    this.#operations = new LeaseOperations({ world, connection, nodes, clock, acls });
-    this.#watches = new NodeWatches(connection, world);
-    this.#turns = new Turns(nodes, this.#watches, clock, (name, holder) => this.#acquisitions.wake(name, holder));
+    const names = new NameNodes({ connection, nodes, clock, acls });
+    this.#names = names;
+    const known = new KnownNames(world.clock);
+    // Another server may be one that was restored.
+    connection.onConnected(() => known.forgetAll());
+    const watches = new NodeWatches(connection, world);
+    this.#watches = watches;
+    const wake = (name: string, holder: string) => this.#acquisitions.wake(name, holder);
+    const turns = new Turns({ nodes, watches, known, clock, wake });
+    this.#turns = turns;
+    this.#operations = new LeaseOperations({ world, names, known, clock, turns });
     this.#sweeper = new Sweeper(connection, world, nodes, clock);
     this.#acquisitions = new Acquisitions({
       world,
@@ -93,9 +105,10 @@ export class ZookeeperLeases implements LeaseEngine {
     this.#throwIfClosed();
     const { name, holder, token } = lease;
     this.#checkName(name);
+    this.#checkHolder(holder);
     validTtl(ttlMs, this.capabilities);
     const since = this.#now();
-    const renewed = await this.#operations.run(name, (state, now) => state.renew(holder, Number(token), ttlMs, now));
+    const renewed = await this.#operations.run(name, { type: "renew", holder, token: Number(token), ttlMs });
     if (renewed) return { name, holder, token, ttlMs, since };
     throw notHeld(lease);
   }
@@ -103,7 +116,7 @@ export class ZookeeperLeases implements LeaseEngine {
   async release(name: string, holder: string): Promise<void> {
     this.#throwIfClosed();
     this.#checkName(name);
-    validText("holder", holder, 1, this.capabilities.nameBytesMax);
+    this.#checkHolder(holder);
     this.#acquisitions.give(name, holder);
     await this.#release(name, holder, false);
   }
@@ -111,8 +124,8 @@ export class ZookeeperLeases implements LeaseEngine {
   async describe(name: string): Promise<LeaseDescription> {
     this.#throwIfClosed();
     this.#checkName(name);
-    const { node, now } = await this.#operations.look(name).catch(asRead);
-    return { name, ...LeaseState.decode(node?.data ?? nothing).describe(now) };
+    const { known, now } = await this.#names.look(name).catch(asRead);
+    return { name, ...LeaseState.decode(known.state).describe(now) };
   }
 
   async *watch(
@@ -122,7 +135,7 @@ export class ZookeeperLeases implements LeaseEngine {
     this.#throwIfClosed();
     this.#checkName(name);
     // The clock is known from then on.
-    await this.#operations.look(name).catch(asRead);
+    await this.#names.look(name).catch(asRead);
     const parts = {
       world: this.#world,
       describe: () => this.#glance(name),
@@ -141,7 +154,7 @@ export class ZookeeperLeases implements LeaseEngine {
       .call("describing a lease", "not-applied", (session) => session.getData(this.#nodes.pathOf(name)))
       .catch(asRead);
     const now = this.#clock.notLaterThan;
-    const { holders, waiting } = LeaseState.decode(node?.data ?? nothing).describe(now);
+    const { holders, waiting } = stateOf(node).describe(now);
     const nextEnd = Math.min(...holders.map(({ expiresAt }) => expiresAt));
     return { description: { name, holders, waiting }, nextEndMs: Math.max(1, nextEnd - now) };
   }
@@ -159,9 +172,7 @@ export class ZookeeperLeases implements LeaseEngine {
     const { holder, ttlMs } = request;
     let isWaiting = false;
     try {
-      const answer = await this.#operations.run(name, (state, now, token) =>
-        state.acquire(request, { waits, channel: "", patienceMs, token }, now),
-      );
+      const answer = await this.#operations.run(name, { type: "acquire", request, waits, patienceMs });
       if (answer.type === "differs") throw differs(name, answer.does, answer.weight, answer.capacity, request);
       isWaiting = answer.type === "waiting";
       if (answer.type !== "granted") return answer;
@@ -175,7 +186,7 @@ export class ZookeeperLeases implements LeaseEngine {
 
   async #release(name: string, holder: string, placeOnly: boolean): Promise<void> {
     this.#turns.leave(name, holder);
-    await this.#operations.run(name, (state, now) => state.release(holder, placeOnly, now));
+    await this.#operations.run(name, { type: "release", holder, placeOnly });
   }
 
   #now(): LeaseInstant {
@@ -184,6 +195,10 @@ export class ZookeeperLeases implements LeaseEngine {
 
   #checkName(name: string): void {
     validText("the name of a lease", name, 1, this.capabilities.nameBytesMax);
+  }
+
+  #checkHolder(holder: string): void {
+    validText("holder", holder, 1, this.capabilities.nameBytesMax);
   }
 
   #throwIfClosed(): void {
