@@ -69,6 +69,7 @@ const postgres = (pipeline: boolean): TableServer => ({
   openWithout: () => postgresEngine({ connect: () => ({}) as Client }),
   lose(lost) {
     FaultyClient.next = lost;
+    return () => FaultyClient.next === undefined;
   },
   async direct(...statements) {
     await direct(async (client) => {
@@ -92,6 +93,8 @@ const postgres = (pipeline: boolean): TableServer => ({
   // What changes keys is sent together with the commit by a client that pipelines.
   beforeCommit: pipeline ? "FOR UPDATE" : "INSERT INTO",
   settlement: "SET low",
+  appendNext: "substr($15",
+  keepingFew: (prefix) => `ALTER TABLE ${prefix}_partitions ADD CONSTRAINT few CHECK (next < 5)`,
   refusing: (prefix) => `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> 'secret')`,
 });
 
