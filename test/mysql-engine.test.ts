@@ -17,19 +17,31 @@ const server = await find("mariadb");
 
 let lost: LostStatement | undefined;
 
-/** A client that can lose its connection just before or just after a statement is sent. */
-async function faultyClient(): Promise<Connection> {
+type Asked = { sql: string };
+type Ask = (query: Asked) => Promise<unknown>;
+
+/** A client that does something else than asked, for some statements. */
+async function clientThat(
+  instead: (client: Connection, asked: Asked, ask: Ask) => Promise<unknown>,
+): Promise<Connection> {
   const client = await createConnection(server.url);
-  const query = client.query.bind(client) as (query: { sql: string }) => Promise<unknown>;
-  const faulty = async (asked: { sql: string }) => {
+  const altered = (["query", "execute"] as const).map((name) => {
+    const ask = client[name].bind(client) as Ask;
+    return [name, (asked: Asked) => instead(client, asked, ask)];
+  });
+  return Object.assign(client, Object.fromEntries(altered));
+}
+
+/** A client that can lose its connection just before or just after a statement is sent. */
+function faultyClient(): Promise<Connection> {
+  return clientThat(async (client, asked, ask) => {
     const next = lost;
-    if (next === undefined || !asked.sql.includes(next.statement)) return query(asked);
+    if (next === undefined || !asked.sql.includes(next.statement)) return ask(asked);
     lost = undefined;
-    if (next.when === "after") await query(asked);
+    if (next.when === "after") await ask(asked);
     streamOf(client).destroy();
     return new Promise(() => undefined);
-  };
-  return Object.assign(client, { query: faulty });
+  });
 }
 
 const mysql: TableServer = {
@@ -37,6 +49,7 @@ const mysql: TableServer = {
   openWithout: () => mysqlEngine({ connect: async () => ({}) as Connection }),
   lose(next) {
     lost = next;
+    return () => lost === undefined;
   },
   async direct(...statements) {
     await direct(server.url, async (client) => {
@@ -65,6 +78,8 @@ const mysql: TableServer = {
   beforeCommit: "INSERT INTO",
   settlement: "SET low",
   leaseWrite: "COMMIT",
+  appendNext: "NOT ATOMIC",
+  keepingFew: (prefix) => `ALTER TABLE ${prefix}_partitions ADD CONSTRAINT few CHECK (\`next\` < 5)`,
   refusing: (prefix) =>
     `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> X'${Buffer.from("secret").toString("hex")}')`,
 };
@@ -102,6 +117,56 @@ describe("the MySQL engine", { skip: server.skip }, () => {
     const [rows] = await pool.query<never[]>("SELECT @@sql_mode LIKE '%ANSI_QUOTES%'");
     assert.equal(String(rows[0]![0]), "0");
   });
+
+  for (const [what, refused, blocks] of [
+    ["one request", undefined, ["prepared"]],
+    [
+      "one request as text where the server prepares no more statements",
+      { errno: 1461, of: "?" },
+      ["prepared", "text"],
+    ],
+    ["a transaction where the server knows no blocks", { errno: 1064, of: "" }, []],
+  ] as const) {
+    test(`an append is ${what}`, async (t) => {
+      const prefix = testPrefix();
+      const asked: string[] = [];
+      let isOpen = false;
+      const connect = () =>
+        clientThat(async (_, query, ask) => {
+          const { sql } = query;
+          asked.push(sql);
+          const applies = refused?.errno === 1064 || isOpen;
+          if (refused === undefined || !applies || !sql.includes("NOT ATOMIC") || !sql.includes(refused.of))
+            return ask(query);
+          throw Object.assign(new Error("refused"), { errno: refused.errno, sqlState: "42000" });
+        });
+      const engine = await mysqlEngine({ connect, prefix, tables: "make", connectionsMax: 1 });
+      t.after(async () => {
+        await engine.close();
+        await dropTables(server.url, prefix);
+      });
+      isOpen = true;
+      await engine.messages.declare("news", { partitions: 1, groups: ["readers"] });
+      const append = (sequence: number) => {
+        const messages = [{ body: Buffer.from("a question?") }];
+        return engine.messages.append({
+          topic: "news",
+          partition: 0,
+          messages,
+          producer: { id: "p", epoch: 0, sequence },
+        });
+      };
+      assert.deepEqual(await append(0), [0n]);
+      asked.length = 0;
+      assert.deepEqual([await append(1), await append(2)], [[1n], [2n]]);
+      const found = asked.flatMap((sql) =>
+        sql.includes("NOT ATOMIC") ? (sql.includes("?") ? "prepared" : "text") : [],
+      );
+      assert.deepEqual(found, [...blocks, ...blocks]);
+      const isPlain = asked.some((sql) => sql.startsWith("INSERT") && sql.includes(`${prefix}_runs`));
+      assert.equal(isPlain, blocks.length === 0);
+    });
+  }
 
   test("values keep to one request, however many and large they are", async (t) => {
     const engine = await open(t);

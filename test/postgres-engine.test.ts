@@ -71,6 +71,7 @@ const postgres = (pipeline: boolean): TableServer => ({
   openWithout: () => postgresEngine({ connect: () => ({}) as Client }),
   lose(lost) {
     FaultyClient.next = lost;
+    return () => FaultyClient.next === undefined;
   },
   async direct(...statements) {
     await direct(async (client) => {
@@ -95,6 +96,8 @@ const postgres = (pipeline: boolean): TableServer => ({
   beforeCommit: pipeline ? "FOR UPDATE" : "INSERT INTO",
   settlement: "SET low",
   leaseWrite: "float8send",
+  appendNext: "substr($15",
+  keepingFew: (prefix) => `ALTER TABLE ${prefix}_partitions ADD CONSTRAINT few CHECK (next < 5)`,
   refusing: (prefix) => `ALTER TABLE ${prefix}_key_values ADD CHECK (value <> 'secret')`,
 });
 

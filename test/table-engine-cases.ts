@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { type KeyValueChange, TenonError } from "tenon/contracts";
-import { text, topic } from "tenon/messaging";
+import { text as texts, topic } from "tenon/messaging";
 import type { MysqlEngine, MysqlEngineOptions } from "tenon/mysql";
 import type { PostgresEngine, PostgresEngineOptions } from "tenon/postgres";
+import type { BatchRefusal } from "../src/engines/lanes/index.ts";
 import { sealWhileOthersAppend } from "./seal-races.ts";
 import { testPrefix } from "./test-prefix.ts";
 
@@ -22,8 +23,8 @@ export interface TableServer {
   open(prefix: string, options: TableOptions): Promise<TableEngine>;
   /** Opens one whose `connect` answers what is no client. */
   openWithout(): Promise<TableEngine>;
-  /** The next statement that is lost, of any engine. */
-  lose(lost: LostStatement): void;
+  /** The next statement that is lost, of any engine; answers whether it has been. */
+  lose(lost: LostStatement): () => boolean;
   /** Carries out statements one after the other in one session. */
   direct(...statements: readonly string[]): Promise<void>;
   /** As a transaction that stays open while `work` is done. */
@@ -39,6 +40,10 @@ export interface TableServer {
   readonly settlement: string;
   /** How the last statement of a change of a lease is told that somebody holds then. */
   readonly leaseWrite: string;
+  /** How an append is told that is one request. */
+  readonly appendNext: string;
+  /** From then on a partition holds fewer than five messages. */
+  keepingFew(prefix: string): string;
   /** Refuses the value `secret`. */
   refusing(prefix: string): string;
 }
@@ -49,6 +54,39 @@ async function count({ keyValue }: TableEngine) {
   const [entry] = await keyValue.get(["count"]);
   return entry && Buffer.from(entry.value).toString();
 }
+
+interface Refused {
+  /** What another process does meanwhile. */
+  readonly meanwhile?: (other: TableEngine, topic: string) => Promise<unknown>;
+  readonly sequence?: number;
+  readonly messages?: number;
+  readonly partition?: number;
+  readonly code: TenonError["code"];
+}
+
+const text = Buffer.from("x");
+
+/** How each refusal comes about for a process that has appended to the partition before: there are two ways to append, and both have to know of it. */
+const refusals: Readonly<Record<BatchRefusal["refused"], Refused>> = {
+  sealed: {
+    meanwhile: ({ messages }, topic) => messages.declare(topic, { partitions: 2, sealed: "moved" }),
+    code: "denied",
+  },
+  full: {
+    meanwhile: ({ messages }, topic) => messages.declare(topic, { partitions: 2, countMax: 3, whenFull: "refuse" }),
+    code: "overloaded",
+  },
+  fenced: {
+    meanwhile: ({ messages }, topic) => {
+      const producer = { id: "producer", epoch: 1, sequence: 0 };
+      return messages.append({ topic, partition: 1, messages: [{ body: text }], producer });
+    },
+    code: "lost",
+  },
+  repeated: { sequence: 2, messages: 2, code: "conflict" },
+  gap: { sequence: 9, code: "conflict" },
+  partition: { partition: 2, code: "invalid" },
+};
 
 export type OpenEngine = (t: TestContext, options?: TableOptions, prefix?: string) => Promise<TableEngine>;
 
@@ -158,20 +196,131 @@ export function tableEngineCases(server: TableServer): void {
     assert.equal(await count(engine), undefined);
   });
 
-  test("stores a message once whose first reply was lost", async (t) => {
-    const engine = await open(t);
-    const news = topic(engine, "news", { codec: text(), partitions: 1, groups: ["readers"] });
-    t.after(() => news.close());
-    const first = await news.publish("first");
-    server.lose({ statement: "COMMIT", when: "after" });
-    const second = await news.publish("second");
-    assert.equal(second.position, first.position! + 1n);
-    assert.equal((await news.lag("readers")).messages, 2);
+  for (const [what, statement] of [
+    ["the first of its producer", "COMMIT"],
+    ["one request", server.appendNext],
+  ] as const) {
+    test(`stores a message once whose first reply was lost, where its append is ${what}`, async (t) => {
+      const engine = await open(t);
+      const news = topic(engine, "news", { codec: texts(), partitions: 1, groups: ["readers"] });
+      t.after(() => news.close());
+      await news.declare();
+      if (statement !== "COMMIT") await news.publish("before");
+      const isLost = server.lose({ statement, when: "after" });
+      const first = await news.publish("first");
+      assert.ok(isLost());
+      const second = await news.publish("second");
+      assert.equal(second.position, first.position! + 1n);
+      assert.equal((await news.lag("readers")).messages, Number(second.position) + 1);
+    });
+  }
+
+  for (const [kind, { meanwhile, sequence = 3, messages = 1, partition = 0, code }] of Object.entries(refusals)) {
+    test(`refuses a process that has appended before what is ${kind}, and stores nothing of it`, async (t) => {
+      const prefix = testPrefix();
+      const [one, other] = [await open(t, {}, prefix), await open(t, {}, prefix)];
+      await one.messages.declare("news", { partitions: 2, groups: ["readers"] });
+      const append = (producer: { readonly sequence: number }, count = 1, to = 0) =>
+        one.messages.append({
+          topic: "news",
+          partition: to,
+          messages: Array.from({ length: count }, () => ({ body: text })),
+          producer: { id: "producer", epoch: 0, ...producer },
+        });
+      for (const known of [0, 1, 2]) assert.deepEqual(await append({ sequence: known }), [BigInt(known)]);
+      await meanwhile?.(other, "news");
+      await assert.rejects(append({ sequence }, messages, partition), { code, outcome: "not-applied" });
+      assert.equal((await other.messages.describe("news")).partitions[0]!.next, 3n);
+    });
+  }
+
+  test("processes that append to one partition at the same time leave no gap, and each keeps its order", async (t) => {
+    const prefix = testPrefix();
+    const engines = await Promise.all([1, 2, 3].map(() => open(t, {}, prefix)));
+    await engines[0]!.messages.declare("news", { partitions: 1, groups: ["readers"] });
+    const turns = 40;
+    const positions = await Promise.all(
+      engines.map(async ({ messages }, index) => {
+        const own: number[] = [];
+        for (let sequence = 0; sequence < turns; sequence++) {
+          const producer = { id: `producer ${index}`, epoch: 0, sequence };
+          const [position] = await messages.append({
+            topic: "news",
+            partition: 0,
+            messages: [{ body: text }],
+            producer,
+          });
+          own.push(Number(position));
+        }
+        return own;
+      }),
+    );
+    for (const own of positions)
+      assert.deepEqual(
+        own,
+        [...own].sort((one, other) => one - other),
+      );
+    const all = positions.flat().sort((one, other) => one - other);
+    assert.deepEqual(all, [...all.keys()]);
+    assert.equal(all.length, turns * engines.length);
+  });
+
+  test("what one process has appended in one request is what another one reads", async (t) => {
+    const prefix = testPrefix();
+    const [one, other] = [await open(t, { connectionsMax: 8 }, prefix), await open(t, {}, prefix)];
+    const writing = topic(one, "news", { codec: texts(), partitions: 4, groups: ["readers"] });
+    const reading = topic(other, "news", { codec: texts(), partitions: 4 });
+    // Of all sizes, also of several runs.
+    const sent = Array.from(
+      { length: 60 },
+      (_, index) => `${index} ${"x".repeat((index % 7) * (index < 40 ? 500 : 30_000))}`,
+    );
+    for (const values of [sent.slice(0, 4), sent.slice(4, 20), sent.slice(20, 40), sent.slice(40)]) {
+      await Promise.all(values.map((value, index) => writing.publish(value, { partition: index % 4 })));
+    }
+    const seen: string[] = [];
+    const all = Promise.withResolvers<void>();
+    const consumer = await reading.consume("readers", (value) => {
+      if (seen.push(value) === sent.length) all.resolve();
+    });
+    await all.promise;
+    await consumer.close();
+    await Promise.all([writing.close(), reading.close()]);
+    assert.deepEqual(seen.sort(), [...sent].sort());
+  });
+
+  test("an append waits for nobody who only declares the topic", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, { commandTimeoutMs: 1_000 }, prefix);
+    await engine.messages.declare("news", { partitions: 1, groups: ["readers"] });
+    const append = () => engine.messages.append({ topic: "news", partition: 0, messages: [{ body: text }] });
+    await append();
+    await server.holding(`SELECT * FROM ${prefix}_topics FOR UPDATE`, async () => {
+      assert.deepEqual(await append(), [1n]);
+    });
+  });
+
+  test("an append that fails in the midst of its one request leaves nothing behind", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, { connectionsMax: 1 }, prefix);
+    await engine.messages.declare("news", { partitions: 2, groups: ["readers"] });
+    const append = (sequence: number, partition = 0) => {
+      const producer = { id: `producer ${partition}`, epoch: 0, sequence };
+      return engine.messages.append({ topic: "news", partition, messages: [{ body: text }], producer });
+    };
+    for (const sequence of [0, 1, 2, 3]) await append(sequence);
+    await server.direct(server.keepingFew(prefix));
+    await assert.rejects(append(4), { code: "conflict", outcome: "not-applied" });
+    // The same session goes on.
+    assert.deepEqual(await append(0, 1), [0n]);
+    await server.direct(`ALTER TABLE ${prefix}_partitions DROP CONSTRAINT few`);
+    assert.deepEqual(await append(4), [4n]);
+    assert.equal((await engine.messages.describe("news")).partitions[0]!.next, 5n);
   });
 
   test("a settlement whose reply was lost is repeated, and a message is handled once", async (t) => {
     const engine = await open(t);
-    const news = topic(engine, "news", { codec: text(), partitions: 1, groups: ["readers"] });
+    const news = topic(engine, "news", { codec: texts(), partitions: 1, groups: ["readers"] });
     t.after(() => news.close());
     const handled: string[] = [];
     const done = Promise.withResolvers<void>();
@@ -278,7 +427,7 @@ export function tableEngineCases(server: TableServer): void {
     const [one, other] = [await open(t, {}, prefix), await open(t, {}, prefix)];
     await one.messages.declare("news", { partitions: 1, groups: ["readers"] });
     const append = async (engine: TableEngine, delay: { readonly dueAt?: number } = {}) => {
-      const messages = [{ body: Buffer.from("x"), ...delay }];
+      const messages = [{ body: text, ...delay }];
       const [position] = await engine.messages.append({ topic: "news", partition: 0, messages });
       return Number(position);
     };

@@ -138,8 +138,11 @@ function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
 }
 
-/** The messages in runs: how many there are in each, and their bytes. */
-export function packChunks({ batch, headers }: CheckedBatch): readonly PackedChunk[] {
+/** The messages in runs: how many there are in each, and their bytes. `allocate` answers room for so many bytes, whatever is in it. */
+export function packChunks(
+  { batch, headers }: CheckedBatch,
+  allocate: (bytes: number) => Buffer = Buffer.allocUnsafe,
+): readonly PackedChunk[] {
   const { messages } = batch;
   const chunks: PackedChunk[] = [];
   for (let from = 0; from < messages.length; ) {
@@ -150,7 +153,7 @@ export function packChunks({ batch, headers }: CheckedBatch): readonly PackedChu
       if (to > from && bytes + size > chunkBytes) break;
       bytes += size;
     }
-    const packed = Buffer.allocUnsafe(bytes);
+    const packed = allocate(bytes);
     let at = 0;
     for (let i = from; i < to; i++) at = packMessage(packed, at, messages[i]!, headers?.[i]);
     chunks.push({ count: to - from, packed });

@@ -1,6 +1,10 @@
+import type { Bound } from "./literals.ts";
+
 /** What is used of a connection of the package mysql2, by its promises: one of its own, or one that a pool lends. */
 export interface MysqlClient {
   query(query: MysqlQuery): Promise<readonly [result: unknown, fields: unknown]>;
+  /** As a statement that the session prepares once. */
+  execute(query: MysqlQuery & { values: Bound[] }): Promise<readonly [result: unknown, fields: unknown]>;
   end(): Promise<void>;
   destroy(): void;
   on(event: "error", listener: (error: Error) => void): unknown;

@@ -45,7 +45,7 @@ export function zip(...columns: Parameter[]): readonly (readonly Parameter[])[] 
 }
 
 /** Well below `max_allowed_packet`, as bytes take two digits each. A row by itself may be larger. */
-const requestBytes = 3 * 1024 * 1024;
+export const requestBytes = 3 * 1024 * 1024;
 const requestRows = 5_000;
 
 /** Inserts rows where `$1` stands in the text, in as many requests as are needed. */

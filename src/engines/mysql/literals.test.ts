@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { render } from "./literals.ts";
+import { prepared, render } from "./literals.ts";
 
 test("values stand where their numbers were, and none of them can end its literal", () => {
   const text = "UPDATE t SET a = $2, b = $1 WHERE c = $10";
@@ -25,4 +25,12 @@ test("a view of bytes is written as what it shows, and what is endless as the la
   const bytes = new Uint8Array(Buffer.from("abc")).subarray(1);
   assert.equal(render("$1, $2, $3", [bytes, Number.POSITIVE_INFINITY, 0.1]), `X'6263', ${Number.MAX_VALUE}, 0.1`);
   assert.throws(() => render("$1", [Number.NaN]), TypeError);
+});
+
+test("a prepared statement has its values in the order in which they stand in it, however often", () => {
+  const bytes = new Uint8Array(Buffer.from("abc")).subarray(1);
+  const { sql, values } = prepared("a = $2, b = $1, c = $2, d = $3, e = $4", ["text", 5n, true, bytes]);
+  assert.equal(sql, "a = ?, b = ?, c = ?, d = ?, e = ?");
+  assert.deepEqual(values, ["5", Buffer.from("text"), "5", 1, Buffer.from("bc")]);
+  assert.throws(() => prepared("a IN ($1)", [[1, 2]]), TypeError);
 });

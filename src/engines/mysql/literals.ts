@@ -18,6 +18,28 @@ export function render(text: string, values: readonly Parameter[]): string {
   return rendered;
 }
 
+/** The same with `?` in these places, and what stands there in order. */
+export function prepared(text: string, values: readonly Parameter[]): { sql: string; values: Bound[] } {
+  const parts = partsOf(text);
+  const places = parts.filter((part) => typeof part === "number");
+  return {
+    sql: parts.map((part) => (typeof part === "string" ? part : "?")).join(""),
+    values: places.map((place) => bound(values[place]!)),
+  };
+}
+
+/** What the client binds as it is. */
+export type Bound = number | string | Buffer | null;
+
+function bound(value: Parameter): Bound {
+  if (value === null || typeof value === "number") return value;
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value === "boolean") return value ? 1 : 0;
+  if (typeof value === "string") return Buffer.from(value);
+  if (value instanceof Uint8Array) return bufferOf(value);
+  throw new TypeError("a list is no value of a prepared statement");
+}
+
 function partsOf(text: string): readonly (string | number)[] {
   const known = texts.get(text);
   if (known !== undefined) return known;
@@ -44,6 +66,9 @@ function number(value: number): string {
 }
 
 function hex(bytes: Uint8Array): string {
-  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return buffer.toString("hex");
+  return bufferOf(bytes).toString("hex");
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -25,6 +25,8 @@ export interface MysqlDialectSettings {
 export class MysqlDialect implements Dialect {
   readonly server = "MySQL";
   readonly idleMsMax: number;
+  /** Whether blocks of statements go as one request; what `commands` answers makes use of that. */
+  carriesBlocks = false;
   readonly #settings: MysqlDialectSettings;
   readonly #notices: Notices;
 
@@ -69,7 +71,7 @@ export class MysqlDialect implements Dialect {
       keyValues: keyValueCommands(tables, this.#notices),
       leases: leaseCommands(tables, this.#notices),
       rates: rateCommands(tables),
-      messages: messageCommands(tables, this.#notices),
+      messages: messageCommands(tables, this.#notices, this.carriesBlocks),
     };
   }
 }

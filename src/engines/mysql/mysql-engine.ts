@@ -6,6 +6,7 @@ import type { Tables } from "../relational/tables.ts";
 import { checkMs } from "../shared/options.ts";
 import type { MysqlClient } from "./clients.ts";
 import { rowsOf } from "./commands.ts";
+import { carriesBlocks } from "./compounds.ts";
 import { MysqlDialect } from "./mysql-dialect.ts";
 import { readRequirements } from "./requirements.ts";
 import { isColumnThere } from "./server-failures.ts";
@@ -42,12 +43,17 @@ export async function mysqlEngine(options: MysqlEngineOptions): Promise<MysqlEng
   const { connectionsMax, survives, tables, commandTimeoutMs, world } = settings;
   const monotonic = () => world.clock.monotonic();
   const { connect } = options;
+  const dialect = new MysqlDialect({ connect, tables, commandTimeoutMs, noticeMs, monotonic });
   const parts = {
     name: "mysql" as const,
-    dialect: new MysqlDialect({ connect, tables, commandTimeoutMs, noticeMs, monotonic }),
+    dialect,
     tablesVersion,
     tablesFunction: "mysqlTables",
-    requirements: (connection: DatabaseConnection) => readRequirements(connection, connectionsMax, survives),
+    async requirements(connection: DatabaseConnection) {
+      const state = await readRequirements(connection, connectionsMax, survives);
+      dialect.carriesBlocks = await carriesBlocks(connection);
+      return state;
+    },
     makeTables: (connection: DatabaseConnection) => makeTables(connection, tables),
   };
   return openEngine(parts, settings);

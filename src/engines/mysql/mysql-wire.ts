@@ -2,7 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { Parameter, Row, Statement } from "../relational/sql.ts";
 import type { Wire } from "../relational/wire.ts";
 import { cut, leave, type MysqlClient } from "./clients.ts";
-import { render } from "./literals.ts";
+import { prepared, render } from "./literals.ts";
 import { decoded } from "./values.ts";
 
 /** After so many seconds without a request the server ends a session, and what it was about. */
@@ -17,7 +17,12 @@ export interface Done extends Row {
   readonly inserted: number;
 }
 
-/** A connection of the package mysql2. Statements go as text: each is one request, and none has to be prepared anew on each of the connections. */
+export interface MysqlStatement extends Statement {
+  /** Each session prepares it when it is first asked. The client reads nothing but text and bytes out of the rows of such a one. */
+  readonly isPrepared?: boolean | undefined;
+}
+
+/** A connection of the package mysql2. Statements go as text, unless they say otherwise: each is one request, and none has to be prepared anew on each of the connections. */
 export class MysqlWire implements Wire {
   readonly #connect: () => Promise<MysqlClient>;
   readonly #commandTimeoutMs: number;
@@ -32,7 +37,7 @@ export class MysqlWire implements Wire {
 
   async open(): Promise<void> {
     const client = await this.#connect();
-    const wanted = ["query", "end", "destroy", "on"] as const;
+    const wanted = ["query", "execute", "end", "destroy", "on"] as const;
     if (typeof client !== "object" || client === null || wanted.some((name) => typeof client[name] !== "function")) {
       throw new TenonError(
         "invalid",
@@ -69,17 +74,15 @@ export class MysqlWire implements Wire {
     for (const hear of this.#hearing) hear(error);
   }
 
-  async run({ text }: Statement, values: readonly Parameter[]): Promise<readonly Row[]> {
-    return this.simple(render(text, values));
+  async run({ text, isPrepared }: MysqlStatement, values: readonly Parameter[]): Promise<readonly Row[]> {
+    if (isPrepared !== true) return this.simple(render(text, values));
+    const [result] = await this.#client!.execute(asRows(prepared(text, values)));
+    return rowsIn(result);
   }
 
   async simple(sql: string): Promise<readonly Row[]> {
-    const query = { sql, rowsAsArray: false, nestTables: false, typeCast: decoded };
-    const [result] = await this.#client!.query(query);
-    if (Array.isArray(result)) return result as Row[];
-    const { affectedRows, insertId } = result as { affectedRows: number; insertId: number };
-    const done: Done = { affected: affectedRows, inserted: Number(insertId) };
-    return [done];
+    const [result] = await this.#client!.query(asRows({ sql }));
+    return rowsIn(result);
   }
 
   async commit(): Promise<void> {
@@ -99,4 +102,16 @@ export class MysqlWire implements Wire {
     this.#isCut = true;
     if (this.#client !== undefined) cut(this.#client);
   }
+}
+
+/** Whatever the client's own settings are. */
+function asRows<Q>(query: Q) {
+  return { ...query, rowsAsArray: false, nestTables: false, typeCast: decoded };
+}
+
+function rowsIn(result: unknown): readonly Row[] {
+  if (Array.isArray(result)) return result as Row[];
+  const { affectedRows, insertId } = result as { affectedRows: number; insertId: number };
+  const done: Done = { affected: affectedRows, inserted: Number(insertId) };
+  return [done];
 }

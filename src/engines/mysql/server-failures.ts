@@ -27,6 +27,7 @@ const numbers = {
   packetTooLarge: [1153],
   duplicate: [1062],
   columnThere: [1060],
+  tooManyPrepared: [1461],
 } as const;
 
 function is(error: unknown, kind: keyof typeof numbers): boolean {
@@ -52,6 +53,11 @@ export function isDuplicate(error: unknown): boolean {
 /** A column with that name is there. */
 export function isColumnThere(error: unknown): boolean {
   return is(error, "columnThere");
+}
+
+/** The server holds as many prepared statements as it may; nothing was carried out. */
+export function isTooManyPrepared(error: unknown): boolean {
+  return is(error, "tooManyPrepared");
 }
 
 /** What an error means that the server or the client gave while a statement was under way. `outcome`: when nobody knows whether it was carried out. */

@@ -48,10 +48,6 @@ export function partitionCommands(t: Tables, notices: Notices) {
        FROM ${t.partitions} p WHERE p.topic = $1 ORDER BY p."partition"`,
     ),
     settledBelow: rowsOf(`SELECT MIN(low) AS low FROM ${t.lanes} WHERE topic = $1 AND "partition" = $2`),
-    settledOf: rowsOf(
-      `SELECT p.*, ${topicsOwn("retention_ms")}, (SELECT MIN(low) FROM ${t.lanes} l WHERE l.topic = p.topic AND l."partition" = p."partition") AS settled
-       FROM ${t.partitions} p WHERE p.topic = $1 AND p."partition" = $2`,
-    ),
     trim: trimming(t),
     runAt: rowsOf(
       `SELECT "position" - "count" AS "position" FROM ${t.runs} WHERE topic = $1 AND "partition" = $2 AND published_at >= $3 ORDER BY "position" LIMIT 1`,

@@ -26,8 +26,9 @@ export function topicCommands(t: Tables, notices: Notices) {
       return [];
     },
     describePartitions: rowsOf(
-      `SELECT p.*, (SELECT MIN(low) FROM ${t.lanes} l WHERE l.topic = $1 AND l."partition" = p."partition") AS settled, ${clock} AS now
-       FROM ${t.partitions} p WHERE p.topic = $1 ORDER BY p."partition"`,
+      `SELECT p.*, l.settled, ${clock} AS now FROM ${t.partitions} p
+       LEFT JOIN (SELECT "partition", MIN(low) AS settled FROM ${t.lanes} WHERE topic = $1 GROUP BY "partition") l ON l."partition" = p."partition"
+       WHERE p.topic = $1 ORDER BY p."partition"`,
     ),
     describe: rowsOf(
       `SELECT t.retention_ms, t.count_max, t.when_full, p."partition", p."first", p."next", p."delayed", p.sealed, ${clock} AS now,

@@ -1,4 +1,5 @@
 import type { MessageCommands } from "../../relational/messages/commands.ts";
+import { takesAtOnce } from "../../relational/messages/terms.ts";
 import { command } from "../../relational/sql.ts";
 import type { Tables } from "../../relational/tables.ts";
 import { clock } from "../tables.ts";
@@ -90,27 +91,28 @@ export function messageStatements(t: Tables): MessageCommands {
        UPDATE ${t.partitions} SET next = $12, published_at = $13, due_at = $14, delayed = $15, waiting = false
        WHERE topic = $1 AND partition = $2 RETURNING CASE WHEN $16 <> '' THEN pg_notify($16, $17) END`,
     ),
+    /** What is longest comes last: the client puts the values into one buffer, which it makes larger each time that a value does not fit. */
     appendNext: statement(
       "append_next",
       `WITH c AS (SELECT ${clock} AS now), p AS (
          SELECT p.waiting, greatest(p.published_at, c.now) AS published_at, c.now FROM ${t.partitions} p CROSS JOIN c
-         WHERE p.topic = $1 AND p.partition = $2 AND p.next = $3 AND p.delayed = $4 AND p.sealed = '' AND (p.due_at IS NULL OR p.due_at > c.now)
-           AND EXISTS (SELECT FROM ${t.topics} t WHERE t.id = $1 AND t.count_max IS NULL)
+         WHERE p.topic = $1 AND p.partition = $2 AND p.next = $3 AND p.delayed = $4 AND ${takesAtOnce(t, "c.now")}
            AND NOT EXISTS (
-             SELECT FROM unnest($9::bytea[], $10::bigint[]) AS u (producer, epoch)
+             SELECT FROM unnest($10::bytea[], $11::bigint[]) AS u (producer, epoch)
              JOIN ${t.producers} r ON r.topic = $1 AND r.producer = u.producer AND r.partition = -1 AND r.epoch > u.epoch)
          FOR UPDATE OF p
        ), r AS (
          INSERT INTO ${t.runs} (topic, partition, position, count, published_at, packed)
-         SELECT $1, $2, u.position, u.count, p.published_at, u.packed FROM p CROSS JOIN unnest($6::bigint[], $7::int[], $8::bytea[]) AS u (position, count, packed)
+         SELECT $1, $2, u.position, u.count, p.published_at, substr($15::bytea, u.start + 1, u.size)
+         FROM p CROSS JOIN unnest($6::bigint[], $7::int[], $8::int[], $9::int[]) AS u (position, count, start, size)
        ), q AS (
          INSERT INTO ${t.producers} (topic, producer, partition, epoch, marks, used_at)
-         SELECT $1, u.producer, $2, u.epoch, u.marks, p.now FROM p CROSS JOIN unnest($9::bytea[], $10::bigint[], $11::bytea[]) AS u (producer, epoch, marks)
+         SELECT $1, u.producer, $2, u.epoch, u.marks, p.now FROM p CROSS JOIN unnest($10::bytea[], $11::bigint[], $12::bytea[]) AS u (producer, epoch, marks)
          ON CONFLICT (topic, producer, partition) DO UPDATE SET epoch = excluded.epoch, marks = excluded.marks, used_at = excluded.used_at
          WHERE ${t.producers}.epoch <= excluded.epoch
        )
        UPDATE ${t.partitions} x SET next = $5, published_at = p.published_at, waiting = false FROM p
-       WHERE x.topic = $1 AND x.partition = $2 RETURNING CASE WHEN p.waiting THEN pg_notify($12, $13) END`,
+       WHERE x.topic = $1 AND x.partition = $2 RETURNING CASE WHEN p.waiting THEN pg_notify($13, $14) END`,
     ),
     addIds: statement(
       "add_ids",
@@ -159,11 +161,6 @@ export function messageStatements(t: Tables): MessageCommands {
     settledBelow: statement(
       "settled_below",
       `SELECT min(low) AS low FROM ${t.lanes} WHERE topic = $1 AND partition = $2`,
-    ),
-    settledOf: statement(
-      "settled_of",
-      `SELECT p.next, p.first, p.marks, t.retention_ms, (SELECT min(low) FROM ${t.lanes} l WHERE l.topic = $1 AND l.partition = $2) AS settled
-       FROM ${t.partitions} p JOIN ${t.topics} t ON t.id = p.topic WHERE p.topic = $1 AND p.partition = $2`,
     ),
     trim: statement(
       "trim",
@@ -261,8 +258,9 @@ export function messageStatements(t: Tables): MessageCommands {
     // Describing
     describePartitions: statement(
       "describe_partitions",
-      `SELECT p.*, (SELECT min(low) FROM ${t.lanes} l WHERE l.topic = $1 AND l.partition = p.partition) AS settled, ${clock} AS now
-       FROM ${t.partitions} p WHERE p.topic = $1 ORDER BY p.partition`,
+      `SELECT p.*, l.settled, ${clock} AS now FROM ${t.partitions} p
+       LEFT JOIN (SELECT partition, min(low) AS settled FROM ${t.lanes} WHERE topic = $1 GROUP BY partition) l ON l.partition = p.partition
+       WHERE p.topic = $1 ORDER BY p.partition`,
     ),
     /** One row for each lane of each group, as of one instant. */
     describe: statement(

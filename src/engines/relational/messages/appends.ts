@@ -55,7 +55,7 @@ export class Appends {
         return answers;
       };
       const answers = (await this.#known.append(topic, checked)) ?? (await unlessGone(topic, append));
-      if (answers !== undefined) this.#parts.trimmer.note(topic, batch.partition);
+      if (answers !== undefined) this.#parts.trimmer.note(topic);
       return answers;
     });
   }

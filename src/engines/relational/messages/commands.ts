@@ -55,8 +55,9 @@ export interface MessageCommands {
    */
   readonly append: Command;
   /**
-   * A topic, a partition, its `next` and `delayed` as they must be, `next` behind the append; positions, counts, packed of runs; producers, epochs, marks; a channel, and what to tell. → A row when it was done; nothing was when something is due, the topic is limited or sealed,
-   * one of the producers has a higher epoch anywhere in the topic, or the figures are others. When left out, the server cannot do that in one statement.
+   * A topic, a partition, its `next` and `delayed` as they must be, `next` behind the append; positions and counts of runs, where each begins within the bytes and its size; producers, epochs, marks; a channel, and what to tell; the
+   * bytes of all runs. In one request, done as a whole or not at all. → A row when it was done; nothing was when the figures are others, the topic's terms (terms.ts) want a look, one of the producers has a higher epoch anywhere in
+   * the topic, or it is too much for one request. When left out, the server has nothing of the kind.
    */
   readonly appendNext?: Command;
   /** A topic, a partition, ids, positions, the instant. */
@@ -76,8 +77,6 @@ export interface MessageCommands {
   readonly kept: Command;
   /** A topic, a partition → low: what every group has settled, null without groups. */
   readonly settledBelow: Command;
-  /** A topic, a partition → its next, first and marks, retention_ms of the topic, `settled`: below that every group has settled it, null without groups. */
-  readonly settledOf: Command;
   /** A topic, a partition, a position, marks: what ends at the position or before goes. */
   readonly trim: Command;
   /** A topic, a partition, an instant → position, where the first run begins that was published then or later. */

@@ -4,6 +4,7 @@ import { type CheckedBatch, packChunks } from "../../lanes/batches.ts";
 import { ProducerMarks } from "../../lanes/producer-marks.ts";
 import type { DatabaseConnection } from "../connection.ts";
 import type { Command, Parameter } from "../sql.ts";
+import { ScratchBuffers } from "./scratch-buffers.ts";
 import type { Topic } from "./topics.ts";
 
 /** A partition as an append of ours has left it. */
@@ -19,13 +20,14 @@ export interface PartitionState {
 const partitionsMax = 10_000;
 
 /**
- * Appends in one statement, where a process appends to a partition again and nobody else has since: what was written last is what has to be read, so it is a condition instead. Only plain
+ * Appends in one request, where a process appends to a partition again and nobody else has since: what was written last is what has to be read, so it is a condition instead. Only plain
  * messages go this way; whatever it does not meet as expected changes nothing, and goes the long one.
  */
 export class KnownPartitions {
   readonly #connection: DatabaseConnection;
   readonly #command: Command | undefined;
   readonly #states = new Map<string, PartitionState>();
+  readonly #buffers = new ScratchBuffers();
 
   constructor(connection: DatabaseConnection, command: Command | undefined) {
     this.#connection = connection;
@@ -62,17 +64,21 @@ export class KnownPartitions {
       answers.push({ positions: next });
       next += messages.length;
     }
+    const bytes = this.#buffers.take(checked.reduce((sum, each) => sum + each.bytes, 0));
     const rows = await this.#connection.write("an append", this.#command, [
       topic.id,
       partition,
       state.next,
       state.delayed,
       next,
-      ...runsOf(checked, state.next),
+      ...runsOf(checked, state.next, bytes),
       ...marksOf(written),
       topic.channel,
       `p${partition}`,
+      bytes,
     ]);
+    // Where it failed, nobody knows what still reads them.
+    this.#buffers.giveBack(bytes);
     if (rows.length === 0) return undefined;
     this.note(topic, partition, { ...state, next });
     return answers;
@@ -89,14 +95,22 @@ function isNews(marks: ProducerMarks | undefined, producer: ProducerMark, count:
   return ProducerMarks.check(marks, marks.epoch, producer, count) === undefined;
 }
 
-/** Positions, counts, packed. */
-function runsOf(checked: readonly CheckedBatch[], from: number): readonly Parameter[][] {
-  const chunks = checked.flatMap((each) => packChunks(each));
+/** Positions, counts, starts, sizes; the runs are packed into the bytes, one behind the other. */
+function runsOf(checked: readonly CheckedBatch[], from: number, bytes: Buffer): readonly Parameter[][] {
+  const starts: number[] = [];
+  let end = 0;
+  const allocate = (size: number) => {
+    starts.push(end);
+    end += size;
+    return bytes.subarray(end - size, end);
+  };
+  const chunks = checked.flatMap((each) => packChunks(each, allocate));
   let position = from;
   return [
     chunks.map(({ count }) => (position += count)),
     chunks.map(({ count }) => count),
-    chunks.map(({ packed }) => packed),
+    starts,
+    chunks.map(({ packed }) => packed.length),
   ];
 }
 

@@ -1,13 +1,15 @@
 import type { Appended } from "../../lanes/append-queues.ts";
 import type { CheckedBatch } from "../../lanes/batches.ts";
 import { type BatchRefusal, packChunks, packOne } from "../../lanes/batches.ts";
-import { type Positions, ProducerMarks } from "../../lanes/producer-marks.ts";
+import type { Positions } from "../../lanes/producer-marks.ts";
 import { Abandoned } from "../connection.ts";
 import type { Parameter, Row } from "../sql.ts";
 import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
 import type { PartitionState } from "./known-partitions.ts";
+import { ProducersAtWork } from "./producers-at-work.ts";
 import { type EvictionParts, makeRoom } from "./room.ts";
+import { type Limit, limitOf, refusedBySeal } from "./terms.ts";
 
 /** A batch met a limited topic whose row was not locked first; the transaction begins anew with that. */
 export class LimitMet extends Abandoned {}
@@ -42,8 +44,7 @@ export class PartitionWriter {
   readonly #batches: readonly CheckedBatch[];
   readonly #row: Row;
   readonly #runs: NewRun[] = [];
-  readonly #produced = new Map<string, { readonly id: Buffer; readonly marks: ProducerMarks; raised: boolean }>();
-  readonly #epochs = new Map<string, number>();
+  readonly #producers: ProducersAtWork;
   next: number;
   readonly #now: number;
   #publishedAt: number;
@@ -65,7 +66,7 @@ export class PartitionWriter {
       [commands.marks, [topic, ids, partition]],
     );
     if (row === undefined) throw new TopicGone();
-    if (row.count_max !== null && !parts.limited) throw new LimitMet();
+    if (limitOf(row) !== undefined && !parts.limited) throw new LimitMet();
     return new PartitionWriter(transaction, parts, batches, row, marks);
   }
 
@@ -85,7 +86,7 @@ export class PartitionWriter {
     this.#publishedAt = row.published_at as number;
     this.#dueAt = row.due_at as number | null;
     this.#delayed = Number(row.delayed);
-    this.#readMarks(marks);
+    this.#producers = new ProducersAtWork(marks);
   }
 
   /** Appends the batches one after the other, each as a whole or not at all; what is due comes first. */
@@ -96,36 +97,19 @@ export class PartitionWriter {
     return answers;
   }
 
-  #readMarks(marks: readonly Row[]): void {
-    for (const row of marks) {
-      if (row.producer === null) continue;
-      const id = (row.producer as Buffer).toString();
-      const epoch = Number(row.epoch);
-      this.#epochs.set(id, Math.max(this.#epochs.get(id) ?? -1, epoch));
-      if (row.partition !== -1) {
-        const marks = ProducerMarks.decode(row.marks as Buffer);
-        this.#produced.set(id, { id: row.producer as Buffer, marks, raised: false });
-      }
-    }
-  }
-
   async #appendOne(checked: CheckedBatch): Promise<Appended> {
     const { batch } = checked;
     const { producer, messages } = batch;
-    if (producer !== undefined) {
-      const marks = this.#produced.get(producer.id)?.marks;
-      const known = ProducerMarks.check(marks, this.#epochs.get(producer.id) ?? -1, producer, messages.length);
-      if (known !== undefined) return "known" in known ? { positions: known.known } : known;
-    }
-    const sealed = (this.#row.sealed as Buffer).toString();
-    if (sealed !== "") return { refused: "sealed", sealed };
+    const known = producer && this.#producers.check(producer, messages.length);
+    if (known !== undefined) return "known" in known ? { positions: known.known } : known;
+    const sealed = refusedBySeal(this.#row);
+    if (sealed !== undefined) return sealed;
     const ids = checked.special ? await this.#knownIds(checked) : new Map<string, number>();
-    if (this.#row.count_max !== null) {
-      const refused = await this.#refuseWhenFull(checked, ids);
-      if (refused !== undefined) return refused;
-    }
+    const limit = limitOf(this.#row);
+    const full = limit && (await this.#refuseWhenFull(limit, checked, ids));
+    if (full !== undefined) return full;
     const positions = checked.special ? await this.#addSpecial(checked, ids) : this.#addRuns(checked);
-    if (producer !== undefined) this.#remember(checked, positions);
+    if (producer !== undefined) this.#producers.remember(producer, messages.length, positions);
     this.#changed = true;
     return { positions };
   }
@@ -143,20 +127,6 @@ export class PartitionWriter {
     this.#runs.push({ position: this.next, count, publishedAt: this.#publishedAt, packed });
     this.#changed = true;
   }
-
-  #remember({ batch }: CheckedBatch, positions: Positions): void {
-    const { producer, messages } = batch;
-    if (producer === undefined) return;
-    const { id, epoch } = producer;
-    const known = this.#produced.get(id) ?? { id: Buffer.from(id), marks: new ProducerMarks(epoch), raised: false };
-    if (epoch > (this.#epochs.get(id) ?? -1)) known.raised = true;
-    this.#epochs.set(id, Math.max(epoch, this.#epochs.get(id) ?? -1));
-    known.marks.add(producer, messages.length, positions);
-    this.#produced.set(id, known);
-    this.#written.add(id);
-  }
-
-  readonly #written = new Set<string>();
 
   // Ids and delays -----------------------------------------------------------------------------------------------------
 
@@ -262,6 +232,7 @@ export class PartitionWriter {
   // Limits -------------------------------------------------------------------------------------------------------------
 
   async #refuseWhenFull(
+    limit: Limit,
     { batch }: CheckedBatch,
     known: ReadonlyMap<string, number>,
   ): Promise<BatchRefusal | undefined> {
@@ -276,7 +247,6 @@ export class PartitionWriter {
     }
     const { commands, topic, partition } = this.#parts;
     const parts: EvictionParts = { commands, topic, partition, next: this.next, delayed: this.#delayed };
-    const limit = { countMax: Number(this.#row.count_max), evicts: String(this.#row.when_full) === "evict" };
     return makeRoom(this.#transaction, parts, limit, fresh);
   }
 
@@ -294,14 +264,11 @@ export class PartitionWriter {
 
   /** As it is when the transaction is committed. */
   get state(): PartitionState {
-    const producers = new Map([...this.#produced].map(([id, { marks }]) => [id, marks]));
-    return { next: this.next, delayed: this.#delayed, producers };
+    return { next: this.next, delayed: this.#delayed, producers: this.#producers.marks };
   }
 
   #appended(): readonly Parameter[] {
     const { topic, partition, channel } = this.#parts;
-    const written = [...this.#written].map((id) => this.#produced.get(id)!);
-    const epochs = written.filter(({ raised }) => raised);
     return [
       topic,
       partition,
@@ -309,10 +276,7 @@ export class PartitionWriter {
       this.#runs.map(({ count }) => count),
       this.#runs.map(({ publishedAt }) => publishedAt),
       this.#runs.map(({ packed }) => packed),
-      [...written, ...epochs].map(({ id }) => id),
-      [...written.map(() => partition), ...epochs.map(() => -1)],
-      [...written, ...epochs].map(({ marks }) => marks.epoch),
-      [...written.map(({ marks }) => marks.encode()), ...epochs.map(() => Buffer.alloc(0))],
+      ...this.#producers.written(partition),
       this.#now,
       this.next,
       this.#publishedAt,

@@ -138,7 +138,7 @@ export class RelationalLane implements OpenedLane {
       this.#progress = undefined;
       if (!(await this.#write(values, change.appends))) continue;
       this.#progress = { bytes: encoded, revision: revision + 1 };
-      if (progress.low > this.#low) this.#parts.trimmer.note(this.#place, this.#partition);
+      if (progress.low > this.#low) this.#parts.trimmer.note(this.#place);
       this.#low = progress.low;
       return progress.low;
     }

@@ -3,6 +3,7 @@ import { evictionOf } from "../../lanes/eviction.ts";
 import { LaneProgress } from "../../lanes/lane-progress.ts";
 import type { Transaction } from "../transaction.ts";
 import type { MessageCommands } from "./commands.ts";
+import type { Limit } from "./terms.ts";
 
 export interface EvictionParts {
   readonly commands: MessageCommands;
@@ -20,7 +21,7 @@ export interface EvictionParts {
 export async function makeRoom(
   transaction: Transaction,
   parts: EvictionParts,
-  { countMax, evicts }: { readonly countMax: number; readonly evicts: boolean },
+  { countMax, evicts }: Limit,
   fresh: number,
 ): Promise<BatchRefusal | undefined> {
   const { commands, topic } = parts;

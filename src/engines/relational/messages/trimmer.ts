@@ -5,10 +5,12 @@ import type { MessageCommands } from "./commands.ts";
 import { PartitionWriter } from "./partition-writer.ts";
 import type { Topic } from "./topics.ts";
 
-/** A partition that is being settled is looked at so often. */
+/** A topic that is at work is looked at so often. */
 const everyMs = 500;
 /** Old ids and producers are forgotten so often. */
 const forgetEveryMs = 10_000;
+/** Then it is forgotten when each was looked at. */
+const topicsMax = 10_000;
 
 /** Gives back what every group has settled and the retention does not keep, and appends what is due where somebody looks. */
 export class Trimmer {
@@ -17,7 +19,8 @@ export class Trimmer {
   readonly #monotonic: () => number;
   /** Removes groups whose members' sessions have ended. */
   endGroups: (topic: Topic) => Promise<unknown> = async () => undefined;
-  readonly #looked = new Map<string, number>();
+  readonly #lookedAt = new Map<number, number>();
+  readonly #looking = new Set<number>();
   #forgotAt = Number.NEGATIVE_INFINITY;
 
   constructor(connection: DatabaseConnection, commands: MessageCommands, monotonic: () => number) {
@@ -26,12 +29,14 @@ export class Trimmer {
     this.#monotonic = monotonic;
   }
 
-  /** Something of the partition was settled, or appended without anybody to settle it: now and then it is trimmed. */
-  note(topic: Topic, partition: number): void {
+  /** Something of the topic was settled, or appended without anybody to settle it: now and then it is tidied. */
+  note(topic: Topic): void {
     const now = this.#monotonic();
-    if (!this.#isTime(`${topic.id}/${partition}`, now)) return;
-    const groups = this.#isTime(`${topic.id}`, now) ? this.endGroups(topic) : Promise.resolve();
-    groups.then(() => this.#trimWhereNeeded(topic, partition)).catch(() => undefined);
+    if (now - (this.#lookedAt.get(topic.id) ?? Number.NEGATIVE_INFINITY) < everyMs || this.#looking.has(topic.id))
+      return;
+    if (this.#lookedAt.size >= topicsMax) this.#lookedAt.clear();
+    this.#lookedAt.set(topic.id, now);
+    void this.#look(topic);
     if (now - this.#forgotAt < forgetEveryMs) return;
     this.#forgotAt = now;
     for (const statement of [this.#commands.forgetIds, this.#commands.forgetProducers]) {
@@ -39,17 +44,17 @@ export class Trimmer {
     }
   }
 
-  #isTime(what: string, now: number): boolean {
-    if (now - (this.#looked.get(what) ?? Number.NEGATIVE_INFINITY) < everyMs) return false;
-    this.#looked.set(what, now);
-    return true;
-  }
-
-  /** Looks first, as trimming keeps appends waiting, and mostly there is nothing to do while messages are only published. */
-  async #trimWhereNeeded(topic: Topic, partition: number): Promise<void> {
-    const { id } = topic;
-    const [row] = await this.#connection.read("looking at a partition", this.#commands.settledOf, [id, partition]);
-    if (row !== undefined && (Number(row.retention_ms) > 0 || isToTrim(row))) await this.trim(topic, partition);
+  /** All partitions by one look, and one after the other where there is something to do: what is published meanwhile would wait for many at once. */
+  async #look(topic: Topic): Promise<void> {
+    this.#looking.add(topic.id);
+    try {
+      await this.endGroups(topic);
+      await this.tidy(topic);
+    } catch {
+      // The next look finds what is left.
+    } finally {
+      this.#looking.delete(topic.id);
+    }
   }
 
   trim(topic: Topic, partition: number): Promise<void> {
