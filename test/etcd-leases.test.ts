@@ -338,6 +338,24 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.equal((await waits).holder, "b");
   });
 
+  test("who held the name once, and gives up its place in the queue, leaves it to those behind it", async (t) => {
+    const prefix = testPrefix();
+    const { engine: one } = await open(t, prefix);
+    const { engine: other } = await open(t, prefix);
+    await acquire(one, "a", { ttlMs: 1 });
+    // Its lease of etcd has ended.
+    await acquire(other, "x");
+    const again = acquire(one, "a");
+    await untilWaiting(other, 1);
+    await one.leases.release("name", "a");
+    assert.equal(await again, undefined);
+    assert.equal((await other.leases.describe("name")).waiting, 0);
+    const next = acquire(one, "b");
+    await untilWaiting(other, 1);
+    await other.leases.release("name", "x");
+    assert.equal((await next).holder, "b");
+  });
+
   test("a clock that has gone on since the lease of etcd was renewed lets it be renewed before the next grant", async (t) => {
     const real = systemWorld();
     let aheadMs = 0;

@@ -105,6 +105,8 @@ export class Grants {
         seen = await this.#store.lookFor(name, holder);
         continue;
       }
+      // What it held has ended; who gives up next gives up a place.
+      this.#holdings.delete(name.name, holder);
       if (place !== undefined && isOther(place, request)) {
         throw differs(name.name, "waits for", place.weight, place.capacity, request);
       }
