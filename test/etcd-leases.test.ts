@@ -291,6 +291,28 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.equal((await next).holder, "b");
   });
 
+  test("who asks once more for what it was granted after a hand-over that was never carried out, and goes, keeps it", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "a");
+    const next = acquire(engine, "b");
+    await untilWaiting(engine, 1);
+    network.before = (request) => {
+      if (!isHandOver(request)) return;
+      network.before = undefined;
+      throw lost();
+    };
+    await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
+    await engine.leases.release("name", "a");
+    await next;
+    const controller = new AbortController();
+    network.after = async (request) => {
+      if (isChange(request)) controller.abort(new Error("gone"));
+    };
+    await assert.rejects(acquire(engine, "b", {}, controller.signal), { message: "gone" });
+    await network.quiet();
+    assert.deepEqual(await holdersOf(engine), ["b"]);
+  });
+
   for (const when of ["before", "after"] as const) {
     test(`a lease of etcd that ends ${when} it is looked at ends the release, and the next one has its full time`, async (t) => {
       const real = systemWorld();

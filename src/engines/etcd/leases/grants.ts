@@ -201,6 +201,8 @@ export class Grants {
       return undefined;
     }
     this.#holdings.set(name.name, holder, { token, weight, ttlMs, lease, since });
+    // A hand-over of which nobody knew what came has come to nothing.
+    this.#handOvers.take(name, holder);
     return granted(name, request, token, since, true);
   }
 
