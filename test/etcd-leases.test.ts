@@ -291,6 +291,28 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.equal((await next).holder, "b");
   });
 
+  test("who asks once more for what it was granted after a hand-over that was never carried out, and goes, keeps it", async (t) => {
+    const { engine, network } = await open(t);
+    await acquire(engine, "a");
+    const next = acquire(engine, "b");
+    await untilWaiting(engine, 1);
+    network.before = (request) => {
+      if (!isHandOver(request)) return;
+      network.before = undefined;
+      throw lost();
+    };
+    await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
+    await engine.leases.release("name", "a");
+    await next;
+    const controller = new AbortController();
+    network.after = async (request) => {
+      if (isChange(request)) controller.abort(new Error("gone"));
+    };
+    await assert.rejects(acquire(engine, "b", {}, controller.signal), { message: "gone" });
+    await network.quiet();
+    assert.deepEqual(await holdersOf(engine), ["b"]);
+  });
+
   for (const when of ["before", "after"] as const) {
     test(`a lease of etcd that ends ${when} it is looked at ends the release, and the next one has its full time`, async (t) => {
       const real = systemWorld();
@@ -336,6 +358,24 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.deepEqual(await holdersOf(other), ["x"]);
     await other.leases.release("name", "x");
     assert.equal((await waits).holder, "b");
+  });
+
+  test("who held the name once, and gives up its place in the queue, leaves it to those behind it", async (t) => {
+    const prefix = testPrefix();
+    const { engine: one } = await open(t, prefix);
+    const { engine: other } = await open(t, prefix);
+    await acquire(one, "a", { ttlMs: 1 });
+    // Its lease of etcd has ended.
+    await acquire(other, "x");
+    const again = acquire(one, "a");
+    await untilWaiting(other, 1);
+    await one.leases.release("name", "a");
+    assert.equal(await again, undefined);
+    assert.equal((await other.leases.describe("name")).waiting, 0);
+    const next = acquire(one, "b");
+    await untilWaiting(other, 1);
+    await other.leases.release("name", "x");
+    assert.equal((await next).holder, "b");
   });
 
   test("a clock that has gone on since the lease of etcd was renewed lets it be renewed before the next grant", async (t) => {

@@ -154,6 +154,20 @@ export function tableLeaseCases(server: TableServer): void {
     }
   });
 
+  test("who goes when nobody knows whether the name was handed to it keeps it from nobody", async (t) => {
+    const engine = await open(t);
+    const { leases } = engine;
+    await leases.acquire(name, request("a"));
+    const controller = new AbortController();
+    const goes = leases.acquire(name, request("goes"), { signal: controller.signal }).catch(() => undefined);
+    await queued(engine, 1);
+    server.lose({ statement: server.leaseWrite, when: "after" });
+    await leases.release(name, "a").catch(() => controller.abort(new Error("gone")));
+    await goes;
+    const next = await leases.acquire(name, request("next", { waitMs: 5_000 }));
+    assert.equal(next?.holder, "next");
+  });
+
   test("an acquisition whose reply was lost has the name, and is answered with the same grant when it is repeated", async (t) => {
     const engine = await open(t);
     // With the first acquisition the engine begins to listen, and looks for leases that have ended.

@@ -482,3 +482,27 @@ test("options that make no sense are refused before anything is joined", () =>
     assert.equal((await notes.describe()).groups.find(({ group }) => group === "g")?.members, 0);
     await assert.rejects(notes.lag("nobody"), { code: "not-found" });
   }));
+
+test("slow messages take their own turns and no others', however large messages are", () =>
+  onMemory(async ({ engine, until }) => {
+    const notes = topic(engine, "notes", { ...options, partitions: 1 });
+    const slow = range(3);
+    // One answer holds one or two of them.
+    const large = " ".repeat(300_000);
+    for (const value of range(12)) await notes.publish(value + large, { key: value });
+    const seen: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    const handle = async (value: string) => {
+      seen.push(value.trim());
+      if (slow.includes(value.trim())) await gate.promise;
+    };
+    const consumer = await notes.consume("g", handle, {
+      concurrency: 4,
+      prefetchBytes: 1,
+      handlerTimeoutMs: 1_000_000_000,
+    });
+    await until(() => seen.length === 12);
+    gate.resolve();
+    await until(() => isSettled(notes));
+    await consumer.close();
+  }));

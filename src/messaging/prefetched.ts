@@ -47,10 +47,10 @@ export class Prefetched {
     return (this.bytes < prefetchBytes ? prefetch : Math.min(prefetch, prefetchMin)) - this.count;
   }
 
-  /** Less than half is left: fetching in halves keeps fetches large. */
+  /** Less than half is left: fetching in halves keeps fetches large. Of large messages there are few, and each that is missing leaves a handler idle. */
   get isLow(): boolean {
     const { prefetch, prefetchBytes, prefetchMin } = this.#limits;
-    if (this.count <= Math.min(prefetch, prefetchMin) / 2) return true;
+    if (this.count < Math.min(prefetch, prefetchMin) && 2 * this.bytes > prefetchBytes) return true;
     return this.count <= prefetch / 2 && this.bytes <= prefetchBytes / 2;
   }
 }

@@ -215,9 +215,16 @@ export class LaneOwner implements Lane, CommittingLane {
     for (let run = this.#runs[0]; run !== undefined && messages.length < limit; run = this.#runs[0]) {
       const stop = Math.min(run.end, end, run.position + limit - messages.length);
       const allNews = this.#isAllNewsFrom(run.position);
-      while (run.position < stop) {
-        if (allNews || this.#isNews(run.position)) messages.push(run.read());
-        else run.skip();
+      try {
+        while (run.position < stop) {
+          if (allNews || this.#isNews(run.position)) messages.push(run.read());
+          else run.skip();
+        }
+      } catch (error) {
+        // What was read goes first; what cannot be read is met again by the next call.
+        if (messages.length === 0) throw error;
+        this.#handedOut = Math.max(this.#handedOut, run.position);
+        break;
       }
       this.#handedOut = Math.max(this.#handedOut, run.position);
       if (run.position < run.end && run.position >= end) break;

@@ -105,6 +105,8 @@ export class Grants {
         seen = await this.#store.lookFor(name, holder);
         continue;
       }
+      // What it held has ended; who gives up next gives up a place.
+      this.#holdings.delete(name.name, holder);
       if (place !== undefined && isOther(place, request)) {
         throw differs(name.name, "waits for", place.weight, place.capacity, request);
       }
@@ -199,6 +201,8 @@ export class Grants {
       return undefined;
     }
     this.#holdings.set(name.name, holder, { token, weight, ttlMs, lease, since });
+    // A hand-over of which nobody knew what came has come to nothing.
+    this.#handOvers.take(name, holder);
     return granted(name, request, token, since, true);
   }
 

@@ -208,3 +208,18 @@ test("whoever keeps a message keeps its batch, and not all that came with it", (
   assert.ok(kept!.buffer.byteLength < answer.buffer.byteLength);
   assert.deepEqual(kept, batch);
 });
+
+test("what could not be read cannot be read when it is asked for again", () => {
+  // The record says that its value is longer than the record; its value looks like records.
+  const inner = Buffer.concat([
+    client.createRecord({ topic: "topic", timestamp: 100n, value: Buffer.from("forged") } as never, 1, 100n).buffer,
+  ]);
+  const bytes = stored([{ value: inner }, { value: body }], { first: 10 });
+  // length, attributes, timestamp delta, offset delta, key length, value length
+  const at = 61 + 5;
+  assert.equal(bytes[at], inner.length * 2);
+  bytes[at] = 0x7e;
+  const [run] = runsFrom([bytes], 10).runs;
+  assert.throws(() => run!.read(), /no record of its format/);
+  assert.throws(() => run!.read(), /no record of its format/);
+});

@@ -72,12 +72,15 @@ export class RecordRun implements FetchedRun {
   readonly end: number;
   readonly #batch: RecordBatch;
   readonly #reader: RecordReader;
+  /** Where the record begins that is read next; one that cannot be read is met there again. */
+  #at: number;
 
   /** `at`: where its first record begins in the batch. */
   constructor(batch: RecordBatch, at: number, position: number, end: number) {
     this.position = position;
     this.end = end;
     this.#batch = batch;
+    this.#at = at;
     this.#reader = new RecordReader(batch.records, at, position);
   }
 
@@ -86,14 +89,16 @@ export class RecordRun implements FetchedRun {
   }
 
   skip(): void {
-    this.#reader.at = this.#reader.endOfRecord();
+    this.#reader.at = this.#at;
+    this.#at = this.#reader.endOfRecord();
     this.position += 1;
   }
 
   read(): Stored {
     const batch = this.#batch;
     const reader = this.#reader;
-    const from = reader.at;
+    const from = this.#at;
+    reader.at = from;
     const end = reader.endOfRecord();
     reader.at += attributeBytes;
     const timestampDelta = reader.whole();
@@ -113,7 +118,7 @@ export class RecordRun implements FetchedRun {
     const headerCount = reader.whole();
     const named = headerCount === 0 ? nothingNamed : this.#named(headerCount, end);
     if (reader.at > end) throw unreadableAt(this.position);
-    reader.at = end;
+    this.#at = end;
     return new RecordMessage(batch, this.position++, timestampDelta, key, named, end - from, bodyFrom, bodyTo);
   }
 

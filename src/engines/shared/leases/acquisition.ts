@@ -37,6 +37,8 @@ export class Acquisition {
   #asking = false;
   #offered = false;
   #queued = false;
+  /** An offer has ended of which nobody knows what came, and no answer has come since. */
+  #mayHave = false;
   #over = false;
   #given = false;
   #answered: PromiseWithResolvers<void> | undefined;
@@ -94,7 +96,10 @@ export class Acquisition {
     if (this.#over) {
       if (!this.#given) void this.#parts.leave("all");
     } else if (lease !== undefined) this.#finish((asker) => asker.resolve(lease));
-    else this.#alarm.ring();
+    else {
+      this.#mayHave = true;
+      this.#alarm.ring();
+    }
     this.#settled();
   }
 
@@ -118,7 +123,7 @@ export class Acquisition {
     this.#alarm.ring();
     this.#parts.ended();
     // What is under way is looked at when it is answered.
-    if (this.#queued && !this.#pending) void this.#parts.leave("place");
+    if (this.#queued && !this.#pending) void this.#parts.leave(this.#mayHave ? "all" : "place");
     settle();
   }
 
@@ -159,6 +164,7 @@ export class Acquisition {
         this.#settled();
         return;
       }
+      this.#mayHave = false;
       if (answer.type === "granted") {
         this.#finish((asker) => asker.resolve(answer.lease));
         return;
@@ -190,6 +196,6 @@ export class Acquisition {
     // What was asked before is released by whoever gave it up; by now the holder may have asked anew.
     if (this.#given) return;
     if (answer.type === "waiting") void this.#parts.leave("place");
-    else if (answer.type === "granted" && answer.isNew) void this.#parts.leave("all");
+    else if (answer.type === "granted" && (answer.isNew || this.#mayHave)) void this.#parts.leave("all");
   }
 }

@@ -114,3 +114,24 @@ test("who asks anew for a holder that has gone is granted nothing that is then g
     assert.equal((await again)?.token, 2n);
   }
 });
+
+test("who goes after an offer of which nobody knows what came gives back all", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  // A release of the one before it granted the name, and the answer to that release was lost.
+  server.acquisitions.offer("name", "a")!.handOver(undefined);
+  waits.abort();
+  assert.equal(await waits.lease, "gone");
+  await turns();
+  assert.deepEqual(server.heard, ["ask", "leave all"]);
+});
+
+test("who goes while it asks what came of an offer gives back what it was granted", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  server.acquisitions.offer("name", "a")!.handOver(undefined);
+  await turns();
+  waits.abort();
+  await server.answer({ type: "granted", lease, isNew: false });
+  assert.deepEqual(server.heard, ["ask", "ask", "leave all"]);
+});
