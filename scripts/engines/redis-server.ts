@@ -95,13 +95,21 @@ class ThrowawayRedis implements RedisServer {
       try {
         // While it loads its data it answers with an error.
         await redisCommand(this.url, "PING");
-        return;
+        if (await this.#isServedBy(child)) return;
+        // Another server has taken the port: this one ends, and says why.
+        await this.#ended;
+        throw new Error("another server answers there");
       } catch (error) {
         if (this.#process !== child || performance.now() >= end)
           throw new Error(`redis-server does not serve on port ${this.port}:\n${await this.#log()}`, { cause: error });
       }
       await sleep(10);
     }
+  }
+
+  async #isServedBy({ pid }: ChildProcess): Promise<boolean> {
+    const information = String(await redisCommand(this.url, "INFO", "server"));
+    return information.includes(`process_id:${pid}\r`);
   }
 
   async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
