@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -16,6 +18,22 @@ test("a killed server comes back on its port with what it had acknowledged", { s
   await assert.rejects(redisCommand(url, "PING"), /ECONNREFUSED/);
   await server.start();
   assert.equal(await redisCommand(url, "GET", "order"), "42");
+});
+
+test("a server whose port another one has taken does not take that one for itself", { skip }, async () => {
+  await using server = await startRedis();
+  await server.stop();
+  const settings = ["--port", String(server.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+  const other = spawn("redis-server", settings, { stdio: "ignore" });
+  const ended = once(other, "exit");
+  try {
+    while (!(await redisCommand(server.url, "PING").catch(() => false))) await setImmediate();
+    await assert.rejects(server.start(), /Address already in use/);
+    assert.equal(server.pid, undefined);
+  } finally {
+    other.kill("SIGKILL");
+    await ended;
+  }
 });
 
 test("without an append-only file a killed server comes back empty", { skip }, async () => {

@@ -467,6 +467,7 @@ test("options that make no sense are refused before anything is joined", () =>
     for (const wrong of [
       { concurrency: 0 },
       { prefetch: 1.5 },
+      { prefetchBytes: 0 },
       { handlerTimeoutMs: 0 },
       { abandonAfterMs: Number.POSITIVE_INFINITY },
       { drainTimeoutMs: -1 },

@@ -23,7 +23,7 @@ export const keptMs = 10_000;
 export class KnownRows {
   readonly #clock: Clock;
   readonly #rows = new Map<string, Known | Doubt>();
-  /** How often a name was made, lately. */
+  /** How often a row had to be made for a name, or would have had to; the names that were counted last. */
   readonly #made = new Map<string, number>();
 
   constructor(clock: Clock) {
@@ -66,7 +66,7 @@ export class KnownRows {
     this.#rows.delete(name);
   }
 
-  /** It was made, as there was none. */
+  /** A row was made for it, or would have been if none had been there. */
   made(name: string): void {
     keep(this.#made, name, (this.#made.get(name) ?? 0) + 1);
   }

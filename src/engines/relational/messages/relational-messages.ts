@@ -136,7 +136,7 @@ export class RelationalMessages implements MessageEngine {
 
   /** Gives every lane back, as far as the server answers soon. The connections stay open. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#members.close(new TenonError("closed", "The PostgreSQL engine was closed."));
+    this.#closing ??= this.#members.close(new TenonError("closed", `The ${this.#server} engine was closed.`));
     return this.#closing;
   }
 
