@@ -1,4 +1,5 @@
 /** What the bare clients of servers share: how messages gather to be published, how they are handled and settled, and how that is measured. */
+import { ConsumeClock } from "./consume-clock.ts";
 import { BODIES, complete, measureLatency, readTimedBody, timedBody, timedLoop } from "./load.ts";
 import type { Peer } from "./peer.ts";
 
@@ -38,18 +39,13 @@ export function barePeer<Place>(client: BareClient<Place>, backlog: number): Omi
     consume(concurrency = CONCURRENCY_MAX) {
       return client.withPlace(async (place) => {
         await complete(backlog, PREFILLING, (n) => client.publish(place, n, BODIES[n % BODIES.length]!));
-        let handled = 0;
-        let from = 0;
-        const everyHandled = Promise.withResolvers<void>();
-        const consumer = await client.consume(place, concurrency, async () => {
-          if (handled++ === 0) from = performance.now();
-          if (handled === backlog) everyHandled.resolve();
-        });
-        await everyHandled.promise;
+        const clock = new ConsumeClock(backlog);
+        const consumer = await client.consume(place, concurrency, async () => clock.handled());
+        await clock.everyHandled;
         await consumer.settled();
-        const elapsedMs = performance.now() - from;
+        const perSecond = clock.perSecond();
         await consumer.stop();
-        return (backlog / elapsedMs) * 1_000;
+        return perSecond;
       });
     },
 

@@ -1,5 +1,6 @@
 /** Tenon's messaging as a user would call it: one topic, 8 partitions, 200 bytes a message. */
 import { bytes, json, type MessagingEngine, type Topic, topic } from "../src/messaging/index.ts";
+import { ConsumeClock } from "./consume-clock.ts";
 import {
   BODIES,
   closedLoop,
@@ -73,20 +74,14 @@ export function messagingPeer<T>(
     consume(concurrency = CONCURRENCY) {
       return withTopic(async (orders) => {
         await complete(backlog, 8_192, publishKeyedTo(orders));
-        let handled = 0;
-        let from = 0;
-        const everyHandled = Promise.withResolvers<void>();
-        const handler = async () => {
-          if (handled++ === 0) from = performance.now();
-          if (handled === backlog) everyHandled.resolve();
-        };
-        const consumer = await orders.consume(GROUP, handler, { concurrency });
-        await everyHandled.promise;
+        const clock = new ConsumeClock(backlog);
+        const consumer = await orders.consume(GROUP, async () => clock.handled(), { concurrency });
+        await clock.everyHandled;
         while ((await orders.lag(GROUP)).messages > 0) await new Promise((resolve) => setImmediate(resolve));
         if (options.settled === "by closing") await consumer.close();
-        const elapsedMs = performance.now() - from;
+        const perSecond = clock.perSecond();
         await consumer.close();
-        return (backlog / elapsedMs) * 1_000;
+        return perSecond;
       });
     },
 

@@ -1,6 +1,7 @@
 /** BullMQ as its documentation sets it up: one queue, one worker, jobs removed when they are done. */
 import { Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
+import { ConsumeClock } from "../consume-clock.ts";
 import { closedLoop, complete, measureLatency, ORDERS, type Order, timedOrder } from "../load.ts";
 import type { Peer, PeerOptions } from "../peer.ts";
 
@@ -43,21 +44,18 @@ export async function start({ port, backlog }: PeerOptions): Promise<Peer> {
         ),
       );
       const consumer = await worker(async () => {});
-      let completed = 0;
-      const settled = new Promise<void>((resolve, reject) => {
-        consumer.on("completed", () => {
-          if (++completed === backlog) resolve();
-        });
+      const clock = new ConsumeClock(backlog);
+      const failed = new Promise<never>((_, reject) => {
+        consumer.on("completed", () => clock.handled());
         consumer.on("failed", (_, error) => reject(error));
         consumer.on("error", reject);
       });
-      const from = performance.now();
       consumer.run().catch(() => {});
-      await settled;
-      const elapsedMs = performance.now() - from;
+      await Promise.race([clock.everyHandled, failed]);
+      const perSecond = clock.perSecond();
       await consumer.close();
       await empty();
-      return (backlog / elapsedMs) * 1_000;
+      return perSecond;
     },
 
     latency(offered, durationMs) {

@@ -1,6 +1,7 @@
 /** NATS JetStream through its Node client: a file stream, publish with acknowledgement, a pull consumer with explicit acks. */
 import { AckPolicy, jetstream, jetstreamManager, StorageType } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
+import { ConsumeClock } from "../consume-clock.ts";
 import { BODIES, closedLoop, complete, measureLatency, readTimedBody, timedBody } from "../load.ts";
 import type { Peer, PeerOptions } from "../peer.ts";
 
@@ -43,9 +44,9 @@ export async function start({ port, backlog }: PeerOptions): Promise<Peer> {
       await create();
       await complete(backlog, 1_024, publish);
       const consumer = await client.consumers.get(STREAM, CONSUMER);
-      const handle = async (_body: Uint8Array) => {};
+      const clock = new ConsumeClock(backlog);
+      const handle = async (_body: Uint8Array) => clock.handled();
       let handled = 0;
-      const from = performance.now();
       const messages = await consumer.consume({ max_messages: BUFFERED_MAX });
       for await (const message of messages) {
         void handle(message.data).then(() => message.ack());
@@ -53,10 +54,10 @@ export async function start({ port, backlog }: PeerOptions): Promise<Peer> {
       }
       // Acks are not answered; the consumer's state says when they have all taken effect.
       while ((await unsettled()) > 0);
-      const elapsedMs = performance.now() - from;
+      const perSecond = clock.perSecond();
       await messages.close();
       await remove();
-      return (backlog / elapsedMs) * 1_000;
+      return perSecond;
     },
 
     latency(offered, durationMs) {

@@ -1,5 +1,6 @@
 /** Redis Streams through ioredis with auto-pipelining: XADD; XREADGROUP 1,000 at a time, one XACK for what was read. */
 import { Redis } from "ioredis";
+import { ConsumeClock } from "../consume-clock.ts";
 import { BODIES, closedLoop, complete, KEYS, measureLatency, readTimedBody, timedBody } from "../load.ts";
 import type { Peer, PeerOptions } from "../peer.ts";
 
@@ -38,10 +39,10 @@ export async function start({ port, backlog }: PeerOptions): Promise<Peer> {
     async consume() {
       await createGroup();
       await complete(backlog, 5_000, add);
-      const handle = async (_body: Buffer) => {};
+      const clock = new ConsumeClock(backlog);
+      const handle = async (_body: Buffer) => clock.handled();
       let handled = 0;
       let acknowledged = Promise.resolve();
-      const from = performance.now();
       while (handled < backlog) {
         const entries = await read();
         await Promise.all(entries.map(([, fields]) => handle(fields[3]!)));
@@ -51,9 +52,9 @@ export async function start({ port, backlog }: PeerOptions): Promise<Peer> {
         acknowledged = acknowledged.then(() => acknowledge);
       }
       await acknowledged;
-      const elapsedMs = performance.now() - from;
+      const perSecond = clock.perSecond();
       await empty();
-      return (backlog / elapsedMs) * 1_000;
+      return perSecond;
     },
 
     latency(offered, durationMs) {
