@@ -1,15 +1,15 @@
 import type { Codec } from "../codec/index.ts";
 import type { TenonError } from "../contracts/errors.ts";
-import type { Cancel } from "../world/world.ts";
+import type { Cancel, World } from "../world/world.ts";
 import type { ConsumeOptions } from "./consumer.ts";
 import { type BatchContext, type BatchMessage, DeliveredBatch, DeliveredMessage } from "./context.ts";
+import { type DeadlineHost, Deadlines, type Timed } from "./deadlines.ts";
 import type { Delivery } from "./delivery.ts";
 import { isExpired } from "./expiry.ts";
 import type { LaneWorker } from "./lane-worker.ts";
 import { countOption, durationOption } from "./options.ts";
 import { Ring } from "./ring.ts";
 import { givenUp, isThenable, type RunHost, type Runs, ranTooLong } from "./runs.ts";
-import { type Timed, Timeouts } from "./timeouts.ts";
 import { type Decision, decisionsOf, failure, type Verdict } from "./verdict.ts";
 
 /**
@@ -48,15 +48,13 @@ interface Entry<T> {
 }
 
 /** The messages of one call of the handler. */
-class Batch<T> implements Timed<Batch<T>> {
+class Batch<T> implements Timed {
   readonly entries: Entry<T>[] = [];
   readonly context: DeliveredBatch;
   /** The handler has ended, or was given up. */
   over = false;
-  timeouts: Timeouts<Batch<T>> | undefined = undefined;
-  deadline = 0;
-  earlier: Batch<T> | undefined = undefined;
-  later: Batch<T> | undefined = undefined;
+  deadline = Number.POSITIVE_INFINITY;
+  late = false;
 
   constructor(host: RunHost) {
     this.context = new DeliveredBatch(host.topic, host.group);
@@ -68,7 +66,11 @@ class Batch<T> implements Timed<Batch<T>> {
  * order. What was decided for one of them counts only when its turn comes, which is when everything before it in its key is settled or
  * durably among the dead letters.
  */
-export class BatchRuns<T> implements Runs {
+export class BatchRuns<T> implements Runs, DeadlineHost<Batch<T>> {
+  readonly world: World;
+  readonly handlerTimeoutMs: number;
+  readonly abandonAfterMs: number;
+  readonly running = new Set<Batch<T>>();
   readonly #host: RunHost;
   readonly #codec: Codec<T>;
   readonly #handler: BatchHandler<T>;
@@ -80,16 +82,17 @@ export class BatchRuns<T> implements Runs {
   #timer: Cancel | undefined;
   readonly #turns = new Ring<Delivery>();
   #applying = false;
-  readonly #timeouts: Timeouts<Batch<T>>;
-  readonly #overdue: Timeouts<Batch<T>>;
+  readonly #deadlines: Deadlines<Batch<T>>;
 
   constructor(host: RunHost, codec: Codec<T>, handler: BatchHandler<T>, limits: BatchLimits) {
     this.#host = host;
     this.#codec = codec;
     this.#handler = handler;
     this.#limits = limits;
-    this.#timeouts = new Timeouts(host.world, host.handlerTimeoutMs, (batch) => this.#timedOut(batch));
-    this.#overdue = new Timeouts(host.world, host.abandonAfterMs, (batch) => this.#abandon(batch));
+    this.world = host.world;
+    this.handlerTimeoutMs = host.handlerTimeoutMs;
+    this.abandonAfterMs = host.abandonAfterMs;
+    this.#deadlines = new Deadlines(this);
   }
 
   // Gathering ---------------------------------------------------------------------------------------------------------
@@ -212,7 +215,8 @@ export class BatchRuns<T> implements Runs {
       this.#answered(batch, answer);
       return;
     }
-    this.#timeouts.add(batch);
+    this.running.add(batch);
+    this.#deadlines.begin(batch);
     const promise = answer instanceof Promise ? answer : Promise.resolve(answer);
     promise.then(
       (verdicts: unknown) => this.#answered(batch, verdicts),
@@ -239,7 +243,7 @@ export class BatchRuns<T> implements Runs {
     // A handler that was given up answers after all: its messages have been dealt with otherwise.
     if (batch.over) return;
     batch.over = true;
-    batch.timeouts?.remove(batch);
+    this.running.delete(batch);
     this.#host.freeSlot(batch.entries[0]!.delivery);
     for (const [index, { delivery, first }] of batch.entries.entries()) {
       delivery.context = undefined;
@@ -256,21 +260,20 @@ export class BatchRuns<T> implements Runs {
     this.#host.pump();
   }
 
-  #timedOut(batch: Batch<T>): void {
-    this.#overdue.add(batch);
-    const reason = ranTooLong(this.#place(batch), this.#host.handlerTimeoutMs);
+  timedOut(batch: Batch<T>): void {
+    const reason = ranTooLong(this.#place(batch), this.handlerTimeoutMs);
     batch.context.abort(reason);
     for (const { delivery } of batch.entries) delivery.context?.abort(reason);
   }
 
   /** The handler never ended: its keys go on without it, under greater fences. */
-  #abandon(batch: Batch<T>): void {
+  abandon(batch: Batch<T>): void {
     this.#failed(batch, givenUp(this.#place(batch), this.#host));
   }
 
   abandonLane(worker: LaneWorker, reason: TenonError): readonly Delivery[] {
     const abandoned: Delivery[] = [];
-    const visit = (batch: Batch<T>): void => {
+    for (const batch of this.running) {
       let ours = batch.entries.length;
       for (const { delivery } of batch.entries) {
         if (delivery.owner === worker) {
@@ -280,9 +283,7 @@ export class BatchRuns<T> implements Runs {
         if (delivery.owner === worker || !delivery.owner.takesOutcomes) ours -= 1;
       }
       if (ours === 0) batch.context.abort(reason);
-    };
-    this.#timeouts.each(visit);
-    this.#overdue.each(visit);
+    }
     return abandoned;
   }
 

@@ -1,5 +1,5 @@
 import type { TenonError } from "../contracts/errors.ts";
-import type { Batch, Lane, NewMessage } from "../contracts/messages.ts";
+import type { Batch, Lane, NewMessage, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import type { Delivery } from "./delivery.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
@@ -55,15 +55,15 @@ export class LaneCommits {
   }
 
   /** One that counts against the prefetch, with so many bytes. */
-  settleCounted(position: bigint, bytes: number): void {
+  settleCounted(stored: Stored, bytes: number): void {
     const { countedSettled } = this.#progress;
     countedSettled.count += 1;
     countedSettled.bytes += bytes;
-    this.settle(position);
+    this.settle(stored);
   }
 
-  settle(position: bigint): void {
-    this.#progress.settled.add(position);
+  settle(stored: Stored): void {
+    this.#progress.settled.add(stored);
     this.#schedule();
   }
 

@@ -136,8 +136,8 @@ export class LaneWorker implements CommitHost {
   settle(delivery: Delivery): void {
     delivery.state = "over";
     this.#forget(delivery);
-    if (delivery.counted) this.#commits.settleCounted(delivery.stored.position, delivery.bytes);
-    else this.#commits.settle(delivery.stored.position);
+    if (delivery.counted) this.#commits.settleCounted(delivery.stored, delivery.bytes);
+    else this.#commits.settle(delivery.stored);
     this.#advance(delivery);
   }
 
@@ -266,7 +266,7 @@ export class LaneWorker implements CommitHost {
     else if (this.#passes !== undefined && this.#isFilteredOut(stored, this.#passes)) {
       const bytes = sizeOf(stored);
       this.#prefetched.add(bytes);
-      this.#commits.settleCounted(stored.position, bytes);
+      this.#commits.settleCounted(stored, bytes);
       return;
     }
     const failures = held === undefined ? carried(stored) : held.failures;
@@ -338,7 +338,7 @@ export class LaneWorker implements CommitHost {
       // A loop, for there may be thousands of them.
       next.state = "over";
       this.#forget(next);
-      this.#commits.settleCounted(next.stored.position, next.bytes);
+      this.#commits.settleCounted(next.stored, next.bytes);
       next = this.#keys.leave(next);
     }
   }

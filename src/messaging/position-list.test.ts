@@ -11,7 +11,7 @@ test("a list holds the positions in the order in which they came, one by one or 
     fc.property(fc.nat(20), steps, (capacity, added) => {
       const list = new PositionList(capacity);
       for (const step of added) {
-        if (typeof step === "bigint") list.add(step);
+        if (typeof step === "bigint") list.add({ position: step });
         else list.addAll(BigUint64Array.from(step));
       }
       assert.deepEqual([...list.positions], added.flat());
@@ -22,8 +22,8 @@ test("a list holds the positions in the order in which they came, one by one or 
 
 test("what is added later does not change what was taken from a list", () => {
   const list = new PositionList();
-  list.add(1n);
+  list.add({ position: 1n });
   const taken = list.positions;
-  for (let added = 2n; added < 40n; added++) list.add(added);
+  for (let added = 2n; added < 40n; added++) list.add({ position: added });
   assert.deepEqual([...taken], [1n]);
 });

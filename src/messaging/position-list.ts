@@ -1,4 +1,4 @@
-import type { Positions } from "../contracts/messages.ts";
+import type { Positions, Stored } from "../contracts/messages.ts";
 
 /**
  * Positions as they come. In an array each would be an object, made when its message is settled and read when the commit is written, by when it is out of the
@@ -17,9 +17,10 @@ export class PositionList {
     return this.#length;
   }
 
-  add(position: bigint): void {
+  /** Read here: what goes straight from one array of 64-bit numbers to another is never an object. */
+  add(message: Pick<Stored, "position">): void {
     if (this.#length === this.#positions.length) this.#grow(this.#length + 1);
-    this.#positions[this.#length] = position;
+    this.#positions[this.#length] = message.position;
     this.#length += 1;
   }
 

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { simulatedWorld } from "../simulation/index.ts";
+import type { World } from "../world/world.ts";
+import { Deadlines, type Timed } from "./deadlines.ts";
+
+const handlerTimeoutMs = 100;
+const abandonAfterMs = 30;
+
+interface Handler extends Timed {
+  readonly name: number;
+  readonly beganAt: number;
+}
+
+/** Handlers that say, by the clock, when they were told that they are late and when they were given up. */
+class Handlers {
+  readonly world: World;
+  readonly handlerTimeoutMs = handlerTimeoutMs;
+  readonly abandonAfterMs = abandonAfterMs;
+  readonly running = new Set<Handler>();
+  readonly told: { readonly name: number; readonly what: "late" | "given up"; readonly afterMs: number }[] = [];
+  readonly #deadlines: Deadlines<Handler>;
+
+  constructor(world: World) {
+    this.world = world;
+    this.#deadlines = new Deadlines(this);
+  }
+
+  begin(name: number): Handler {
+    const handler = { name, beganAt: this.world.clock.monotonic(), deadline: Number.POSITIVE_INFINITY, late: false };
+    this.running.add(handler);
+    return this.beginIn(handler);
+  }
+
+  /** Where another one ran before. */
+  beginIn(handler: Handler): Handler {
+    this.#deadlines.begin(handler);
+    return handler;
+  }
+
+  /** It stays among those that may be running, as a slot does. */
+  end(handler: Handler): void {
+    this.#deadlines.end(handler);
+  }
+
+  timedOut({ name, beganAt }: Handler): void {
+    this.told.push({ name, what: "late", afterMs: Math.round(this.world.clock.monotonic() - beganAt) });
+  }
+
+  abandon(handler: Handler): void {
+    this.running.delete(handler);
+    const { name, beganAt } = handler;
+    this.told.push({ name, what: "given up", afterMs: Math.round(this.world.clock.monotonic() - beganAt) });
+  }
+}
+
+async function withHandlers(work: (handlers: Handlers, world: World) => Promise<void>): Promise<void> {
+  const simulation = simulatedWorld({ seed: 1 });
+  await simulation.run(() => work(new Handlers(simulation.world), simulation.world));
+}
+
+test("a handler that never ends is told so when its time is over, and is given up later; each once", () =>
+  withHandlers(async (handlers, world) => {
+    handlers.begin(1);
+    await world.timers.sleep(1_000);
+    assert.deepEqual(handlers.told, [
+      { name: 1, what: "late", afterMs: handlerTimeoutMs },
+      { name: 1, what: "given up", afterMs: handlerTimeoutMs + abandonAfterMs },
+    ]);
+  }));
+
+test("whatever begins and ends when, those and only those are told that run too long, at their time", async () => {
+  const handler = fc.record({ afterMs: fc.nat({ max: 60 }), takesMs: fc.nat({ max: 300 }) });
+  await fc.assert(
+    fc.asyncProperty(fc.array(handler, { maxLength: 30 }), (plan) =>
+      withHandlers(async (handlers, world) => {
+        const expected: { readonly name: number; readonly what: string }[] = [];
+        for (const [name, { afterMs, takesMs }] of plan.entries()) {
+          await world.timers.sleep(afterMs);
+          const begun = handlers.begin(name);
+          void world.timers.sleep(takesMs).then(() => handlers.end(begun));
+          if (takesMs > handlerTimeoutMs) expected.push({ name, what: "late" });
+          if (takesMs > handlerTimeoutMs + abandonAfterMs) expected.push({ name, what: "given up" });
+        }
+        await world.timers.sleep(1_000);
+        // Where both happen at one instant, either may come first.
+        const close = plan.some(
+          ({ takesMs }) =>
+            Math.abs(takesMs - handlerTimeoutMs) < 2 || Math.abs(takesMs - handlerTimeoutMs - abandonAfterMs) < 2,
+        );
+        if (close) return;
+        const order = (one: { name: number; what: string }) => `${one.name} ${one.what}`;
+        assert.deepEqual(handlers.told.map(order).sort(), expected.map(order).sort());
+        for (const { what, afterMs } of handlers.told) {
+          const due = what === "late" ? handlerTimeoutMs : handlerTimeoutMs + abandonAfterMs;
+          assert.ok(afterMs >= due && afterMs <= due + 2, `${what} after ${afterMs} ms`);
+        }
+      }),
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test("a place where a handler ended serves the next one, whose time begins anew whether the first one was late or not", () =>
+  withHandlers(async (handlers, world) => {
+    const place = handlers.begin(1);
+    await world.timers.sleep(handlerTimeoutMs - 10);
+    handlers.end(place);
+    handlers.beginIn(place);
+    await world.timers.sleep(handlerTimeoutMs + 10);
+    handlers.end(place);
+    handlers.beginIn(place);
+    await world.timers.sleep(handlerTimeoutMs + 10);
+    handlers.end(place);
+    await world.timers.sleep(1_000);
+    assert.deepEqual(
+      handlers.told.map(({ what }) => what),
+      ["late", "late"],
+    );
+  }));
+
+test("one that ends because another one is late is not late itself", () =>
+  withHandlers(async (handlers, world) => {
+    const begun = [1, 2].map((name) => handlers.begin(name));
+    const told: number[] = [];
+    handlers.timedOut = ({ name }) => {
+      told.push(name);
+      handlers.end(begun[1]!);
+    };
+    await world.timers.sleep(handlerTimeoutMs + 1);
+    assert.deepEqual(told, [1]);
+  }));
