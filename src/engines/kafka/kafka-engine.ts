@@ -44,6 +44,11 @@ export interface KafkaOptions {
   readonly topicSettings?: Readonly<Record<string, string>> | undefined;
   /** How many connections are open to each broker at most, beside those that wait for news; 8 if left out. */
   readonly connectionsMax?: number | undefined;
+  /**
+   * What a compressed batch of another client may come to when it is decompressed, and as much of what is fetched at once; 64 MiB if left out. A larger one is `unsupported`, and is not gone
+   * past.
+   */
+  readonly decompressedBytesMax?: number | undefined;
   /** What a confirmed change survives, at least; brokers that promise less are refused. What they promise if left out. */
   readonly survives?: Survives | undefined;
   /** Whether publishing and consuming create a topic that is missing; `"ifMissing"` if left out. In production say `"never"` and create topics on purpose. */
@@ -99,8 +104,10 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
   }
   const { connectionsMax = 8, commandTimeoutMs = 5_000, connectTimeoutMs = 10_000 } = options;
   const { topicCreation = "ifMissing", replicationFactor, topicSettings = {} } = options;
+  const { decompressedBytesMax = 64 * 1024 * 1024 } = options;
   checkMs({ commandTimeoutMs, connectTimeoutMs });
-  for (const [name, value] of Object.entries({ connectionsMax, replicationFactor: replicationFactor ?? 1 })) {
+  const counts = { connectionsMax, replicationFactor: replicationFactor ?? 1, decompressedBytesMax };
+  for (const [name, value] of Object.entries(counts)) {
     if (Number.isInteger(value) && value >= 1) continue;
     throw new TenonError("invalid", `${name} must be a whole number of at least 1, not ${value}`);
   }
@@ -117,6 +124,7 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
       connect,
       brokers: addressesOf(brokers),
       connectionsMax,
+      decompressedBytesMax,
       commandTimeoutMs: Math.ceil(commandTimeoutMs),
     },
     connectTimeoutMs,
