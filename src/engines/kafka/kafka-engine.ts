@@ -3,13 +3,14 @@ import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { CheckedLog } from "../shared/log/checked-log.ts";
 import { checkMs, checkWord } from "../shared/options.ts";
 import { isPassing } from "../shared/passing.ts";
 import { survivalLevels } from "../shared/requirements.ts";
 import type { KafkaClient, KafkaConnection } from "./clients.ts";
 import { Cluster, type ClusterSettings } from "./cluster.ts";
 import type { BrokerAddress } from "./connections.ts";
-import { failureOf, unreachable } from "./failures.ts";
+import { closed, failureOf, unreachable } from "./failures.ts";
 import { Journal } from "./journal/journal.ts";
 import { KafkaLog } from "./log/kafka-log.ts";
 import { type LogState, readLogState } from "./log/log-requirements.ts";
@@ -164,10 +165,11 @@ class ConnectedEngine implements KafkaEngine {
   readonly world: World;
   readonly topicCreation: KafkaEngine["topicCreation"];
   readonly messages: KafkaMessages;
-  readonly log: KafkaLog;
+  readonly log: CheckedLog;
   readonly requirements: readonly Requirement[];
   readonly #cluster: Cluster;
   readonly #journal: Journal;
+  readonly #log: KafkaLog;
   readonly #ended = new AbortController();
   #closing: Promise<void> | undefined;
 
@@ -207,7 +209,8 @@ class ConnectedEngine implements KafkaEngine {
     this.#cluster = cluster;
     this.#journal = journal;
     this.messages = new KafkaMessages({ cluster, journal, maker, prefix, survives: state.survives });
-    this.log = new KafkaLog({ cluster, journal, maker, prefix, state: logState });
+    this.#log = new KafkaLog({ cluster, journal, maker, prefix, state: logState });
+    this.log = new CheckedLog(this.#log, closed);
     for (const { setting, value, ok, meaning } of this.requirements) {
       this.world.log.log(ok ? "debug" : "info", `Kafka: ${setting} is ${value}`, { meaning });
     }
@@ -224,7 +227,8 @@ class ConnectedEngine implements KafkaEngine {
 
   async #close(): Promise<void> {
     this.#ended.abort(new TenonError("closed", "the Kafka engine was closed"));
-    await Promise.all([this.messages.close(), this.log.close()]);
+    this.log.close();
+    await Promise.all([this.messages.close(), this.#log.close()]);
     await this.#cluster.drain(drainMs);
     this.#journal.close();
     this.#cluster.close();
