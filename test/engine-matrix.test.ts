@@ -5,7 +5,7 @@ import { columnOf, columnsIn, tableIn, tableOf } from "../scripts/engine-matrix/
 import { openers } from "../scripts/engine-matrix/openers.ts";
 import { engine } from "./engines.ts";
 
-const table = tableIn(readFileSync(new URL("../docs/engines.md", import.meta.url), "utf8"));
+const table = tableIn(readFileSync(new URL("../docs/capabilities.md", import.meta.url), "utf8"));
 const written = columnsIn(table);
 
 test("the matrix of engines has a column for each, and its rows in order", () => {

@@ -51,6 +51,15 @@ class WatchedFetch {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
+  /** Steps in at the next such request. */
+  once(when: "before" | "after", matches: (request: Sent) => boolean, act: () => Promise<void> | void): void {
+    this[when] = async (request) => {
+      if (!matches(request)) return;
+      this[when] = undefined;
+      await act();
+    };
+  }
+
   count(matches: (request: Sent) => boolean): number {
     return this.sent.filter(matches).length;
   }
@@ -82,6 +91,24 @@ async function open(
     await deleteKeys(server.url, prefix);
   });
   return { engine, network };
+}
+
+/** Two engines on the same names. */
+async function openTwo(t: TestContext) {
+  const prefix = testPrefix();
+  return [await open(t, prefix), await open(t, prefix)] as const;
+}
+
+/** a holds the name, and b of the same engine waits for it. */
+async function openWithOneWaiting(t: TestContext, prefix?: string, world?: World) {
+  const { engine, network } = await open(t, prefix, world);
+  const held = await acquire(engine, "a");
+  const leaving = new AbortController();
+  const next = acquire(engine, "b", {}, leaving.signal);
+  // Whether it is to be granted, each test says.
+  next.catch(() => undefined);
+  await untilWaiting(engine, 1);
+  return { engine, network, held, next, leaving };
 }
 
 function acquire({ leases }: EtcdEngine, holder: string, more: object = {}, signal?: AbortSignal): Promise<Lease> {
@@ -160,9 +187,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("one of them who waits already keeps the others from no place", async (t) => {
-    const prefix = testPrefix();
-    const { engine } = await open(t, prefix);
-    const { engine: other } = await open(t, prefix);
+    const [{ engine }, { engine: other }] = await openTwo(t);
     await acquire(engine, "holder");
     const elsewhere = acquire(other, "twice");
     await untilWaiting(engine, 1);
@@ -177,9 +202,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("a request that differs from what the holder waits for elsewhere is refused, and the place stays", async (t) => {
-    const prefix = testPrefix();
-    const { engine } = await open(t, prefix);
-    const { engine: other } = await open(t, prefix);
+    const [{ engine }, { engine: other }] = await openTwo(t);
     await acquire(engine, "a");
     const waits = acquire(other, "b");
     await untilWaiting(engine, 1);
@@ -194,9 +217,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("who waited before in another engine is not overtaken by those of the engine that releases", async (t) => {
-    const prefix = testPrefix();
-    const engines = [await open(t, prefix), await open(t, prefix)];
-    const [{ engine: one }, { engine: two }] = engines as [(typeof engines)[0], (typeof engines)[0]];
+    const [{ engine: one }, { engine: two }] = await openTwo(t);
     const expected = ["two-1", "one-1", "one-2", "two-2", "two-3", "one-3"];
     await acquire(one, "first");
     const order: string[] = [];
@@ -221,19 +242,13 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("who is gone before the name is handed over gets nothing, and the next one gets it", async (t) => {
-    const { engine, network } = await open(t);
-    await acquire(engine, "a");
-    const leaving = new AbortController();
-    const gone = acquire(engine, "b", {}, leaving.signal);
-    await untilWaiting(engine, 1);
+    const { engine, network, next: gone, leaving } = await openWithOneWaiting(t);
     const next = acquire(engine, "c");
     await untilWaiting(engine, 2);
     // The request is under way when b leaves, and is carried out after that.
-    network.before = (request) => {
-      if (!isHandOver(request)) return;
-      network.before = undefined;
+    network.once("before", isHandOver, () => {
       leaving.abort(new Error("gone"));
-    };
+    });
     const released = engine.leases.release("name", "a");
     await assert.rejects(gone, { message: "gone" });
     await released;
@@ -242,65 +257,44 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("a hand-over whose reply was lost is found by who has the name now", async (t) => {
-    const { engine, network } = await open(t);
-    const before = await acquire(engine, "a");
-    const next = acquire(engine, "b");
-    await untilWaiting(engine, 1);
-    network.after = (request) => {
-      if (!isHandOver(request)) return;
-      network.after = undefined;
+    const { engine, network, held, next } = await openWithOneWaiting(t);
+    network.once("after", isHandOver, () => {
       throw lost();
-    };
+    });
     await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
     const lease = await next;
-    assert.ok(lease.token > before.token);
+    assert.ok(lease.token > held.token);
     assert.deepEqual(await holdersOf(engine), ["b"]);
     await engine.leases.release("name", "a");
     assert.deepEqual(await holdersOf(engine), ["b"]);
   });
 
   test("who left while the reply of its hand-over was lost keeps the name from nobody", async (t) => {
-    const { engine, network } = await open(t);
-    await acquire(engine, "a");
-    const leaving = new AbortController();
-    const gone = acquire(engine, "b", {}, leaving.signal);
-    await untilWaiting(engine, 1);
-    network.after = (request) => {
-      if (!isHandOver(request)) return;
-      network.after = undefined;
+    const { engine, network, next: gone, leaving } = await openWithOneWaiting(t);
+    network.once("after", isHandOver, () => {
       leaving.abort(new Error("gone"));
       throw lost();
-    };
+    });
     await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
     await assert.rejects(gone, { message: "gone" });
     assert.equal((await acquire(engine, "c")).holder, "c");
   });
 
   test("a hand-over that was never carried out leaves the queue as it is, and is done when it is repeated", async (t) => {
-    const { engine, network } = await open(t);
-    await acquire(engine, "a");
-    const next = acquire(engine, "b");
-    await untilWaiting(engine, 1);
-    network.before = (request) => {
-      if (!isHandOver(request)) return;
-      network.before = undefined;
+    const { engine, network, next } = await openWithOneWaiting(t);
+    network.once("before", isHandOver, () => {
       throw lost();
-    };
+    });
     await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
     await engine.leases.release("name", "a");
     assert.equal((await next).holder, "b");
   });
 
   test("who asks once more for what it was granted after a hand-over that was never carried out, and goes, keeps it", async (t) => {
-    const { engine, network } = await open(t);
-    await acquire(engine, "a");
-    const next = acquire(engine, "b");
-    await untilWaiting(engine, 1);
-    network.before = (request) => {
-      if (!isHandOver(request)) return;
-      network.before = undefined;
+    const { engine, network, next } = await openWithOneWaiting(t);
+    network.once("before", isHandOver, () => {
       throw lost();
-    };
+    });
     await assert.rejects(engine.leases.release("name", "a"), { outcome: "unknown" });
     await engine.leases.release("name", "a");
     await next;
@@ -319,25 +313,18 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
       let aheadMs = 0;
       const clock = { now: () => real.clock.now(), monotonic: () => real.clock.monotonic() + aheadMs };
       const prefix = testPrefix();
-      const { engine, network } = await open(t, prefix, { ...real, clock });
-      const { token } = await acquire(engine, "a");
-      const next = acquire(engine, "b");
-      await untilWaiting(engine, 1);
+      const { engine, network, held, next } = await openWithOneWaiting(t, prefix, { ...real, clock });
       const range = { key: base64(`${prefix}/leases/4:name/h/`), range_end: base64(`${prefix}/leases/4:name/h0`) };
       const { kvs } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
       const end = async () => void (await ask(server.url, "lease/revoke", { ID: kvs[0]!.lease }));
       const isStep = when === "before" ? ({ path }: Sent) => path === "lease/keepalive" : isHandOver;
       const isGiven = ({ path, body }: Sent) => path !== "lease/keepalive" || body.includes(kvs[0]!.lease);
-      network.before = (request) => {
-        if (!isStep(request) || !isGiven(request)) return;
-        network.before = undefined;
-        return end();
-      };
+      network.once("before", (request) => isStep(request) && isGiven(request), end);
       // More than what a lease of etcd lasts longer than the grant: so it is renewed first.
       aheadMs = 3_000;
       await engine.leases.release("name", "a");
       const lease = await next;
-      assert.ok(lease.token > token);
+      assert.ok(lease.token > held.token);
       assert.equal(network.before, undefined, "it ended on the way");
       const { kvs: after } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
       assert.notEqual(after[0]!.lease, kvs[0]!.lease);
@@ -345,9 +332,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   }
 
   test("a holder that was paused for longer than its time gives nothing of others away", async (t) => {
-    const prefix = testPrefix();
-    const { engine: paused } = await open(t, prefix);
-    const { engine: other } = await open(t, prefix);
+    const [{ engine: paused }, { engine: other }] = await openTwo(t);
     await acquire(paused, "a", { ttlMs: 1 });
     const next = acquire(other, "x");
     // Its lease of etcd has ended.
@@ -361,9 +346,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("who held the name once, and gives up its place in the queue, leaves it to those behind it", async (t) => {
-    const prefix = testPrefix();
-    const { engine: one } = await open(t, prefix);
-    const { engine: other } = await open(t, prefix);
+    const [{ engine: one }, { engine: other }] = await openTwo(t);
     await acquire(one, "a", { ttlMs: 1 });
     // Its lease of etcd has ended.
     await acquire(other, "x");
@@ -419,9 +402,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("who asks again and again for a name that is taken costs etcd reads only", async (t) => {
-    const prefix = testPrefix();
-    const { engine } = await open(t, prefix);
-    const { engine: other, network } = await open(t, prefix);
+    const [{ engine }, { engine: other, network }] = await openTwo(t);
     await acquire(engine, "a");
     for (let index = 0; index < 5; index++) {
       assert.equal(await acquire(other, `b${index}`, { waitMs: 0 }), undefined);
@@ -430,11 +411,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
   });
 
   test("who stops waiting and asks once more at once leaves the queue", async (t) => {
-    const { engine } = await open(t);
-    await acquire(engine, "a");
-    const leaving = new AbortController();
-    const waits = acquire(engine, "b", {}, leaving.signal);
-    await untilWaiting(engine, 1);
+    const { engine, next: waits, leaving } = await openWithOneWaiting(t);
     const once = acquire(engine, "b", { waitMs: 0 });
     leaving.abort(new Error("gone"));
     await assert.rejects(waits, { message: "gone" });
@@ -444,21 +421,14 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
 
   test("an engine that closes while it hands the name over keeps it from nobody", async (t) => {
     const prefix = testPrefix();
-    const { engine, network } = await open(t, prefix);
+    const { engine, network, next } = await openWithOneWaiting(t, prefix);
     const { engine: other } = await open(t, prefix);
-    await acquire(engine, "a");
-    const waits = acquire(engine, "b").catch(() => undefined);
-    await untilWaiting(engine, 1);
     const handing = Promise.withResolvers<void>();
-    network.before = (request) => {
-      if (!isHandOver(request)) return;
-      handing.resolve();
-      return undefined;
-    };
+    network.once("before", isHandOver, () => handing.resolve());
     const released = engine.leases.release("name", "a").catch(() => undefined);
     await handing.promise;
     await engine.close();
-    await Promise.all([waits, released]);
+    await Promise.all([next.catch(() => undefined), released]);
     assert.equal((await acquire(other, "x", { waitMs: 10_000 })).holder, "x");
   });
 });

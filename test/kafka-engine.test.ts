@@ -30,7 +30,7 @@ async function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix 
 }
 
 function openCluster(t: TestContext): Cluster {
-  const limits = { connectionsMax: 4, commandTimeoutMs: 5_000 };
+  const limits = { connectionsMax: 4, commandTimeoutMs: 5_000, decompressedBytesMax: 1024 * 1024 };
   const cluster = new Cluster({ world: systemWorld(), client, connect, brokers: [server], ...limits });
   t.after(() => cluster.close());
   return cluster;
@@ -96,6 +96,7 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
       { brokers: ["127.0.0.1"] },
       { connectionsMax: 0 },
       { replicationFactor: 0 },
+      { decompressedBytesMax: 0 },
       { commandTimeoutMs: Number.NaN },
       { journal: "drop" as "make" },
       { connect: () => ({}) as client.Connection },
@@ -184,6 +185,38 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
       [BigInt(2 * index + 1), algorithm, 10_000],
     ]);
     assert.deepEqual(read, written.slice(1));
+  });
+
+  test("a batch that comes to more than it may is refused, and neither what stands before it nor itself is gone past", async (t) => {
+    const prefix = testPrefix();
+    const { messages, log } = await open(t, { decompressedBytesMax: 100_000 }, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    await log.declare("clicks", { partitions: 1 });
+    for (const topic of [`${prefix}.orders`, `${prefix}_log.clicks`]) {
+      await produceCompressed("zstd", topic, { value: Buffer.alloc(90_000) });
+      await produceCompressed("zstd", topic, { value: Buffer.alloc(100_000) });
+      await produceRaw(topic, {});
+    }
+    const refused = {
+      code: "unsupported",
+      message: /position 1 of .*\/0 is larger than 100000 bytes.* decompressedBytesMax/,
+      fields: { topic: `${prefix}.orders`, partition: 0, position: 1, decompressedBytesMax: 100_000 },
+    };
+    const lane = await (await messages.join("orders", "billing", joining)).nextLane();
+    const fetched = await lane.fetch(10);
+    assert.deepEqual(
+      fetched.map(({ position }) => position),
+      [0n],
+    );
+    await assert.rejects(lane.fetch(10), refused);
+    await assert.rejects(lane.fetch(10), refused);
+
+    const reading = { log: "clicks", partition: 0, limit: 10 };
+    const page = await log.read({ ...reading, from: 0n });
+    assert.deepEqual([page.records.map(({ position }) => position), page.next], [[0n], 1n]);
+    const ofLog = { ...refused, fields: { ...refused.fields, topic: `${prefix}_log.clicks` } };
+    await assert.rejects(log.read({ ...reading, from: 1n }), ofLog);
+    assert.equal((await log.read({ ...reading, from: 2n })).records.length, 1);
   });
 
   test("a position that holds a mark of a transaction does not keep a lane from going on", async (t) => {

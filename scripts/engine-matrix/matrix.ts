@@ -1,4 +1,4 @@
-/** The table of docs/engines.md that says what each engine carries, made of what the engines themselves declare. */
+/** The table of docs/capabilities.md that says what each engine carries, made of what the engines themselves declare. */
 import type { Carried } from "./openers.ts";
 
 /** One engine's cells, by the names of their rows. */

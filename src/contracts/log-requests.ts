@@ -162,6 +162,12 @@ export function checkInstant(log: string, at: number): void {
   throw new TenonError("invalid", `an instant to find in log ${log} must be ms since the epoch, not ${at}`);
 }
 
+export function checkLocating(log: string, partition: number, at: number): void {
+  checkLogName("log", log);
+  checkPartition(log, partition);
+  checkInstant(log, at);
+}
+
 /** What a commit asks for; `logs`: those that its writer was opened for. Answers what its outputs take. */
 export function checkLogCommit(logs: readonly string[], change: LogCommit, capabilities: LogCapabilities): number {
   const { outputs = [], positions = [] } = change;

@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import { sharedCapacity } from "../contracts/leases.ts";
 import type { AcquireOptions, CountingEngine, LeasingEngine, Lock } from "./api.ts";
@@ -51,6 +52,7 @@ export interface Barrier {
 const partiesMax = 10_000;
 
 export function barrier(engine: LeasingEngine & CountingEngine, name: string, options: BarrierOptions): Barrier {
+  checkEngine("barrier()", engine, "leases", "keyValue");
   return new LeaseBarrier(engine, name, options);
 }
 

@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { KeyValueEntry } from "../contracts/key-value.ts";
 import type { CountingEngine } from "./api.ts";
@@ -41,6 +42,7 @@ export interface CountdownLatch {
 }
 
 export function countdownLatch(engine: CountingEngine, name: string, options: CountdownLatchOptions): CountdownLatch {
+  checkEngine("countdownLatch()", engine, "keyValue");
   const { count, timeoutMs = 5_000 } = options;
   const what = `the latch "${name}"`;
   if (!(Number.isSafeInteger(count) && count >= 1 && count < 2 ** 31)) {

@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { LeaseDescription } from "../contracts/leases.ts";
 import type { AcquireOptions, Hold, LeasingEngine, Lock, LockOptions } from "./api.ts";
@@ -52,6 +53,7 @@ export interface Election {
 }
 
 export function election(engine: LeasingEngine, name: string, options: ElectionOptions): Election {
+  checkEngine("election()", engine, "leases");
   return new LeaseElection(engine, name, options);
 }
 

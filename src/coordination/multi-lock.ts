@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { AcquireOptions, Hold, LeasingEngine, Lock, Lockable, LockOptions } from "./api.ts";
 import { notAcquired } from "./failures.ts";
@@ -20,6 +21,7 @@ export type MultiLock = Lockable<HeldLocks>;
  * want the same ones never wait for each other. A name that is given twice counts once. `waitMs` is for all of them together.
  */
 export function multiLock(engine: LeasingEngine, names: readonly string[], options: LockOptions = {}): MultiLock {
+  checkEngine("multiLock()", engine, "leases");
   if (!Array.isArray(names) || names.length === 0) {
     throw new TenonError("invalid", "multiLock() needs a list of at least one name.");
   }

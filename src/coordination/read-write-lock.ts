@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { sharedCapacity } from "../contracts/leases.ts";
 import type { AcquireOptions, LeasingEngine, LockOptions, NamedLockable } from "./api.ts";
 import { LeaseLocks } from "./lease-locks.ts";
@@ -16,6 +17,7 @@ const reading = { weight: 1, capacity: sharedCapacity };
 const writing = { weight: sharedCapacity, capacity: sharedCapacity };
 
 export function readWriteLock(engine: LeasingEngine, name: string, options: LockOptions = {}): ReadWriteLock {
+  checkEngine("readWriteLock()", engine, "leases");
   const kind = "read-write-lock";
   return {
     name,

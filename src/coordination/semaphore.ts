@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import { sharedCapacity } from "../contracts/leases.ts";
 import type { AcquireOptions, LeasingEngine, LockOptions, NamedLockable } from "./api.ts";
@@ -21,6 +22,7 @@ export interface Semaphore extends NamedLockable<PermitOptions> {
 
 /** `unsupported` for more than one permit where the engine's `capabilities.counted` is false. */
 export function semaphore(engine: LeasingEngine, name: string, options: SemaphoreOptions): Semaphore {
+  checkEngine("semaphore()", engine, "leases");
   const { permits } = options;
   const what = `the semaphore "${name}"`;
   if (!(Number.isSafeInteger(permits) && permits >= 1 && permits <= sharedCapacity)) {

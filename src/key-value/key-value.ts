@@ -1,4 +1,5 @@
 import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type {
   KeyValueChange as EngineChange,
@@ -22,6 +23,7 @@ export type KeyValueOptions<T> = {
 
 /** A typed view of an engine's key-values. It holds no state and needs no closing; several may be made of one engine. */
 export function keyValue<T>(engine: { readonly keyValue: KeyValueEngine }, options: KeyValueOptions<T>): KeyValue<T> {
+  checkEngine("keyValue()", engine, "keyValue");
   const { prefix = "", codec, schema } = options;
   if ((codec === undefined) === (schema === undefined)) {
     throw new TenonError(

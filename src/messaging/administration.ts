@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, TopicDescription } from "../contracts/messages.ts";
 import { checkName, internalPrefix, isInternal } from "./names.ts";
@@ -35,6 +36,7 @@ export interface TopicAdministration {
 }
 
 export function topicAdministration(engine: { readonly messages: MessageEngine }): TopicAdministration {
+  checkEngine("topicAdministration()", engine, "messages");
   return new Administration(engine.messages);
 }
 

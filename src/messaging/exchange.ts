@@ -1,5 +1,6 @@
 import { checkCodec } from "../codec/codec.ts";
 import { bytes, type Codec } from "../codec/index.ts";
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { KeyValueEngine } from "../contracts/key-value.ts";
 import type { World } from "../world/world.ts";
@@ -68,6 +69,7 @@ export interface Exchange<T> extends AsyncDisposable {
 }
 
 export function exchange<T>(engine: ExchangeEngine, name: string, options: ExchangeOptions<T>): Exchange<T> {
+  checkEngine("exchange()", engine, "messages", "keyValue");
   checkName("exchange", name);
   if (options.alternate !== undefined) checkName("topic", options.alternate);
   if (!engine.keyValue.capabilities.watch) {

@@ -1,5 +1,6 @@
 import { checkCodec } from "../codec/codec.ts";
 import { bytes, type Codec } from "../codec/index.ts";
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, NewMessage } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
@@ -60,6 +61,7 @@ export async function replier<Request, Reply>(
   handler: RequestHandler<Request, Reply>,
   options: ReplierOptions<Request, Reply>,
 ): Promise<Replier> {
+  checkEngine("replier()", engine, "messages");
   if (typeof handler !== "function") throw new TenonError("invalid", "The handler must be a function.");
   const { request, reply, group = replyingGroupDefault, partitions, ...consuming } = options;
   checkCodec(`The replier of "${name}"`, request);

@@ -1,5 +1,6 @@
 import { checkCodec } from "../codec/codec.ts";
 import type { Codec } from "../codec/index.ts";
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageHeaders, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
@@ -68,6 +69,7 @@ export function requester<Request, Reply>(
   name: string,
   options: RequesterOptions<Request, Reply>,
 ): Requester<Request, Reply> {
+  checkEngine("requester()", engine, "messages");
   return new TopicRequester(engine, name, options);
 }
 

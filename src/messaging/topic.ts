@@ -1,5 +1,6 @@
 import { checkCodec } from "../codec/codec.ts";
 import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
@@ -155,6 +156,7 @@ export interface Topic<T> extends AsyncDisposable {
 
 /** A topic of an engine. Nothing is asked of the engine before the first use. */
 export function topic<T>(engine: MessagingEngine, name: string, options: TopicOptions<T>): Topic<T> {
+  checkEngine("topic()", engine, "messages");
   return new EngineTopic(engine, name, options);
 }
 

@@ -1,6 +1,7 @@
 import { checkCodec } from "../codec/codec.ts";
 import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
 import { partitionOf } from "../codec/key-hash.ts";
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { LeaseEngine } from "../contracts/leases.ts";
 import type { LogDescription, LogEngine, LogRecord, NewRecord } from "../contracts/log.ts";
@@ -114,6 +115,7 @@ export const recordOverheadBytes = 32;
 
 /** A log of values. Nothing happens before it is used. */
 export function log<T>(engine: StreamsEngine, name: string, options: LogOptions<T>): Log<T> {
+  checkEngine("log()", engine, "log");
   return new EngineLog(engine, name, options);
 }
 

@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import { checkConcurrency } from "../contracts/rate-rules.ts";
 import type { ConcurrencyRule, RateDecision, RateEngine } from "../contracts/rates.ts";
@@ -42,6 +43,7 @@ export function concurrencyLimiter(
   rule: ConcurrencyRule,
   options: ConcurrencyLimiterOptions = {},
 ): ConcurrencyLimiter {
+  checkEngine("concurrencyLimiter()", engine, "rates");
   checkConcurrency(rule, { logLimitMax: Number.MAX_SAFE_INTEGER });
   const { pollMs = 100 } = options;
   if (!(Number.isFinite(pollMs) && pollMs >= 1)) {

@@ -1,3 +1,4 @@
+import { checkEngine } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import { type CountBounds, checkCount, checkFigures, countBoundsOf } from "../contracts/rate-rules.ts";
 import type { RateDecision, RateEngine, RateRule } from "../contracts/rates.ts";
@@ -25,6 +26,7 @@ export interface Limiter {
 }
 
 export function limiter(engine: RatesEngine, name: string, rule: RateRule): Limiter {
+  checkEngine("limiter()", engine, "rates");
   checkFigures(rule, Number.MAX_SAFE_INTEGER);
   const { logLimitMax } = engine.rates.capabilities;
   if (rule.type === "slidingLog" && rule.limit > logLimitMax) {

@@ -43,6 +43,20 @@ test("help is written out", limits, async () => {
   }
 });
 
+test("in a clone npm runs it from the sources, as the document says", limits, async () => {
+  const child = spawn("npm", ["run", "--silent", "tenon", "--", "migrate-topic", "--help"], {
+    cwd: program("../../"),
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  const [code] = (await once(child, "close")) as [number | null];
+  assert.equal(code, 0);
+  assert.match(out, /^Usage: tenon migrate-topic/m);
+});
+
 const engines = ["--from", "unused.ts", "--to", "memory.ts"];
 const wrong: readonly (readonly [args: readonly string[], says: RegExp])[] = [
   [[], /a command is missing; see tenon --help/],

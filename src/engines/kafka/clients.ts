@@ -31,14 +31,20 @@ export interface KafkaReader {
   readInt32(): number;
   readInt64(): bigint;
   readUnsignedVarInt(): number;
-  readNullableArray(read: () => unknown): unknown;
+  readUUID(): string;
+  /** Each of them is followed by tags, which are passed over unless `passTags` is false. */
+  readNullableArray<Value>(read: () => Value, compact?: boolean, passTags?: boolean): Value[] | null;
 }
 
-/** By the bits of a batch's attributes. */
-export type Decompressors = Readonly<Record<string, { decompressSync(bytes: Buffer): Buffer }>>;
+/** What batches are checked and decompressed with. */
+export interface BatchCodec {
+  crc32c(bytes: Buffer): number;
+  /** By the bits of a batch's attributes. */
+  readonly compressionsAlgorithmsByBitmask: Readonly<Record<string, { decompressSync(bytes: Buffer): Buffer }>>;
+}
 
 /** `import * as client from "@platformatic/kafka"` is one. */
-export interface KafkaClient {
+export interface KafkaClient extends BatchCodec {
   /** Makes a request of how it is written and how its answer is read. */
   createAPI<Parameters extends unknown[], Response>(
     key: number,
@@ -46,14 +52,13 @@ export interface KafkaClient {
     createRequest: (...parameters: Parameters) => unknown,
     parseResponse: (correlationId: number, key: number, version: number, reader: KafkaReader) => Response,
   ): KafkaRequest<Parameters, Response>;
-  readonly compressionsAlgorithmsByBitmask: Decompressors;
   readonly apiVersionsV3: Versioned<[softwareName: string, softwareVersion: string], VersionsAnswer>;
   readonly metadataV12: Versioned<[topics: { name: string }[] | null, mayCreate: boolean], MetadataAnswer>;
   readonly produceV9: Versioned<
     [acks: number, timeoutMs: number, records: NewKafkaRecord[], options?: ProducerOptions],
     boolean | ProduceAnswer
   >;
-  readonly fetchV13: Versioned<FetchParameters, FetchAnswer> & {
+  readonly fetchV13: Versioned<FetchParameters, unknown> & {
     createRequest(...parameters: FetchParameters): unknown;
   };
   readonly listOffsetsV7: Versioned<
@@ -197,50 +202,6 @@ export interface FetchTopic {
     lastFetchedEpoch: number;
     partitionMaxBytes: number;
   }[];
-}
-
-export interface FetchAnswer {
-  readonly responses: readonly {
-    readonly topicId: string;
-    readonly partitions: readonly FetchedPartition[];
-  }[];
-}
-
-export interface FetchedPartition {
-  readonly partitionIndex: number;
-  readonly errorCode: number;
-  readonly highWatermark: bigint;
-  /** Below it every transaction is decided. */
-  readonly lastStableOffset: bigint;
-  readonly logStartOffset: bigint;
-  /** Those that were given up in what was fetched. */
-  readonly abortedTransactions?:
-    | readonly { readonly producerId: bigint; readonly firstOffset: bigint }[]
-    | null
-    | undefined;
-  /** Where the log that was read so far, and the leader's, part; epoch -1: nowhere. */
-  readonly divergingEpoch?: { readonly epoch: number } | undefined;
-  readonly records?: readonly KafkaBatch[] | null | undefined;
-}
-
-/** Records that were appended together. */
-export interface KafkaBatch {
-  readonly firstOffset: bigint;
-  readonly partitionLeaderEpoch: number;
-  readonly attributes: number;
-  readonly lastOffsetDelta: number;
-  readonly firstTimestamp: bigint;
-  readonly maxTimestamp: bigint;
-  readonly producerId: bigint;
-  readonly records: readonly KafkaRecord[];
-}
-
-export interface KafkaRecord {
-  readonly timestampDelta: bigint;
-  readonly offsetDelta: number;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly headers: readonly (readonly [Buffer | null, Buffer | null])[];
 }
 
 export interface OffsetsAnswer {

@@ -12,11 +12,13 @@ import {
   overdue,
   unreachable,
 } from "./failures.ts";
+import { Fetching } from "./fetching/fetching.ts";
 import { Overdue, type Session } from "./session.ts";
 
 export interface ClusterSettings extends ConnectionSettings {
   readonly client: KafkaClient;
   readonly brokers: readonly BrokerAddress[];
+  readonly decompressedBytesMax: number;
 }
 
 /** A topic as Kafka's metadata shows it. */
@@ -53,6 +55,7 @@ export class Cluster {
   readonly client: KafkaClient;
   readonly world: World;
   readonly commandTimeoutMs: number;
+  readonly fetching: Fetching;
   readonly #settings: ClusterSettings;
   readonly #addresses = new Map<number, BrokerAddress>();
   readonly #topics = new Map<string, KafkaTopic>();
@@ -69,6 +72,7 @@ export class Cluster {
     this.client = settings.client;
     this.world = settings.world;
     this.commandTimeoutMs = settings.commandTimeoutMs;
+    this.fetching = new Fetching(settings.client, settings.decompressedBytesMax);
     this.#connections = new Connections(settings);
   }
 

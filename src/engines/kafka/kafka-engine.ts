@@ -3,13 +3,14 @@ import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { CheckedLog } from "../shared/log/checked-log.ts";
 import { checkMs, checkWord } from "../shared/options.ts";
 import { isPassing } from "../shared/passing.ts";
 import { survivalLevels } from "../shared/requirements.ts";
 import type { KafkaClient, KafkaConnection } from "./clients.ts";
 import { Cluster, type ClusterSettings } from "./cluster.ts";
 import type { BrokerAddress } from "./connections.ts";
-import { failureOf, unreachable } from "./failures.ts";
+import { closed, failureOf, unreachable } from "./failures.ts";
 import { Journal } from "./journal/journal.ts";
 import { KafkaLog } from "./log/kafka-log.ts";
 import { type LogState, readLogState } from "./log/log-requirements.ts";
@@ -44,6 +45,11 @@ export interface KafkaOptions {
   readonly topicSettings?: Readonly<Record<string, string>> | undefined;
   /** How many connections are open to each broker at most, beside those that wait for news; 8 if left out. */
   readonly connectionsMax?: number | undefined;
+  /**
+   * What a compressed batch of another client may come to when it is decompressed, and as much of what is fetched at once; 64 MiB if left out. A larger one is `unsupported`, and is not gone
+   * past.
+   */
+  readonly decompressedBytesMax?: number | undefined;
   /** What a confirmed change survives, at least; brokers that promise less are refused. What they promise if left out. */
   readonly survives?: Survives | undefined;
   /** Whether publishing and consuming create a topic that is missing; `"ifMissing"` if left out. In production say `"never"` and create topics on purpose. */
@@ -99,8 +105,10 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
   }
   const { connectionsMax = 8, commandTimeoutMs = 5_000, connectTimeoutMs = 10_000 } = options;
   const { topicCreation = "ifMissing", replicationFactor, topicSettings = {} } = options;
+  const { decompressedBytesMax = 64 * 1024 * 1024 } = options;
   checkMs({ commandTimeoutMs, connectTimeoutMs });
-  for (const [name, value] of Object.entries({ connectionsMax, replicationFactor: replicationFactor ?? 1 })) {
+  const counts = { connectionsMax, replicationFactor: replicationFactor ?? 1, decompressedBytesMax };
+  for (const [name, value] of Object.entries(counts)) {
     if (Number.isInteger(value) && value >= 1) continue;
     throw new TenonError("invalid", `${name} must be a whole number of at least 1, not ${value}`);
   }
@@ -117,6 +125,7 @@ export async function kafka(options: KafkaOptions): Promise<KafkaEngine> {
       connect,
       brokers: addressesOf(brokers),
       connectionsMax,
+      decompressedBytesMax,
       commandTimeoutMs: Math.ceil(commandTimeoutMs),
     },
     connectTimeoutMs,
@@ -156,10 +165,11 @@ class ConnectedEngine implements KafkaEngine {
   readonly world: World;
   readonly topicCreation: KafkaEngine["topicCreation"];
   readonly messages: KafkaMessages;
-  readonly log: KafkaLog;
+  readonly log: CheckedLog;
   readonly requirements: readonly Requirement[];
   readonly #cluster: Cluster;
   readonly #journal: Journal;
+  readonly #log: KafkaLog;
   readonly #ended = new AbortController();
   #closing: Promise<void> | undefined;
 
@@ -199,7 +209,8 @@ class ConnectedEngine implements KafkaEngine {
     this.#cluster = cluster;
     this.#journal = journal;
     this.messages = new KafkaMessages({ cluster, journal, maker, prefix, survives: state.survives });
-    this.log = new KafkaLog({ cluster, journal, maker, prefix, state: logState });
+    this.#log = new KafkaLog({ cluster, journal, maker, prefix, state: logState });
+    this.log = new CheckedLog(this.#log, closed);
     for (const { setting, value, ok, meaning } of this.requirements) {
       this.world.log.log(ok ? "debug" : "info", `Kafka: ${setting} is ${value}`, { meaning });
     }
@@ -216,7 +227,8 @@ class ConnectedEngine implements KafkaEngine {
 
   async #close(): Promise<void> {
     this.#ended.abort(new TenonError("closed", "the Kafka engine was closed"));
-    await Promise.all([this.messages.close(), this.log.close()]);
+    this.log.close();
+    await Promise.all([this.messages.close(), this.#log.close()]);
     await this.#cluster.drain(drainMs);
     this.#journal.close();
     this.#cluster.close();

@@ -1,53 +1,14 @@
 /** Single requests of Kafka's protocol, for one partition each. */
-import type {
-  FetchedPartition,
-  KafkaBatch,
-  KafkaClient,
-  KafkaConnection,
-  KafkaRecord,
-  NewKafkaRecord,
-  ProducerOptions,
-} from "./clients.ts";
-import type { Cluster, KafkaTopic } from "./cluster.ts";
+import type { KafkaClient, KafkaConnection, NewKafkaRecord, ProducerOptions } from "./clients.ts";
+import type { Cluster } from "./cluster.ts";
 import { asRead, failureOf } from "./failures.ts";
-
-export interface FetchFrom {
-  readonly offset: number;
-  readonly maxWaitMs: number;
-  readonly bytesMax: number;
-  /** Of the last batch that was read; -1: none was. */
-  readonly lastEpoch?: number | undefined;
-  /** What transactions are shown; all when left out. */
-  readonly isolation?: Isolation | undefined;
-}
+import type { KafkaBatch, KafkaRecord } from "./fetching/kafka-batch.ts";
 
 /** Everything that is stored, or only what stands before the first transaction that is not decided. */
 export const isolation = { uncommitted: 0, committed: 1 } as const;
 export type Isolation = (typeof isolation)[keyof typeof isolation];
 
 const allInSync = -1;
-
-/** What is stored from an offset on; at least one batch when there is one, however large. */
-export async function fetchPartition(
-  client: KafkaClient,
-  connection: KafkaConnection,
-  topic: KafkaTopic,
-  partition: number,
-  { offset, maxWaitMs, bytesMax, lastEpoch = -1, isolation: shown = isolation.uncommitted }: FetchFrom,
-): Promise<FetchedPartition> {
-  const from = {
-    partition,
-    currentLeaderEpoch: -1,
-    fetchOffset: BigInt(offset),
-    lastFetchedEpoch: lastEpoch,
-    partitionMaxBytes: bytesMax,
-  };
-  const topics = [{ topicId: topic.id, partitions: [from] }];
-  const answer = await client.fetchV13.api.async(connection, maxWaitMs, 1, bytesMax, shown, 0, -1, topics, [], "");
-  const fetched = answer.responses[0]?.partitions[0];
-  if (fetched === undefined) throw new Error("an answer without the partition that was asked for");
-  return fetched;
-}
 
 /** Appends records as one batch, all or nothing; answers the first one's offset. */
 export async function produce(

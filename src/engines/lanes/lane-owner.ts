@@ -1,14 +1,13 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { Held, Lane, LaneCommit, MessageCapabilities, Stored } from "../../contracts/messages.ts";
 import type { World } from "../../world/world.ts";
+import { fetchBytesMax } from "./fetch-size.ts";
 import { type CommittingLane, LaneCommits } from "./lane-commits.ts";
 import { type FetchedRun, type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
 import { eachOf, type Ranges } from "./ranges.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
 const pollMs = 1_000;
-/** About so much is fetched at once, however much is asked for: it is cheap to keep as it was stored, and an answer costs the store more than what is in it. */
-const fetchBytesMax = 512 * 1024;
 const fetchCountMax = 10_000;
 
 /** What a lane asks of the membership that it was granted to. */

@@ -4,10 +4,12 @@ import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import { systemWorld } from "../../world/system/system-world.ts";
 import type { World } from "../../world/world.ts";
+import { CheckedLog } from "../shared/log/checked-log.ts";
 import { checkMs, checkWord } from "../shared/options.ts";
 import { isPassing } from "../shared/passing.ts";
 import { survivalLevels } from "../shared/requirements.ts";
 import type { NatsConnection, NatsHeaders } from "./clients.ts";
+import { closed } from "./failures.ts";
 import { JetStream } from "./jet-stream.ts";
 import { NatsKeyValues } from "./key-values/nats-key-values.ts";
 import { type LinkSettings, NatsLink } from "./link.ts";
@@ -120,10 +122,11 @@ class ConnectedEngine implements NatsEngine {
   readonly world: World;
   readonly topicCreation: NatsEngine["topicCreation"];
   readonly messages: NatsMessages;
-  readonly log: NatsLog;
+  readonly log: CheckedLog;
   readonly keyValue: NatsKeyValues;
   readonly requirements: readonly Requirement[];
   readonly #link: NatsLink;
+  readonly #log: NatsLog;
   readonly #ended = new AbortController();
   #closing: Promise<void> | undefined;
 
@@ -159,7 +162,8 @@ class ConnectedEngine implements NatsEngine {
     const clock = new ServerClock(world, () => stampOf(jetStream, streams, world));
     const parts = { world, link, jetStream, streams, clock, survives, payloadBytesMax };
     this.messages = new NatsMessages(parts);
-    this.log = new NatsLog(parts);
+    this.#log = new NatsLog(parts);
+    this.log = new CheckedLog(this.#log, closed);
     this.keyValue = new NatsKeyValues(parts);
     for (const { setting, value, ok, meaning } of opened.requirements) {
       world.log.log(ok ? "debug" : "info", `NATS: ${setting} is ${value}`, { meaning });
@@ -177,7 +181,8 @@ class ConnectedEngine implements NatsEngine {
 
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the NATS engine was closed");
-    this.log.close(reason);
+    this.log.close();
+    this.#log.close(reason);
     this.keyValue.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);

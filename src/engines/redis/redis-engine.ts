@@ -5,11 +5,13 @@ import type { LogEngine } from "../../contracts/log.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
 import type { RateEngine } from "../../contracts/rates.ts";
 import type { World } from "../../world/world.ts";
+import { CheckedLog } from "../shared/log/checked-log.ts";
 import type { RedisClient } from "./clients.ts";
 import { RedisKeyValues } from "./key-values/redis-key-values.ts";
 import { RedisLeases } from "./leases/redis-leases.ts";
 import { RedisLog } from "./log/redis-log.ts";
 import { RedisMessages } from "./messages/redis-messages.ts";
+import { engineClosed } from "./messages/replies.ts";
 import { RedisRates } from "./rates/redis-rates.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import { type Requirement, readRequirements, type ServerState, type Survives } from "./requirements.ts";
@@ -52,9 +54,10 @@ export class ConnectedEngine implements RedisEngine {
   readonly keyValue: RedisKeyValues;
   readonly leases: RedisLeases;
   readonly rates: RedisRates;
-  readonly log: RedisLog;
+  readonly log: CheckedLog;
   readonly requirements: readonly Requirement[];
   readonly #connection: RedisConnection;
+  readonly #log: RedisLog;
   readonly #ended = new AbortController();
   #closing: Promise<void> | undefined;
 
@@ -79,7 +82,8 @@ export class ConnectedEngine implements RedisEngine {
     this.keyValue = new RedisKeyValues(connection, { world, prefix, tag: keyValueTag, survives });
     this.leases = new RedisLeases(connection, { world, prefix, survives });
     this.rates = new RedisRates(connection, { prefix, survives });
-    this.log = new RedisLog(connection, { world, prefix, survives });
+    this.#log = new RedisLog(connection, { world, prefix, survives });
+    this.log = new CheckedLog(this.#log, engineClosed);
     for (const { setting, value, ok, meaning } of requirements) {
       world.log.log(ok ? "debug" : "info", `Redis: ${setting} is ${value ?? "not to be read"}`, { meaning });
     }
@@ -99,7 +103,8 @@ export class ConnectedEngine implements RedisEngine {
     this.keyValue.close(reason);
     this.leases.close(reason);
     this.rates.close(reason);
-    this.log.close(reason);
+    this.log.close();
+    this.#log.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
     await this.messages.close();

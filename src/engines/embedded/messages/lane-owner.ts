@@ -1,12 +1,10 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Held, LaneCommit, Lane as LaneContract, Stored } from "../../../contracts/messages.ts";
+import { fetchBytesMax } from "../../lanes/fetch-size.ts";
 import { Reader } from "../cursor.ts";
 import type { Lane } from "./lanes.ts";
 import { type Location, locationAt, type MessageIndex, recordPosition } from "./message-index.ts";
 import { readMessage, readRunHeader, skipMessage } from "./message-run.ts";
-
-/** About so much is handed out at once. */
-const fetchBytesMax = 512 * 1024;
 
 /** What an owner asks of the engine that granted its lane. */
 export interface LaneKeeper {

@@ -4,11 +4,12 @@ import type { Lease, LeaseInstant } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
 import type { Answer } from "../../shared/leases/acquisition.ts";
 import { differs } from "../../shared/leases/acquisitions.ts";
+import { nameAndHolder } from "../../shared/leases/name-and-holder.ts";
 import type { EtcdConnection } from "../connection.ts";
 import { isLeaseGone } from "../failures.ts";
 import { HandOvers } from "./hand-overs.ts";
 import { Holdings } from "./holdings.ts";
-import { type HolderKey, type LeasedName, nameAndHolder } from "./lease-names.ts";
+import type { HolderKey, LeasedName } from "./lease-names.ts";
 import { fits, free, type LeaseStore, type Seen } from "./lease-store.ts";
 import { Places } from "./places.ts";
 import { Presence } from "./presence.ts";
@@ -255,7 +256,7 @@ export class Grants {
     const next = own && this.#handOvers.next(name, own);
     if (own === undefined || next === undefined) return false;
     // Who is just asking finds out itself.
-    if (this.#sequences.isBusy(nameAndHolder(name, next.request.holder))) return false;
+    if (this.#sequences.isBusy(nameAndHolder(name.name, next.request.holder))) return false;
     return this.#inTurn(name, next.request.holder, () => this.#handOvers.handOver(name, { holder, own }, next));
   }
 
@@ -305,7 +306,7 @@ export class Grants {
   }
 
   #inTurn<T>(name: LeasedName, holder: string, operation: () => Promise<T>): Promise<T> {
-    return this.#sequences.inTurn(nameAndHolder(name, holder), operation);
+    return this.#sequences.inTurn(nameAndHolder(name.name, holder), operation);
   }
 
   close(): void {

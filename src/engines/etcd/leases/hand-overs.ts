@@ -1,9 +1,10 @@
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { World } from "../../../world/world.ts";
 import type { Answer } from "../../shared/leases/acquisition.ts";
+import { nameAndHolder } from "../../shared/leases/name-and-holder.ts";
 import { isLeaseGone } from "../failures.ts";
 import type { Holding, Holdings } from "./holdings.ts";
-import { type LeasedName, nameAndHolder } from "./lease-names.ts";
+import type { LeasedName } from "./lease-names.ts";
 import type { LeaseStore } from "./lease-store.ts";
 import { instant, lasts, type ServerLease, type ServerLeases, secondsFor } from "./server-leases.ts";
 import type { Turns } from "./turns.ts";
@@ -55,7 +56,7 @@ export class HandOvers {
     const since = instant(world);
     if (!lasts(lease, ttlMs, since) && !(await leases.keepAlive(lease))) return false;
     if (!turns.waits(name.name, holder)) return false;
-    const key = nameAndHolder(name, holder);
+    const key = nameAndHolder(name.name, holder);
     const given: Given = { lease, granted: undefined };
     this.#given.set(key, given);
     holdings.delete(name.name, from.holder);
@@ -90,7 +91,7 @@ export class HandOvers {
 
   /** What the holder was given; once. */
   claim(name: LeasedName, holder: string): Granted | undefined {
-    const key = nameAndHolder(name, holder);
+    const key = nameAndHolder(name.name, holder);
     const granted = this.#given.get(key)?.granted;
     if (granted !== undefined) this.#given.delete(key);
     return granted;
@@ -98,7 +99,7 @@ export class HandOvers {
 
   /** Whether the holder was given something, or may have been, that it has not claimed; it has when it asks once more. */
   take(name: LeasedName, holder: string): boolean {
-    return this.#given.delete(nameAndHolder(name, holder));
+    return this.#given.delete(nameAndHolder(name.name, holder));
   }
 
   /** Nobody is there any more who would claim it. What is under way comes to nothing, or to its end. */

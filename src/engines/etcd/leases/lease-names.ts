@@ -65,11 +65,6 @@ export class LeasedName {
   }
 }
 
-/** As one key, for maps: its length before the name keeps the two apart. */
-export function nameAndHolder({ name }: LeasedName, holder: string): string {
-  return `${name.length}:${name}${holder}`;
-}
-
 /** Each key's create revision, which stays for as long as it is there, is the grant's token or the place in the queue. */
 export interface WaiterValue {
   readonly weight: number;

@@ -1,17 +1,9 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { World } from "../../../world/world.ts";
-import type { KafkaBatch } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, closed, kafkaCode, plain } from "../failures.ts";
-import {
-  decisionOf,
-  fetchPartition,
-  isControl,
-  isTransactional,
-  listOffset,
-  offsetAt,
-  timestampOf,
-} from "../requests.ts";
+import type { KafkaBatch } from "../fetching/kafka-batch.ts";
+import { decisionOf, isControl, isTransactional, listOffset, offsetAt, timestampOf } from "../requests.ts";
 import type { Session } from "../session.ts";
 import { type Command, decodeCommand, encodeCommand } from "./commands.ts";
 import { JournalState } from "./journal-state.ts";
@@ -144,11 +136,11 @@ export class Journal {
 
   async #readFrom(offset: number): Promise<readonly KafkaBatch[]> {
     const asked = { what: "reading the journal", outcome: "not-applied" } as const;
-    const { client } = this.#cluster;
-    const fetched = await this.#cluster.leader(asked, this.#settings.topic, 0, (connection, topic) =>
-      fetchPartition(client, connection, topic, 0, { offset, maxWaitMs, bytesMax: fetchBytesMax }),
+    const { fetching } = this.#cluster;
+    const { batches } = await this.#cluster.leader(asked, this.#settings.topic, 0, (connection, topic) =>
+      fetching.partition(connection, topic, 0, { offset, maxWaitMs, bytesMax: fetchBytesMax }),
     );
-    return fetched.records ?? [];
+    return batches;
   }
 
   /** Reads on for as long as the engine is open, on a connection of its own, where requests wait for what comes. */
@@ -179,7 +171,7 @@ export class Journal {
   }
 
   async #followOnce(succeeded: () => void): Promise<void> {
-    const { client, commandTimeoutMs } = this.#cluster;
+    const { fetching, commandTimeoutMs } = this.#cluster;
     const topic = await this.#cluster.topic(this.#settings.topic);
     const address = topic && this.#cluster.addressOf(topic.leaders[0]!);
     if (address === undefined) throw new Error("the journal has no leader now");
@@ -189,11 +181,11 @@ export class Journal {
       while (!this.#isEnded) {
         const from = { offset: this.#next, maxWaitMs, bytesMax: fetchBytesMax, lastEpoch: this.#lastEpoch };
         const fetched = await session.within(maxWaitMs + commandTimeoutMs, (connection) =>
-          fetchPartition(client, connection, topic!, 0, from),
+          fetching.partition(connection, topic!, 0, from),
         );
         if (this.#isEnded) return;
-        if ((fetched.divergingEpoch?.epoch ?? -1) >= 0) await this.#loadAgain();
-        else this.#consume(fetched.records ?? []);
+        if (fetched.hasDiverged) await this.#loadAgain();
+        else this.#consume(fetched.batches);
         succeeded();
       }
     } catch (error) {

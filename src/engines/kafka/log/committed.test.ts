@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { FetchedPartition, KafkaBatch } from "../clients.ts";
+import type { FetchedPartition } from "../fetching/fetching.ts";
+import type { KafkaBatch } from "../fetching/kafka-batch.ts";
 import { committedRecords } from "./committed.ts";
 
 const transactional = 16;
@@ -39,8 +40,7 @@ function fetched(
   records: readonly KafkaBatch[],
   abortedTransactions: FetchedPartition["abortedTransactions"] = [],
 ): FetchedPartition {
-  const ends = { highWatermark: 100n, lastStableOffset: 100n, logStartOffset: 0n };
-  return { partitionIndex: 0, errorCode: 0, ...ends, records, abortedTransactions };
+  return { highWatermark: 100n, lastStableOffset: 100n, hasDiverged: false, batches: records, abortedTransactions };
 }
 
 function seen(of: FetchedPartition, from = 0n, limit = 100) {

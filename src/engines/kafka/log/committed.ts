@@ -1,6 +1,7 @@
 /** What a fetch brought of committed records, as records of the contract. */
 import type { LogRecord } from "../../../contracts/log.ts";
-import type { FetchedPartition, KafkaBatch, KafkaRecord } from "../clients.ts";
+import type { FetchedPartition } from "../fetching/fetching.ts";
+import type { KafkaBatch, KafkaRecord } from "../fetching/kafka-batch.ts";
 import { decisionOf, isControl, isTransactional, timestampOf } from "../requests.ts";
 
 export interface CommittedRecords {
@@ -17,7 +18,7 @@ export function committedRecords(fetched: FetchedPartition, from: bigint, limit:
   const records: LogRecord[] = [];
   let next = from;
   let bytes = 0;
-  for (const batch of fetched.records ?? []) {
+  for (const batch of fetched.batches) {
     if (!aborted.hold(batch)) {
       for (const record of batch.records) {
         const position = batch.firstOffset + BigInt(record.offsetDelta);
@@ -40,7 +41,7 @@ class AbortedTransactions {
   readonly #open = new Set<bigint>();
 
   constructor({ abortedTransactions }: FetchedPartition) {
-    this.#coming = [...(abortedTransactions ?? [])].sort((a, b) => Number(b.firstOffset - a.firstOffset));
+    this.#coming = [...abortedTransactions].sort((a, b) => Number(b.firstOffset - a.firstOffset));
   }
 
   /** Whether nobody may see the batch. Batches have to be asked about in their order. */

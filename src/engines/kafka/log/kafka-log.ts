@@ -10,18 +10,10 @@ import type {
   LogRead,
   LogWriter,
 } from "../../../contracts/log.ts";
-import {
-  checkInstant,
-  checkLogBatch,
-  checkLogCommit,
-  checkLogName,
-  checkLogPartition,
-  checkLogRead,
-} from "../../../contracts/log-requests.ts";
+import { checkLogPartition } from "../../../contracts/log-requests.ts";
 import type { World } from "../../../world/world.ts";
 import { toPosition } from "../../lanes/positions.ts";
 import type { Cluster } from "../cluster.ts";
-import { closed } from "../failures.ts";
 import type { Journal } from "../journal/journal.ts";
 import { partitionsMax } from "../messages/topics.ts";
 import type { TopicMaker } from "../topic-maker.ts";
@@ -50,7 +42,7 @@ const decidedMs = 15_000;
 /** How long closing waits for commits under way. */
 const drainMs = 1_000;
 
-/** The `log` contract on Kafka: a topic for each log, commits as transactions, and the rest in the journal. */
+/** The `log` contract on Kafka, for what `CheckedLog` has looked at: a topic for each log, commits as transactions, and the rest in the journal. */
 export class KafkaLog implements LogEngine {
   readonly capabilities: LogCapabilities;
   readonly #world: World;
@@ -92,24 +84,18 @@ export class KafkaLog implements LogEngine {
   }
 
   async declare(log: string, declaration: LogDeclaration): Promise<void> {
-    this.#throwIfClosed("declaring a log");
     await this.#logs.declare(log, declaration, this.capabilities);
   }
 
   async logs(): Promise<readonly string[]> {
-    this.#throwIfClosed("listing the logs");
     return this.#logs.names();
   }
 
   async remove(log: string): Promise<void> {
-    this.#throwIfClosed("removing a log");
-    checkLogName("log", log);
     await this.#logs.remove(log);
   }
 
   async describe(log: string): Promise<LogDescription> {
-    this.#throwIfClosed("describing a log");
-    checkLogName("log", log);
     const found = await this.#logs.findNow(log, "describing a log");
     const { retentionMs, retentionBytes } = found;
     const partitions = Array.from({ length: found.partitions }, (_, partition) =>
@@ -124,57 +110,35 @@ export class KafkaLog implements LogEngine {
   }
 
   async append(batch: LogBatch): Promise<readonly bigint[]> {
-    this.#throwIfClosed("appending");
-    checkLogBatch(batch, this.capabilities);
     return this.#appends.append(batch);
   }
 
   async read(request: LogRead, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<LogPage> {
-    signal?.throwIfAborted();
-    this.#throwIfClosed("reading a log");
-    checkLogRead(request);
     return this.#reading.read(request, signal);
   }
 
   async locate(log: string, partition: number, at: number): Promise<bigint> {
-    this.#throwIfClosed("finding an instant");
-    checkInstant(log, at);
     const found = await this.#logs.find(log);
     checkLogPartition(log, partition, found.partitions);
     return this.#partitions.locate(found, partition, at);
   }
 
   async positions(reader: string, log: string): Promise<ReadonlyMap<number, bigint>> {
-    this.#throwIfClosed("asking where a reader stands");
-    checkLogName("reader", reader);
-    checkLogName("log", log);
     const positions = await this.#reading.positions(reader, log, this.#undecidedMs);
     return new Map(Array.from(positions, ([partition, position]) => [partition, toPosition(position)]));
   }
 
   async forget(reader: string, log: string): Promise<void> {
-    this.#throwIfClosed("forgetting a reader");
-    checkLogName("reader", reader);
-    checkLogName("log", log);
     const { number } = await this.#logs.find(log);
     await this.#journal.submit<"forget">({ kind: "forget", log: number, reader }, "forgetting a reader");
   }
 
   async openWriter(name: string, logs: readonly string[]): Promise<LogWriter> {
-    this.#throwIfClosed("opening a writer");
-    checkLogName("writer", name);
-    for (const log of logs) checkLogName("log", log);
     return this.#writers.open(name, logs);
   }
 
   async commit(writer: LogWriter, change: LogCommit): Promise<readonly (readonly (bigint | undefined)[])[]> {
-    this.#throwIfClosed("a commit");
-    checkLogCommit(writer.logs, change, this.capabilities);
     return this.#writers.commit(writer, change);
-  }
-
-  #throwIfClosed(what: string): void {
-    if (this.#closing !== undefined) throw closed(what);
   }
 
   /** Ends reads that wait, and lets commits end, for a second. The connections stay open. Idempotent. */

@@ -1,11 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { LogCommit, LogWriter } from "../../../contracts/log.ts";
-import {
-  checkLogPartition,
-  checkPositionWithin,
-  commitUnderWay,
-  writerFenced,
-} from "../../../contracts/log-requests.ts";
+import { checkLogPartition, checkPositionWithin, writerFenced } from "../../../contracts/log-requests.ts";
 import { InOrder } from "../../shared/in-order.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
@@ -93,7 +88,6 @@ export class LogWriters {
   /** The change keeps to the limits. */
   async commit(writer: LogWriter, change: LogCommit): Promise<Positions> {
     const place = `${writer.epoch}/${writer.name}`;
-    if (this.#committing.has(place)) throw commitUnderWay(writer.name);
     const committing = this.#commit(writer, change);
     this.#committing.set(
       place,

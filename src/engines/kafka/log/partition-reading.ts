@@ -2,11 +2,11 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { LogPartitionDescription, LogRecord } from "../../../contracts/log.ts";
 import { checkReadPosition } from "../../../contracts/log-requests.ts";
 import type { World } from "../../../world/world.ts";
-import type { FetchedPartition } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, asRead, closed, failureOf, kafkaCode } from "../failures.ts";
+import type { FetchedPartition } from "../fetching/fetching.ts";
 import type { JournaledLog } from "../journal/log.ts";
-import { fetchPartition, isolation, listOffset, offsetAt } from "../requests.ts";
+import { isolation, listOffset, offsetAt } from "../requests.ts";
 import { committedRecords } from "./committed.ts";
 import type { Logs } from "./logs.ts";
 
@@ -60,7 +60,14 @@ export class PartitionReading {
     let end: bigint | undefined;
     const undecided = this.#undecided(log, partition, signal);
     for (;;) {
-      const fetched = await this.#fetch(log, partition, next, pageBytes);
+      let fetched: FetchedPartition | undefined;
+      try {
+        fetched = await this.#fetch(log, partition, next, pageBytes);
+      } catch (error) {
+        // What was read goes first; what cannot be read is met again by the next call.
+        if (records.length > 0) return { records, next };
+        throw error;
+      }
       if (fetched === undefined || from > (end ?? fetched.highWatermark)) {
         await this.#checkRange(log, partition, from);
         if (records.length > 0) return { records, next };
@@ -168,7 +175,7 @@ export class PartitionReading {
     const request = { offset, maxWaitMs: 0, bytesMax, isolation: isolation.committed };
     try {
       return await this.#logs.leader(log, partition, asked, (connection, topic) =>
-        fetchPartition(this.#cluster.client, connection, topic, partition, request),
+        this.#cluster.fetching.partition(connection, topic, partition, request),
       );
     } catch (error) {
       if (answeredCode(error) === kafkaCode.offsetOutOfRange) return undefined;

@@ -1,5 +1,5 @@
 import type { FetchedRun } from "../../lanes/index.ts";
-import type { RecordBatch } from "./record-batch.ts";
+import type { RecordBatch } from "../fetching/record-batch.ts";
 import { runsIn } from "./record-run.ts";
 
 export interface FetchedRuns {

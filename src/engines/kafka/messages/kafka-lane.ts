@@ -12,13 +12,12 @@ import {
 } from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, asRead, failureOf, kafkaCode } from "../failures.ts";
+import type { FetchedBatches } from "../fetching/fetching.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
 import { listOffset, offsetAt } from "../requests.ts";
 import type { Appends } from "./appends.ts";
 import { runsOf } from "./fetched-runs.ts";
-import type { RawFetch, RawPartition } from "./raw-fetch.ts";
-import { RecordBatch } from "./record-batch.ts";
 import type { Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
 import type { Watcher } from "./watcher.ts";
@@ -31,7 +30,6 @@ export interface LaneParts {
   readonly appends: Appends;
   readonly watcher: Watcher;
   readonly trimmer: Trimmer;
-  readonly rawFetch: RawFetch;
 }
 
 /** A lane as journal and partition show it to the owner of one grant. Who owns it, and what is settled, is read where this engine has the journal's state. */
@@ -108,10 +106,8 @@ export class KafkaLane implements OpenedLane {
     const fetched = await this.#read(from, bytesMax);
     if (fetched === undefined) return undefined;
     if (fetched === "out of range") return this.#findRange(from);
-    this.#next = fetched.highWatermark;
-    const { compressionsAlgorithmsByBitmask } = this.#parts.cluster.client;
-    const batches = fetched.batches.map((bytes) => new RecordBatch(bytes, compressionsAlgorithmsByBitmask));
-    const { runs, gaps, end } = runsOf(batches, from);
+    this.#next = Number(fetched.highWatermark);
+    const { runs, gaps, end } = runsOf(fetched.batches, from);
     if (gaps.length > 0) await this.#settle(gaps);
     const lowNow = this.#lowNow();
     if (lowNow === undefined) return undefined;
@@ -123,8 +119,8 @@ export class KafkaLane implements OpenedLane {
   }
 
   /** `undefined`: the grant is superseded. */
-  async #read(offset: number, bytesMax: number): Promise<RawPartition | "out of range" | undefined> {
-    const { cluster, rawFetch } = this.#parts;
+  async #read(offset: number, bytesMax: number): Promise<FetchedBatches | "out of range" | undefined> {
+    const { cluster } = this.#parts;
     const what = "fetching";
     const check = () => {
       if (this.#lowNow() === undefined) throw new Superseded();
@@ -138,7 +134,7 @@ export class KafkaLane implements OpenedLane {
         (connection, place) => {
           // Another topic has the name now, which the journal says to whoever reads on.
           if (place.id !== this.#place.kafkaId) throw new Superseded();
-          return rawFetch.fetch(connection, place, partition, { offset, bytesMax });
+          return cluster.fetching.batches(connection, place, partition, { offset, maxWaitMs: 0, bytesMax });
         },
       );
     } catch (error) {

@@ -20,7 +20,6 @@ import type { TopicMaker } from "../topic-maker.ts";
 import { Appends } from "./appends.ts";
 import type { LaneParts } from "./kafka-lane.ts";
 import { KafkaLaneStore } from "./kafka-lane-store.ts";
-import { RawFetch } from "./raw-fetch.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 import { Trimmer } from "./trimmer.ts";
 import { Watcher } from "./watcher.ts";
@@ -71,8 +70,7 @@ export class KafkaMessages implements MessageEngine {
     this.#topics = topics;
     this.#appends = appends;
     this.#watcher = new Watcher(cluster);
-    const rawFetch = new RawFetch(cluster.client);
-    this.#parts = { cluster, journal, topics, appends, watcher: this.#watcher, trimmer, rawFetch };
+    this.#parts = { cluster, journal, topics, appends, watcher: this.#watcher, trimmer };
   }
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {

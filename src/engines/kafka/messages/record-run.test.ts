@@ -4,48 +4,20 @@ import * as client from "@platformatic/kafka";
 import fc from "fast-check";
 import { TenonError } from "../../../contracts/errors.ts";
 import type { NewMessage, Stored } from "../../../contracts/messages.ts";
+import { batchesBetween } from "../fetching/fetch-answer.ts";
+import { sealed, stored } from "../fetching/fixtures.test.ts";
+import { RecordBatch } from "../fetching/record-batch.ts";
 import { runsOf } from "./fetched-runs.ts";
-import { batchesBetween } from "./raw-fetch.ts";
-import { RecordBatch } from "./record-batch.ts";
 import { recordOf } from "./records.ts";
 
 const logAppendTime = 8;
 const control = 32;
-const decompressors = client.compressionsAlgorithmsByBitmask;
-
-interface Written {
-  readonly first: number;
-  /** How far each record's position is from the first; one after the other when left out. */
-  readonly deltas?: readonly number[];
-  readonly lastOffsetDelta?: number;
-  readonly attributes?: number;
-  readonly compression?: client.CompressionAlgorithmValue;
-}
-
-/** A batch as a broker stores it, whose records the client has written. */
-function stored(records: readonly Partial<client.MessageRecord>[], written: Written): Buffer {
-  const { first, attributes = logAppendTime, compression = "none" } = written;
-  const deltas = written.deltas ?? records.map((_, index) => index);
-  const packed = records.map((record, index) =>
-    client.createRecord({ topic: "topic", timestamp: 100n, ...record } as client.MessageRecord, deltas[index]!, 100n),
-  );
-  const algorithm = client.compressionsAlgorithms[compression];
-  const content = algorithm.compressSync(Buffer.concat(packed.map(({ buffer }) => buffer)));
-  const head = Buffer.alloc(61);
-  head.writeBigInt64BE(BigInt(first), 0);
-  head.writeInt32BE(head.length - 12 + content.length, 8);
-  head[16] = 2;
-  head.writeInt16BE(attributes | algorithm.bitmask, 21);
-  head.writeInt32BE(written.lastOffsetDelta ?? deltas.at(-1) ?? 0, 23);
-  head.writeBigInt64BE(100n, 27);
-  head.writeBigInt64BE(200n, 35);
-  head.writeInt32BE(records.length, 57);
-  return Buffer.concat([head, content]);
-}
+const place = { topic: "orders", partition: 3 };
+const decompressedBytesMax = 1024 * 1024;
 
 function runsFrom(bytes: readonly Buffer[], from: number) {
   return runsOf(
-    bytes.map((batch) => new RecordBatch(batch, decompressors)),
+    bytes.map((batch) => RecordBatch.open(batch, place, client, decompressedBytesMax)),
     from,
   );
 }
@@ -101,10 +73,10 @@ test("a batch that ends early, or holds something else, is corrupt and never rea
         () => readAll([whole.subarray(0, 12 + (at % (whole.length - 12)))], 0),
         (error) => error instanceof TenonError && error.code === "corrupt",
       );
-      // Records alone: what a changed head says cannot be known to be wrong.
+      // Records alone, as if they had been written so: what a changed head says cannot be known to be wrong.
       whole[61 + (at % (whole.length - 61))] = byte;
       try {
-        readAll([whole], 0);
+        readAll([sealed(whole)], 0);
       } catch (error) {
         assert.ok(error instanceof TenonError && error.code === "corrupt", String(error));
       }
@@ -168,7 +140,7 @@ test("records that were compacted away in the midst leave runs of those that fol
 test("a batch of another format, or compressed in a way that nobody knows, is refused with its position", () => {
   const old = stored([record], { first: 7 });
   old[16] = 1;
-  assert.throws(() => readAll([old], 0), { code: "corrupt", message: /position 7/ });
+  assert.throws(() => readAll([old], 0), { code: "corrupt", message: /position 7 of orders\/3/ });
   const unknown = stored([record], { first: 8, attributes: logAppendTime | 7 });
   assert.throws(() => readAll([unknown], 0), { code: "unsupported", message: /position 8/ });
   const broken = stored([record], { first: 9, attributes: logAppendTime | 1 });
@@ -179,7 +151,7 @@ test("a batch that the broker cut off is left for the next fetch", () => {
   const batches = [stored([record], { first: 0 }), stored([record, record], { first: 1 })];
   const answer = Buffer.concat([Buffer.from("head"), ...batches, Buffer.from("tail")]);
   const end = answer.length - 4;
-  const found = (to: number) => batchesBetween(answer, 4, to).map((bytes) => new RecordBatch(bytes, {}).first);
+  const found = (to: number) => batchesBetween(answer, 4, to).map((bytes) => Number(bytes.readBigInt64BE(0)));
   assert.deepEqual(found(end), [0, 1]);
   assert.deepEqual(found(end - 1), [0]);
   assert.deepEqual(found(4 + batches[0]!.length + 5), [0]);
@@ -189,7 +161,7 @@ test("a batch that the broker cut off is left for the next fetch", () => {
 test("a length that no batch can have is corrupt", () => {
   const batch = stored([record], { first: 5 });
   batch.writeInt32BE(-12, 8);
-  assert.throws(() => batchesBetween(batch, 0, batch.length), { code: "corrupt", message: /position 5/ });
+  assert.throws(() => readAll(batchesBetween(batch, 0, batch.length), 5), { code: "corrupt", message: /position 5/ });
 });
 
 test("a record that goes on behind its end is corrupt", () => {
@@ -197,7 +169,7 @@ test("a record that goes on behind its end is corrupt", () => {
   const lengthOf = (bytes: number) => 2 * bytes;
   assert.equal(batch[61], lengthOf(6));
   batch[61] = lengthOf(5);
-  assert.throws(() => readAll([batch], 5), { code: "corrupt", message: /position 5/ });
+  assert.throws(() => readAll([sealed(batch)], 5), { code: "corrupt", message: /position 5/ });
 });
 
 test("whoever keeps a message keeps its batch, and not all that came with it", () => {
@@ -219,6 +191,7 @@ test("what could not be read cannot be read when it is asked for again", () => {
   const at = 61 + 5;
   assert.equal(bytes[at], inner.length * 2);
   bytes[at] = 0x7e;
+  sealed(bytes);
   const [run] = runsFrom([bytes], 10).runs;
   assert.throws(() => run!.read(), /no record of its format/);
   assert.throws(() => run!.read(), /no record of its format/);

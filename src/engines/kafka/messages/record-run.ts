@@ -3,12 +3,9 @@ import { keepShape } from "../../../world/kept-shapes.ts";
 import type { FetchedRun } from "../../lanes/index.ts";
 import { readKey } from "../../lanes/keys-seen.ts";
 import { toPosition } from "../../lanes/positions.ts";
-import { RecordBatch, unreadableAt } from "./record-batch.ts";
-import { RecordReader } from "./record-reader.ts";
+import { RecordBatch } from "../fetching/record-batch.ts";
+import { RecordReader } from "../fetching/record-reader.ts";
 import { idBytesMax, idHeader, keyBytesMax } from "./records.ts";
-
-/** What stands behind a record's length, and says nothing yet. */
-const attributeBytes = 1;
 
 /** A record where it lies in its batch. What is not asked for at once is made when it is: then most of it does not outlive its handler. */
 class RecordMessage implements Stored {
@@ -81,7 +78,7 @@ export class RecordRun implements FetchedRun {
     this.end = end;
     this.#batch = batch;
     this.#at = at;
-    this.#reader = new RecordReader(batch.records, at, position);
+    this.#reader = new RecordReader(batch, at, position);
   }
 
   get sizeBytes(): number {
@@ -100,7 +97,7 @@ export class RecordRun implements FetchedRun {
     const from = this.#at;
     reader.at = from;
     const end = reader.endOfRecord();
-    reader.at += attributeBytes;
+    reader.passAttributes();
     const timestampDelta = reader.whole();
     // How far its position is from the batch's first: that is known.
     reader.whole();
@@ -117,7 +114,7 @@ export class RecordRun implements FetchedRun {
     const key = isKey ? readKey(batch.records, batch.view, keyFrom, keyTo) : undefined;
     const headerCount = reader.whole();
     const named = headerCount === 0 ? nothingNamed : this.#named(headerCount, end);
-    if (reader.at > end) throw unreadableAt(this.position);
+    reader.leaveAt(end);
     this.#at = end;
     return new RecordMessage(batch, this.position++, timestampDelta, key, named, end - from, bodyFrom, bodyTo);
   }
@@ -126,22 +123,14 @@ export class RecordRun implements FetchedRun {
     let id: string | undefined;
     const texts: [string, string][] = [];
     for (let left = count; left > 0; left--) {
-      const name = this.#bytes(end);
-      const text = this.#bytes(end);
+      const name = this.#reader.bytes(end);
+      const text = this.#reader.bytes(end);
       if (name === undefined) continue;
       const isId = text !== undefined && text.length > 0 && text.length <= idBytesMax && name.toString() === idHeader;
       if (isId) id = text.toString();
       else texts.push([name.toString(), text?.toString() ?? ""]);
     }
     return { id, headers: texts.length === 0 ? undefined : Object.fromEntries(texts) };
-  }
-
-  #bytes(end: number): Buffer | undefined {
-    const length = this.#reader.length(end);
-    if (length < 0) return undefined;
-    const from = this.#reader.at;
-    this.#reader.at = from + length;
-    return this.#batch.records.subarray(from, from + length);
   }
 }
 
@@ -161,12 +150,12 @@ function runFrom(batch: RecordBatch, from: number): RecordRun {
 
 /** Something was compacted: each record says where it stands. */
 function runsApart(batch: RecordBatch, from: number): readonly RecordRun[] {
-  const reader = new RecordReader(batch.records, 0, batch.first);
+  const reader = new RecordReader(batch, 0, batch.first);
   const found: { at: number; position: number; end: number }[] = [];
   for (let left = batch.count; left > 0; left--) {
     const at = reader.at;
     const next = reader.endOfRecord();
-    reader.at += attributeBytes;
+    reader.passAttributes();
     reader.whole();
     const position = batch.first + reader.whole();
     reader.at = next;

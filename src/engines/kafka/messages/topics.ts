@@ -2,12 +2,12 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { SeekTarget, TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/index.ts";
-import type { Cluster, KafkaTopic } from "../cluster.ts";
+import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
 import type { JournaledGroup } from "../journal/group.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
-import { fetchPartition, isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
+import { isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
 import type { TopicMaker } from "../topic-maker.ts";
 import { kafkaNamesOf } from "./kafka-names.ts";
 
@@ -234,11 +234,12 @@ export class Topics {
   async #publishedAt(topic: JournaledTopic, partition: number, position: number): Promise<number | undefined> {
     const { cluster } = this.#parts;
     const asked = { what: "describing a topic", outcome: "not-applied", check: () => this.checkThere(topic) } as const;
-    const read = (connection: Parameters<typeof fetchPartition>[1], place: KafkaTopic) =>
-      fetchPartition(cluster.client, connection, place, partition, { offset: position, maxWaitMs: 0, bytesMax: 1 });
+    const from = { offset: position, maxWaitMs: 0, bytesMax: 1 };
     try {
-      const { records } = await cluster.leader(asked, topic.kafkaName, partition, read);
-      for (const batch of records ?? []) {
+      const { batches } = await cluster.leader(asked, topic.kafkaName, partition, (connection, place) =>
+        cluster.fetching.partition(connection, place, partition, from),
+      );
+      for (const batch of batches) {
         if (isControl(batch)) continue;
         for (const record of batch.records) {
           if (Number(batch.firstOffset) + record.offsetDelta >= position) return timestampOf(batch, record);

@@ -1,7 +1,8 @@
 import type { Cancel, World } from "../../../world/world.ts";
-import type { FetchAnswer, FetchTopic } from "../clients.ts";
+import type { FetchTopic } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
-import { answeredCode, answerOf, plain } from "../failures.ts";
+import { plain } from "../failures.ts";
+import type { PartitionEnd } from "../fetching/fetching.ts";
 import { type Isolation, isolation } from "../requests.ts";
 import type { Session } from "../session.ts";
 
@@ -116,7 +117,7 @@ export class Watcher {
     this.#cancel = this.#world.timers.schedule(backoffMs, () => this.#ask());
   }
 
-  async #fetch(session: Session, partitions: readonly Watched[]): Promise<FetchAnswer> {
+  async #fetch(session: Session, partitions: readonly Watched[]): Promise<readonly PartitionEnd[]> {
     const topics = Map.groupBy(partitions, ({ topicId }) => topicId);
     const asked: FetchTopic[] = [...topics].map(([topicId, each]) => ({
       topicId,
@@ -128,30 +129,23 @@ export class Watcher {
         partitionMaxBytes: 1,
       })),
     }));
-    const { client, commandTimeoutMs } = this.#cluster;
-    return session.within(maxWaitMs + commandTimeoutMs, async (connection) => {
-      try {
-        return await client.fetchV13.api.async(connection, maxWaitMs, 1, 1, this.#shown, 0, -1, asked, [], "");
-      } catch (error) {
-        if (answeredCode(error) === undefined) throw error;
-        return answerOf<FetchAnswer>(error);
-      }
-    });
+    const { fetching, commandTimeoutMs } = this.#cluster;
+    return session.within(maxWaitMs + commandTimeoutMs, (connection) =>
+      fetching.ends(connection, asked, { maxWaitMs, isolation: this.#shown }),
+    );
   }
 
-  #hear({ responses }: FetchAnswer): void {
-    for (const { topicId, partitions } of responses) {
-      for (const { partitionIndex, errorCode, highWatermark, lastStableOffset } of partitions) {
-        const key = `${partitionIndex}/${topicId}`;
-        const watched = this.#watched.get(key);
-        if (watched === undefined) continue;
-        // Whoever waits finds out what is wrong, and waits again.
-        const end = this.#shown === isolation.committed ? lastStableOffset : highWatermark;
-        if (errorCode === 0 && Number(end) <= watched.next) continue;
-        if (errorCode !== 0) this.#cluster.forget(watched.topic);
-        this.#watched.delete(key);
-        for (const hear of watched.hears) hear();
-      }
+  #hear(ends: readonly PartitionEnd[]): void {
+    for (const { topicId, partition, errorCode, highWatermark, lastStableOffset } of ends) {
+      const key = `${partition}/${topicId}`;
+      const watched = this.#watched.get(key);
+      if (watched === undefined) continue;
+      // Whoever waits finds out what is wrong, and waits again.
+      const end = this.#shown === isolation.committed ? lastStableOffset : highWatermark;
+      if (errorCode === 0 && Number(end) <= watched.next) continue;
+      if (errorCode !== 0) this.#cluster.forget(watched.topic);
+      this.#watched.delete(key);
+      for (const hear of watched.hears) hear();
     }
   }
 

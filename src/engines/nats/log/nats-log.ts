@@ -13,24 +13,13 @@ import type {
   NewRecord,
   ReaderPosition,
 } from "../../../contracts/log.ts";
-import {
-  checkInstant,
-  checkLogBatch,
-  checkLogCommit,
-  checkLogDeclaration,
-  checkLogName,
-  checkLogPartition,
-  checkLogRead,
-  checkPositionWithin,
-  commitUnderWay,
-  writerFenced,
-} from "../../../contracts/log-requests.ts";
+import { checkPositionWithin, writerFenced } from "../../../contracts/log-requests.ts";
 import type { World } from "../../../world/world.ts";
 import { type Appended, AppendQueues } from "../../lanes/append-queues.ts";
 import { type CheckedBatch, checkBatch, packChunks } from "../../lanes/batches.ts";
 import { toPosition } from "../../lanes/positions.ts";
 import { atOnce } from "../at-once.ts";
-import { asRead, closed } from "../failures.ts";
+import { asRead } from "../failures.ts";
 import type { JetStream } from "../jet-stream.ts";
 import type { NatsLink } from "../link.ts";
 import { ProducerEpochs } from "../producer-epochs.ts";
@@ -65,7 +54,7 @@ const largestRecord = 4 * 1024 * 1024;
 /** What a batch takes in a run beside its records. */
 const batchBytes = 32;
 
-/** The `log` contract on JetStream: a partition is a chain of runs, each stored if it is built upon the last one. There are no transactions: each condition is on one subject. */
+/** The `log` contract on JetStream, for what `CheckedLog` has looked at: a partition is a chain of runs, each stored if it is built upon the last one. There are no transactions: each condition is on one subject. */
 export class NatsLog implements LogEngine {
   readonly capabilities: LogCapabilities;
   readonly #logs: Logs;
@@ -74,9 +63,6 @@ export class NatsLog implements LogEngine {
   readonly #positions: ReaderPositions;
   readonly #writers: LogWriters;
   readonly #appends: AppendQueues;
-  /** Writers with a commit under way, by name and epoch. */
-  readonly #committing = new Set<string>();
-  #closed: TenonError | undefined;
 
   constructor(settings: LogSettings) {
     const { world, jetStream, streams, clock, survives, payloadBytesMax } = settings;
@@ -106,25 +92,18 @@ export class NatsLog implements LogEngine {
   }
 
   async declare(log: string, declaration: LogDeclaration): Promise<void> {
-    this.#throwIfClosed("declaring a log");
-    checkLogDeclaration(log, declaration, this.capabilities);
     await this.#logs.declare(log, declaration);
   }
 
   async logs(): Promise<readonly string[]> {
-    this.#throwIfClosed("listing the logs");
     return this.#logs.places.names();
   }
 
   async remove(log: string): Promise<void> {
-    this.#throwIfClosed("removing a log");
-    checkLogName("log", log);
     await this.#logs.places.remove(log);
   }
 
   async describe(name: string): Promise<LogDescription> {
-    this.#throwIfClosed("describing a log");
-    checkLogName("log", name);
     return this.#logs.places.during(name, async (log) => {
       const found = await this.#logs.places.recordOf(log);
       if (found === undefined) return undefined;
@@ -142,8 +121,6 @@ export class NatsLog implements LogEngine {
   }
 
   async append(batch: LogBatch): Promise<readonly bigint[]> {
-    this.#throwIfClosed("appending");
-    checkLogBatch(batch, this.capabilities);
     const { log, partition, records, producer } = batch;
     // Without delays every record has a position.
     return (await this.#appends.append(this.#checked(log, partition, records, producer))) as readonly bigint[];
@@ -180,58 +157,29 @@ export class NatsLog implements LogEngine {
     this.#trimmer.tidy(log, partition).catch(() => undefined);
   }
 
-  async read(request: LogRead, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<LogPage> {
-    signal?.throwIfAborted();
-    this.#throwIfClosed("reading");
-    checkLogRead(request);
+  read(request: LogRead, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<LogPage> {
     return this.#at(request.log, request.partition, (log) => this.#reading.read(log, request, signal));
   }
 
   async locate(log: string, partition: number, at: number): Promise<bigint> {
-    this.#throwIfClosed("finding an instant");
-    checkInstant(log, at);
-    checkLogPartition(log, partition, this.capabilities.partitionsMax);
     return this.#at(log, partition, (found) => this.#reading.locate(found, partition, at));
   }
 
   async positions(reader: string, log: string): Promise<ReadonlyMap<number, bigint>> {
-    this.#throwIfClosed("asking where a reader stands");
-    checkLogName("reader", reader);
-    checkLogName("log", log);
     const { place } = await this.#logs.places.findNow(log);
     return this.#positions.all(place.id, reader);
   }
 
   async forget(reader: string, log: string): Promise<void> {
-    this.#throwIfClosed("forgetting a reader");
-    checkLogName("reader", reader);
-    checkLogName("log", log);
     const { place } = await this.#logs.places.findNow(log);
     await this.#positions.forget(place.id, reader);
   }
 
   async openWriter(name: string, logs: readonly string[]): Promise<LogWriter> {
-    this.#throwIfClosed("opening a writer");
-    checkLogName("writer", name);
-    for (const log of logs) checkLogName("log", log);
     return this.#writers.open(name, logs);
   }
 
-  async commit(writer: LogWriter, change: LogCommit): Promise<Positions> {
-    this.#throwIfClosed("a commit");
-    const { name, epoch, logs } = writer;
-    checkLogCommit(logs, change, this.capabilities);
-    const underWay = `${epoch}/${name}`;
-    if (this.#committing.has(underWay)) throw commitUnderWay(name);
-    this.#committing.add(underWay);
-    try {
-      return await this.#commit(writer, change);
-    } finally {
-      this.#committing.delete(underWay);
-    }
-  }
-
-  async #commit(writer: LogWriter, { outputs = [], positions = [] }: LogCommit): Promise<Positions> {
+  async commit(writer: LogWriter, { outputs = [], positions = [] }: LogCommit): Promise<Positions> {
     const [output] = outputs;
     const [position] = positions;
     if (output !== undefined) return [await this.#store(writer, output)];
@@ -278,13 +226,8 @@ export class NatsLog implements LogEngine {
     throwIfFenced(writer, stood);
   }
 
-  #throwIfClosed(what: string): void {
-    if (this.#closed !== undefined) throw closed(what);
-  }
-
   /** Whoever waits hears of it. The connection stays open. */
   close(reason: TenonError): void {
-    this.#closed ??= reason;
     this.#reading.close(reason);
   }
 }

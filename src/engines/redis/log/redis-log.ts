@@ -14,16 +14,9 @@ import type {
   ReaderPosition,
 } from "../../../contracts/log.ts";
 import {
-  checkInstant,
-  checkLogBatch,
-  checkLogCommit,
-  checkLogDeclaration,
-  checkLogName,
   checkLogPartition,
   checkLogPartitions,
-  checkLogRead,
   checkPositionWithin,
-  commitUnderWay,
   logNotFound,
   writerFenced,
 } from "../../../contracts/log-requests.ts";
@@ -33,7 +26,7 @@ import { toPosition } from "../../lanes/positions.ts";
 import { InOrder } from "../../shared/in-order.ts";
 import type { Argument, Connection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { engineClosed, numberOf, type Reply, refusalOf, textOf } from "../messages/replies.ts";
+import { numberOf, type Reply, refusalOf, textOf } from "../messages/replies.ts";
 import { listTopic } from "../messages/scripts/scripts.ts";
 import type { Script } from "../script.ts";
 import { LogReading } from "./log-reading.ts";
@@ -49,7 +42,7 @@ export interface LogSettings {
 type Positions = readonly (readonly (bigint | undefined)[])[];
 
 /**
- * The `log` contract on Redis: a log in one slot, its partitions as streams of runs. Scripts reach one slot, so logs cannot be committed together. A writer has one number
+ * The `log` contract on Redis, for what `CheckedLog` has looked at: a log in one slot, its partitions as streams of runs. Scripts reach one slot, so logs cannot be committed together. A writer has one number
  * for all of its logs, and each log knows the greatest that was opened for it.
  */
 export class RedisLog implements LogEngine {
@@ -59,9 +52,6 @@ export class RedisLog implements LogEngine {
   readonly #reading: LogReading;
   /** By partition. */
   readonly #appends = new InOrder();
-  /** Writers with a commit under way, by name and epoch. */
-  readonly #committing = new Set<string>();
-  #closed: TenonError | undefined;
 
   constructor(connection: Connection, { prefix, world, survives }: LogSettings) {
     this.#connection = connection;
@@ -83,8 +73,6 @@ export class RedisLog implements LogEngine {
   }
 
   async declare(log: string, declaration: LogDeclaration): Promise<void> {
-    this.#throwIfClosed("declaring a log");
-    checkLogDeclaration(log, declaration, this.capabilities);
     const { partitions, retentionMs, retentionBytes } = declaration;
     const reply = await this.#run(scripts.declare, log, [partitions, figure(retentionMs), figure(retentionBytes)]);
     if (refusalOf(reply) === "partitions") checkLogPartitions(log, numberOf(reply[1]), partitions);
@@ -92,15 +80,12 @@ export class RedisLog implements LogEngine {
   }
 
   async logs(): Promise<readonly string[]> {
-    this.#throwIfClosed("listing the logs");
     const key = this.#namesKey;
     const names = (await this.#connection.command(key, ["HKEYS", key]).catch(asRead)) as Reply;
     return names.map(textOf).sort();
   }
 
   async remove(log: string): Promise<void> {
-    this.#throwIfClosed("removing a log");
-    checkLogName("log", log);
     const reply = await this.#run(scripts.remove, log, []);
     throwIfGone(log, reply);
     await this.#list(log, numberOf(reply[0]), false);
@@ -112,8 +97,6 @@ export class RedisLog implements LogEngine {
   }
 
   async describe(log: string): Promise<LogDescription> {
-    this.#throwIfClosed("describing a log");
-    checkLogName("log", log);
     const reply = await this.#run(scripts.describe, log, []).catch(asRead);
     throwIfGone(log, reply);
     const [[retentionMs, retentionBytes], ...partitions] = reply as [Reply, ...Reply[]];
@@ -130,20 +113,14 @@ export class RedisLog implements LogEngine {
   }
 
   append(batch: LogBatch): Promise<readonly bigint[]> {
-    try {
-      this.#throwIfClosed("appending");
-      checkLogBatch(batch, this.capabilities);
-      const { log, partition, records, producer } = batch;
-      const mark = producer === undefined ? ["", 0, 0] : [producer.id, producer.epoch, producer.sequence];
-      const args = [partition, records.length, ...mark, ...this.#packed(log, partition, records)];
-      return this.#appends.run(`${partition}/${log}`, async () => {
-        const reply = await this.#run(scripts.append, log, args);
-        throwIfRefused(batch, reply);
-        return positionsFrom(numberOf(reply[0]), records.length);
-      });
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const { log, partition, records, producer } = batch;
+    const mark = producer === undefined ? ["", 0, 0] : [producer.id, producer.epoch, producer.sequence];
+    const args = [partition, records.length, ...mark, ...this.#packed(log, partition, records)];
+    return this.#appends.run(`${partition}/${log}`, async () => {
+      const reply = await this.#run(scripts.append, log, args);
+      throwIfRefused(batch, reply);
+      return positionsFrom(numberOf(reply[0]), records.length);
+    });
   }
 
   /** `chunks · chunks × (count, packed records)` */
@@ -154,26 +131,17 @@ export class RedisLog implements LogEngine {
     return [chunks.length, ...chunks.flatMap(({ count, packed }) => [count, packed])];
   }
 
-  async read(request: LogRead, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<LogPage> {
-    signal?.throwIfAborted();
-    this.#throwIfClosed("reading");
-    checkLogRead(request);
+  read(request: LogRead, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<LogPage> {
     return this.#reading.read(request, signal);
   }
 
   async locate(log: string, partition: number, at: number): Promise<bigint> {
-    this.#throwIfClosed("finding an instant");
-    checkInstant(log, at);
-    checkLogPartition(log, partition, this.capabilities.partitionsMax);
     const reply = await this.#run(scripts.locate, log, [partition, at]).catch(asRead);
     throwIfGone(log, reply, partition);
     return toPosition(numberOf(reply[0]));
   }
 
   async positions(reader: string, log: string): Promise<ReadonlyMap<number, bigint>> {
-    this.#throwIfClosed("asking where a reader stands");
-    checkLogName("reader", reader);
-    checkLogName("log", log);
     const reply = await this.#run(scripts.positions, log, [reader, 0]).catch(asRead);
     throwIfGone(log, reply);
     const positions = new Map<number, bigint>();
@@ -183,16 +151,10 @@ export class RedisLog implements LogEngine {
   }
 
   async forget(reader: string, log: string): Promise<void> {
-    this.#throwIfClosed("forgetting a reader");
-    checkLogName("reader", reader);
-    checkLogName("log", log);
     throwIfGone(log, await this.#run(scripts.positions, log, [reader, 1]));
   }
 
   async openWriter(name: string, logs: readonly string[]): Promise<LogWriter> {
-    this.#throwIfClosed("opening a writer");
-    checkLogName("writer", name);
-    for (const log of logs) checkLogName("log", log);
     // A name that means nothing fences nobody.
     for (const log of logs) throwIfGone(log, await this.#run(scripts.fence, log, [name, ""]));
     const key = `${this.#prefix}:log-writers:{${tagOf(name)}}`;
@@ -201,21 +163,7 @@ export class RedisLog implements LogEngine {
     return { name, epoch, logs: [...logs] };
   }
 
-  async commit(writer: LogWriter, change: LogCommit): Promise<Positions> {
-    this.#throwIfClosed("a commit");
-    const { name, epoch, logs } = writer;
-    checkLogCommit(logs, change, this.capabilities);
-    const underWay = `${epoch}/${name}`;
-    if (this.#committing.has(underWay)) throw commitUnderWay(name);
-    this.#committing.add(underWay);
-    try {
-      return await this.#commit(writer, change);
-    } finally {
-      this.#committing.delete(underWay);
-    }
-  }
-
-  async #commit(writer: LogWriter, { outputs = [], positions = [] }: LogCommit): Promise<Positions> {
+  async commit(writer: LogWriter, { outputs = [], positions = [] }: LogCommit): Promise<Positions> {
     const [output] = outputs;
     const [position] = positions;
     if (output !== undefined) return [await this.#store(writer, output)];
@@ -266,13 +214,8 @@ export class RedisLog implements LogEngine {
     return `${this.#prefix}:logs`;
   }
 
-  #throwIfClosed(what: string): void {
-    if (this.#closed !== undefined) throw engineClosed(what);
-  }
-
   /** Whoever waits hears of it. The connection stays open. */
   close(reason: TenonError): void {
-    this.#closed ??= reason;
     this.#reading.close(reason);
   }
 }

@@ -8,6 +8,7 @@ import type {
   LeaseRequest,
 } from "../../../contracts/leases.ts";
 import type { Cancel, World } from "../../../world/world.ts";
+import { nameAndHolder } from "../../shared/leases/name-and-holder.ts";
 import { isPassing } from "../../shared/passing.ts";
 import { operations } from "../wire/operations.ts";
 import type { Grant } from "../wire/state-codecs.ts";
@@ -47,7 +48,7 @@ export class RemoteLeases implements LeaseEngine {
     const asked = validRequest(request, this.capabilities);
     const { signal } = options;
     signal?.throwIfAborted();
-    const key = `${name.length}:${name}${asked.holder}`;
+    const key = nameAndHolder(name, asked.holder);
     const isOver = new AbortController();
     const end = () => isOver.abort(signal?.aborted ? signal.reason : this.#ended.signal.reason);
     const cancel = this.#boundedWait(asked.waitMs, isOver);

@@ -3,6 +3,7 @@ import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
 import { Acquisition, type AcquisitionParts } from "./acquisition.ts";
+import { nameAndHolder } from "./name-and-holder.ts";
 
 export interface AcquisitionsParts {
   readonly world: World;
@@ -25,7 +26,7 @@ export class Acquisitions {
 
   /** Starts one, or shares the one that is under way; `conflict` when that asks for something else. */
   acquire(name: string, asked: ValidRequest, signal: AbortSignal | undefined): Promise<Lease | undefined> {
-    const key = keyOf(name, asked.holder);
+    const key = nameAndHolder(name, asked.holder);
     let acquisition = this.#underWay.get(key);
     if (acquisition === undefined) {
       acquisition = this.#start(key, name, asked);
@@ -44,13 +45,13 @@ export class Acquisitions {
    * counts as under way.
    */
   offer(name: string, holder: string): Acquisition | undefined {
-    const acquisition = this.#underWay.get(keyOf(name, holder));
+    const acquisition = this.#underWay.get(nameAndHolder(name, holder));
     return acquisition?.offer() ? acquisition : undefined;
   }
 
   /** Its turn may have come. */
   wake(name: string, holder: string): void {
-    this.#underWay.get(keyOf(name, holder))?.wake();
+    this.#underWay.get(nameAndHolder(name, holder))?.wake();
   }
 
   wakeAll(): void {
@@ -60,7 +61,7 @@ export class Acquisitions {
   /** The holder gives everything up, and is released next; whoever asks for it is granted nothing. */
   give(name: string, holder: string): void {
     // Most releases meet nobody who asks, and the key costs more than this look.
-    if (this.#underWay.size > 0) this.#underWay.get(keyOf(name, holder))?.give();
+    if (this.#underWay.size > 0) this.#underWay.get(nameAndHolder(name, holder))?.give();
   }
 
   fail(reason: TenonError): void {
@@ -88,10 +89,6 @@ export class Acquisitions {
     });
     return acquisition;
   }
-}
-
-function keyOf(name: string, holder: string): string {
-  return `${name.length}:${name}${holder}`;
 }
 
 /** `does`: `owns` or `waits for`. */
