@@ -4,6 +4,8 @@
 --         'a' · channel of those who watch the name · owner · '/' weight '/' capacity '/' 1 and data, or 0 · ttl in ms · where the owner hears of its turn,
 --         or nothing when it does not wait: acquire
 --         'r', or 'p' when only its place in the queue is given up · channel of those who watch · owner: release
+--         'h' · channel of those who watch · owner · how many of its process wait for the name · for each owner · share · ttl, as above: release, and grant it
+--         to those of them whose turn it is
 --         'n' · channel of those who watch · owner · token · ttl in ms: renew
 -- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
@@ -20,7 +22,7 @@ local function operations()
     local owner = ARGV[at + 2]
     if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
     if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
-    return release(owner, kind == 'p')
+    return release(owner, kind == 'p', kind == 'h' and at + 3)
   end
 end
 
@@ -46,6 +48,7 @@ for i = 1, #KEYS do
   local ok, answer = pcall(operate, KEYS[i], at)
   -- A server that takes nothing more refuses one, and still lets another give up what it has.
   answers[i] = ok and answer or { -1, type(answer) == 'table' and answer.err or tostring(answer) }
-  at = at + takes[ARGV[at]]
+  local kind = ARGV[at]
+  at = at + (kind == 'h' and 4 + 3 * ARGV[at + 3] or takes[kind])
 end
 return answers

@@ -106,30 +106,44 @@ local function state_of(fields, own_field)
     own_field = own_field,
     own = fields[5],
     place = fields[6],
+    noted = {},
+    dropped = {},
   }
 end
 
--- Both keys end by themselves when everything in them has.
+-- Both keys end by themselves when everything in them has, and this much later, in ms: so they need not be prolonged each time.
+local later = 1000
+
 local function keep(state, till)
-  if till <= state.lasts then return end
+  if till <= state.lasts + later - 1 then return end
   state.lasts = till
   state.prolonged = true
 end
 
--- Writes the state, and an owner's own part along with it.
-local function save(state, field, value)
+-- What is written and taken out along with the state.
+local function note(state, field, value)
+  local noted = state.noted
+  noted[#noted + 1] = field
+  noted[#noted + 1] = value
+end
+
+local function drop(state, field)
+  state.dropped[#state.dropped + 1] = field
+end
+
+-- Writes the state. What takes memory comes last: a server that has none left then does not refuse it any more.
+local function save(state)
   if state.weight <= 0 and state.waiting <= 0 then
     call('DEL', name_key, queue_key())
     return
   end
   local ends = state.weight > 0 and state.ends or math.huge
-  if field then
-    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, field, value)
-  else
-    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts)
+  if #state.dropped > 0 then call('HDEL', name_key, unpack(state.dropped)) end
+  call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, unpack(state.noted))
+  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + later)) end
+  if state.waiting > 0 and (state.prolonged or state.queue_made) then
+    call('PEXPIREAT', queue_key(), math.floor(state.lasts + later))
   end
-  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + 1000)) end
-  if state.waiting > 0 then call('PEXPIREAT', queue_key(), math.floor(state.lasts + 1000)) end
 end
 
 -- Takes those out whose time has passed; answers whether there were any.
@@ -140,7 +154,7 @@ local function sweep(state)
     if string.sub(all[i], 1, 1) == 'h' then
       local _, weight, _, till = struct.unpack(grant_format, all[i + 1])
       if till <= now then
-        call('HDEL', name_key, all[i])
+        drop(state, all[i])
         if all[i] == state.own_field then state.own_gone = true end
         state.weight = state.weight - weight
         ended = true
@@ -154,8 +168,8 @@ local function sweep(state)
 end
 
 local function leave_queue(state, owner)
-  if call('ZREM', queue_key(), owner) == 1 then
-    call('HDEL', name_key, 'r' .. owner)
+  if state.waiting > 0 and call('ZREM', queue_key(), owner) == 1 then
+    drop(state, 'r' .. owner)
     state.waiting = state.waiting - 1
   end
 end
@@ -190,14 +204,12 @@ local function wake(state, first)
     call('PUBLISH', first.channel, #name .. ':' .. name .. first.owner)
   end
 end
-`;
 
-const acquirePart = `-- Grants a name that others hold or wait for, tells what was granted already, or takes the owner into the queue. Needs lease.part.lua.
--- Answers the token when it is granted; else 2 and the token when it was before; 0 when it is not; 3 and when to ask again, in ms, when it waits; 4 or 5,
--- weight and capacity when it owns, or waits for, others than asked for.
-
--- For so long one that waits is believed to be there, in ms. It asks again three times as often.
-local patience = 3000
+-- What a share asks for: weight, capacity, and the byte with its data.
+local function read_share(share)
+  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
+  return tonumber(weight), tonumber(capacity), data
+end
 
 local function next_token()
   local token_key = base .. ':token'
@@ -206,12 +218,29 @@ local function next_token()
   return tonumber(token)
 end
 
-local function hold(state, token, weight, capacity, ttl, data)
+local function hold(state, owner, token, weight, capacity, ttl, data)
   local till = now + ttl
   if till < state.ends then state.ends = till end
   keep(state, till)
-  save(state, state.own_field, struct.pack(grant_format, token, weight, capacity, till) .. data)
+  note(state, 'h' .. owner, struct.pack(grant_format, token, weight, capacity, till) .. data)
 end
+
+-- To one that fits, and may have a place in the queue; answers its token.
+local function grant(state, owner, weight, capacity, ttl, data)
+  leave_queue(state, owner)
+  local token = next_token()
+  state.weight = state.weight + weight
+  hold(state, owner, token, weight, capacity, ttl, data)
+  return token
+end
+`;
+
+const acquirePart = `-- Grants a name that others hold or wait for, tells what was granted already, or takes the owner into the queue. Needs lease.part.lua.
+-- Answers the token when it is granted; else 2 and the token when it was before; 0 when it is not; 3 and when to ask again, in ms, when it waits; 4 or 5,
+-- weight and capacity when it owns, or waits for, others than asked for.
+
+-- For so long one that waits is believed to be there, in ms. It asks again three times as often.
+local patience = 3000
 
 -- Asks for other figures than those that it owns or waits for; what has ended is taken out all the same.
 local function differs(state, does, own_weight, own_capacity)
@@ -226,12 +255,14 @@ local function stand_in_line(state, first, owner, weight, capacity, own_channel)
   else
     ticket = call('HINCRBY', name_key, 't', 1)
     call('ZADD', queue_key(), ticket, owner)
+    state.queue_made = state.waiting == 0
     state.waiting = state.waiting + 1
   end
   local till = now + patience
   keep(state, till)
   if first and first.owner ~= owner then wake(state, first) end
-  save(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  note(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  save(state)
   local next = (not first or first.owner == owner) and state.ends or first.till
   return { 3, math.ceil(math.min(next - now, patience)) }
 end
@@ -248,8 +279,7 @@ local function acquire_beside(alone, owner, weight, capacity, ttl, share, own_ch
 end
 
 local function acquire(owner, share, ttl, own_channel)
-  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
-  weight, capacity = tonumber(weight), tonumber(capacity)
+  local weight, capacity, data = read_share(share)
   local alone = read_alone()
   local answer = alone and acquire_beside(alone, owner, weight, capacity, ttl, share, own_channel)
   if answer then return answer end
@@ -260,7 +290,8 @@ local function acquire(owner, share, ttl, own_channel)
     local token, own_weight, own_capacity, till = struct.unpack(grant_format, state.own)
     if till > now then
       if own_weight ~= weight or own_capacity ~= capacity then return differs(state, 4, own_weight, own_capacity) end
-      hold(state, token, weight, capacity, ttl, data)
+      hold(state, owner, token, weight, capacity, ttl, data)
+      save(state)
       return { 2, token }
     end
   end
@@ -270,12 +301,10 @@ local function acquire(owner, share, ttl, own_channel)
   end
   local first = head(state)
   if (not first or first.owner == owner) and fits(state, weight, capacity) then
-    if first then leave_queue(state, owner) end
-    answer = next_token()
-    state.weight = state.weight + weight
+    answer = grant(state, owner, weight, capacity, ttl, data)
     ended = true
     wake(state, head(state))
-    hold(state, answer, weight, capacity, ttl, data)
+    save(state)
   elseif own_channel ~= '' then
     answer = stand_in_line(state, first, owner, weight, capacity, own_channel)
   else
@@ -289,12 +318,37 @@ end
 `;
 
 const releasePart = `-- Takes an owner out of a name and out of the queue, or only out of the queue. Needs lease.part.lua.
--- Answers whether it had anything.
+-- Answers whether it had anything; the token of each of those whom the name is offered to, or 0, when it comes to that.
 
-local function release(owner, place_only)
+-- Grants the name to those whose turn it is, as long as they fit and it is offered to them; \`at\`: where that stands in ARGV.
+local function hand_over(state, at)
+  local tokens, places = {}, {}
+  for i = 1, tonumber(ARGV[at]) do
+    tokens[i], places[ARGV[at + i * 3 - 2]] = 0, at + i * 3 - 2
+  end
+  local first = head(state)
+  while first and fits(state, first.weight, first.capacity) do
+    local place = places[first.owner]
+    if not place then break end
+    local weight, capacity, data = read_share(ARGV[place + 1])
+    -- It waits for something else by now; it asks again.
+    if weight ~= first.weight or capacity ~= first.capacity then break end
+    local token = grant(state, first.owner, weight, capacity, tonumber(ARGV[place + 2]), data)
+    tokens[(place - at + 2) / 3] = token
+    first = head(state)
+  end
+  wake(state, first)
+  return tokens
+end
+
+-- \`offers_at\`: where in ARGV it stands to whom the name is offered, if it is.
+local function release(owner, place_only, offers_at)
   local alone = read_alone()
-  -- What the only holder gives up has been taken out already.
-  if alone then return alone.owner == owner and 1 or 0 end
+  -- What the only holder gives up has been taken out already, unless it is offered to others.
+  if alone then
+    if alone.owner ~= owner then return 0 end
+    return release_alone(name_key, channel, owner) or 0
+  end
   local own_field = 'h' .. owner
   local fields = read(own_field, owner)
   local own, place = fields[5], fields[6]
@@ -308,17 +362,22 @@ local function release(owner, place_only)
     call('PUBLISH', channel, '')
     return 1
   end
-  local ended = sweep(state)
+  local ended, answer = sweep(state), 1
   if place then leave_queue(state, owner) end
   if weight > 0 and not state.own_gone then
-    call('HDEL', name_key, own_field)
+    drop(state, own_field)
     state.weight = state.weight - weight
     ended = true
   end
-  wake(state, head(state))
+  if state.weight <= 0 then state.ends = math.huge end
+  if offers_at then
+    answer = hand_over(state, offers_at)
+  else
+    wake(state, head(state))
+  end
   save(state)
   if ended then call('PUBLISH', channel, '') end
-  return 1
+  return answer
 end
 `;
 
@@ -347,7 +406,7 @@ end
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "5e63a50ce43aaf041c31f6c61abdc2416540812e",
+  sha: "cd6a9a42f1695f62c17a17bbacc77af1ce45f0ac",
   source: `-- Who holds a name, and how many wait for it.
 -- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
@@ -384,13 +443,15 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "83822159bc3db7ad762ca5d2cc0dce45f05f7f33",
+  sha: "69caa4344676a465da584e974065dbf018876172",
   source: `-- Carries out operations on leased names, one after the other.
 -- KEYS    the first of each operation's name
 -- ARGV    of each operation one of
 --         'a' · channel of those who watch the name · owner · '/' weight '/' capacity '/' 1 and data, or 0 · ttl in ms · where the owner hears of its turn,
 --         or nothing when it does not wait: acquire
 --         'r', or 'p' when only its place in the queue is given up · channel of those who watch · owner: release
+--         'h' · channel of those who watch · owner · how many of its process wait for the name · for each owner · share · ttl, as above: release, and grant it
+--         to those of them whose turn it is
 --         'n' · channel of those who watch · owner · token · ttl in ms: renew
 -- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
@@ -402,7 +463,7 @@ ${leasePart}${acquirePart}${releasePart}${renewPart}  return function(key, kind,
     local owner = ARGV[at + 2]
     if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
     if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
-    return release(owner, kind == 'p')
+    return release(owner, kind == 'p', kind == 'h' and at + 3)
   end
 end
 
@@ -428,7 +489,8 @@ for i = 1, #KEYS do
   local ok, answer = pcall(operate, KEYS[i], at)
   -- A server that takes nothing more refuses one, and still lets another give up what it has.
   answers[i] = ok and answer or { -1, type(answer) == 'table' and answer.err or tostring(answer) }
-  at = at + takes[ARGV[at]]
+  local kind = ARGV[at]
+  at = at + (kind == 'h' and 4 + 3 * ARGV[at + 3] or takes[kind])
 end
 return answers
 `,

@@ -35,11 +35,13 @@ export class Acquisition {
   readonly #alarm: Alarm;
   readonly #askers = new Set<Asker>();
   #asking = false;
-  #offered = false;
+  /** Offers of which it is not known what came; several may be under way at once. */
+  #offers = 0;
   #queued = false;
   /** An offer has ended of which nobody knows what came, and no answer has come since. */
   #mayHave = false;
   #over = false;
+  #granted = false;
   #given = false;
   #answered: PromiseWithResolvers<void> | undefined;
   request: ValidRequest;
@@ -52,7 +54,7 @@ export class Acquisition {
 
   /** Whether something is under way that may bring a grant, wanted or not. */
   get #pending(): boolean {
-    return this.#asking || this.#offered;
+    return this.#asking || this.#offers > 0;
   }
 
   /** When nothing is under way any more, and what nobody wanted of it is being given back; `undefined`: it is so now. */
@@ -83,23 +85,35 @@ export class Acquisition {
     this.#alarm.ring();
   }
 
-  /** Whether it may be granted right now, without having asked just then. If so, `handOver` is called when it is known what came of it. */
+  /** Whether somebody waits, and does not only ask. */
+  get waits(): boolean {
+    for (const asker of this.#askers) if (asker.waits) return true;
+    return false;
+  }
+
+  /** Whether it may be granted right now, without having asked just then. If so, `handOver` or `passOver` is called, once for each offer, when it is known what came of it. */
   offer(): boolean {
     if (this.#over) return false;
-    this.#offered = true;
+    this.#offers++;
     return true;
   }
 
   /** `undefined`: it was not granted, or nobody knows. */
   handOver(lease: Lease | undefined): void {
-    this.#offered = false;
-    if (this.#over) {
-      if (!this.#given) void this.#parts.leave("all");
-    } else if (lease !== undefined) this.#finish((asker) => asker.resolve(lease));
+    this.#offers--;
+    if (this.#over) this.#leave("all");
+    else if (lease !== undefined) this.#grant(lease);
     else {
       this.#mayHave = true;
       this.#alarm.ring();
     }
+    this.#settled();
+  }
+
+  /** It surely was not granted by this offer, and stands in line as before. */
+  passOver(): void {
+    this.#offers--;
+    if (this.#over && !this.#pending && this.#queued) this.#leave(this.#mayHave ? "all" : "place");
     this.#settled();
   }
 
@@ -125,6 +139,16 @@ export class Acquisition {
     // What is under way is looked at when it is answered.
     if (this.#queued && !this.#pending) void this.#parts.leave(this.#mayHave ? "all" : "place");
     settle();
+  }
+
+  /** What nobody wants any more. Who was granted it otherwise, or has released it, looks to it himself. */
+  #leave(what: "place" | "all"): void {
+    if (!this.#given && !this.#granted) void this.#parts.leave(what);
+  }
+
+  #grant(lease: Lease): void {
+    this.#granted = true;
+    this.#finish((asker) => asker.resolve(lease));
   }
 
   #finish(settle: (asker: Asker) => void): void {
@@ -166,7 +190,7 @@ export class Acquisition {
       }
       this.#mayHave = false;
       if (answer.type === "granted") {
-        this.#finish((asker) => asker.resolve(answer.lease));
+        this.#grant(answer.lease);
         return;
       }
       for (const asker of present) if (!asker.waits) this.#depart(asker, () => asker.resolve(undefined));
