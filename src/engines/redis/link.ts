@@ -106,6 +106,11 @@ export class Link {
     this.#armDeadline();
   }
 
+  /** Writes what the session has gathered. */
+  flush(): void {
+    this.#session?.flush?.();
+  }
+
   #give(pending: Pending): boolean {
     let reply: Promise<unknown> | undefined;
     try {

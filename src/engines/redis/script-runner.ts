@@ -65,7 +65,7 @@ export class ScriptRunner {
         const slot = session.isCluster ? slotOf(keys[0]!) : 0;
         const given = this.#known.get(script.sha);
         const full = inFull || given === undefined || given[slot] === 0;
-        const name = full ? "EVAL" : "EVALSHA";
+        const name = full ? "eval" : "evalsha";
         const text = full ? script.source : script.sha;
         const reply = session.send(keys[0], [name, text, keys.length, ...keys, ...args]);
         if (full && reply !== undefined) this.#give(script, slot, session.isCluster);

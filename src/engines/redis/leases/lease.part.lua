@@ -172,10 +172,11 @@ local function read_share(share)
   return tonumber(weight), tonumber(capacity), data
 end
 
+-- A number that is not below the clock: a token that a crash or a failover has lost is not given again. See operate.lua, too.
 local function next_token()
-  local token_key = base .. ':token'
-  local token = token_above(token_key)
-  call('SET', token_key, token)
+  local last = tonumber(call('GET', base .. ':token') or 0)
+  local token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  call('SET', base .. ':token', token)
   return tonumber(token)
 end
 

@@ -28,7 +28,9 @@ local function release(owner, place_only, offers_at)
   -- What the only holder gives up has been taken out already, unless it is offered to others.
   if alone then
     if alone.owner ~= owner then return 0 end
-    return release_alone(name_key, channel, owner) or 0
+    call('DEL', name_key)
+    call('PUBLISH', channel, '')
+    return 1
   end
   local own_field = 'h' .. owner
   local fields = read(own_field, owner)

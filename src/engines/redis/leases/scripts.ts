@@ -6,35 +6,6 @@ const alonePart = `-- A name that one holder has and nobody waits for: most are.
 --   B:n:<name>  owner '/' token '/' weight '/' capacity '/' data
 -- An owner is a holder behind the count of its bytes and a colon, so that no owner begins with another.
 local call = redis.call
-
--- A number that is not below the clock: a token that a crash or a failover has lost is not given again. As text, which costs less than numbers do.
-local function token_above(token_key)
-  local time = call('TIME')
-  local token = time[1] .. string.sub('00000' .. time[2], -6)
-  local last = call('GET', token_key)
-  if last and (#last ~= #token or last >= token) then token = string.format('%.0f', math.max(last + 1, token)) end
-  return token
-end
-
--- Grants a name that nobody holds or waits for; answers the token, or nothing when somebody does.
-local function acquire_free(key, channel, owner, share, ttl)
-  local token_key = string.sub(key, 1, string.find(key, '}', 1, true)) .. ':token'
-  local token = token_above(token_key)
-  if not call('SET', key, owner .. '/' .. token .. share, 'PX', ttl, 'NX') then return nil end
-  call('SET', token_key, token)
-  call('PUBLISH', channel, '')
-  return tonumber(token)
-end
-
--- Takes the only one out whom there is; answers nothing when it is not that one.
-local function release_alone(key, channel, owner)
-  -- Of a hash this answers nothing, where GET would fail.
-  local alone = call('MGET', key)[1]
-  if not alone or string.find(alone, owner, 1, true) ~= 1 then return nil end
-  call('DEL', key)
-  call('PUBLISH', channel, '')
-  return 1
-end
 `;
 
 const leasePart = `-- Leased names that several hold or wait for, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot.
@@ -211,10 +182,11 @@ local function read_share(share)
   return tonumber(weight), tonumber(capacity), data
 end
 
+-- A number that is not below the clock: a token that a crash or a failover has lost is not given again. See operate.lua, too.
 local function next_token()
-  local token_key = base .. ':token'
-  local token = token_above(token_key)
-  call('SET', token_key, token)
+  local last = tonumber(call('GET', base .. ':token') or 0)
+  local token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  call('SET', base .. ':token', token)
   return tonumber(token)
 end
 
@@ -347,7 +319,9 @@ local function release(owner, place_only, offers_at)
   -- What the only holder gives up has been taken out already, unless it is offered to others.
   if alone then
     if alone.owner ~= owner then return 0 end
-    return release_alone(name_key, channel, owner) or 0
+    call('DEL', name_key)
+    call('PUBLISH', channel, '')
+    return 1
   end
   local own_field = 'h' .. owner
   local fields = read(own_field, owner)
@@ -406,7 +380,7 @@ end
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "cd6a9a42f1695f62c17a17bbacc77af1ce45f0ac",
+  sha: "ffe61a0dd24c2b5febb468a5b1642c16ea5a78ed",
   source: `-- Who holds a name, and how many wait for it.
 -- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
@@ -443,7 +417,7 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "69caa4344676a465da584e974065dbf018876172",
+  sha: "d035a42beef4ed46cbf65776c8891b250345f2f8",
   source: `-- Carries out operations on leased names, one after the other.
 -- KEYS    the first of each operation's name
 -- ARGV    of each operation one of
@@ -456,28 +430,45 @@ export const operate: Script = {
 -- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
 ${alonePart}
--- What is done for names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs.
-local function operations()
-${leasePart}${acquirePart}${releasePart}${renewPart}  return function(key, kind, at)
-    look_at(key, ARGV[at + 1])
-    local owner = ARGV[at + 2]
-    if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
-    if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
-    return release(owner, kind == 'p', kind == 'h' and at + 3)
-  end
-end
-
+-- For names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs, as do calls and numbers that become text.
 local in_full
 
 local function operate(key, at)
-  local kind, answer = ARGV[at], nil
+  local kind, channel, owner = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'a' then
-    answer = acquire_free(key, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+    -- A name that nobody holds or waits for. A token is a number that is not below the clock: one that a crash or a failover has lost is not given again.
+    local time, share, ttl = call('TIME'), ARGV[at + 3], ARGV[at + 4]
+    local token = time[1] .. string.sub('00000' .. time[2], -6)
+    if call('SET', key, owner .. '/' .. token .. share, 'PX', ttl, 'NX') then
+      local token_key = string.sub(key, 1, string.find(key, '}', 1, true)) .. ':token'
+      local last = call('SET', token_key, token, 'GET')
+      if last and (#last ~= #token or last >= token) then
+        -- The clock was set back, or has not gone on.
+        token = string.format('%.0f', math.max(last + 1, token))
+        call('SET', token_key, token)
+        call('SET', key, owner .. '/' .. token .. share, 'PX', ttl)
+      end
+      call('PUBLISH', channel, '')
+      return tonumber(token)
+    end
   elseif kind == 'r' then
-    answer = release_alone(key, ARGV[at + 1], ARGV[at + 2])
+    -- The only holder. Of a hash MGET answers nothing, where GET would fail.
+    local alone = call('MGET', key)[1]
+    if alone and string.find(alone, owner, 1, true) == 1 then
+      call('DEL', key)
+      call('PUBLISH', channel, '')
+      return 1
+    end
   end
-  if answer then return answer end
-  in_full = in_full or operations()
+  in_full = in_full or (function()
+${leasePart}${acquirePart}${releasePart}${renewPart}    return function(key, kind, at)
+      look_at(key, ARGV[at + 1])
+      local owner = ARGV[at + 2]
+      if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
+      if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
+      return release(owner, kind == 'p', kind == 'h' and at + 3)
+    end
+  end)()
   return in_full(key, kind, at)
 end
 
