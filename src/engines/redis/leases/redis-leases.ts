@@ -159,11 +159,12 @@ export class RedisLeases implements LeaseEngine {
     }
   }
 
-  async #release(known: LeaseName, holder: string, what: "place" | "all"): Promise<void> {
+  #release(known: LeaseName, holder: string, what: "place" | "all"): Promise<unknown> {
     const { name, key, channel } = known;
-    const offers = what === "all" ? Offers.to(this.#acquisitions.of(name)) : undefined;
-    if (offers !== undefined) await this.#handOver(known, holder, offers);
-    else await this.#operations.run(key, [what === "place" ? "p" : "r", channel, ownerOf(holder)]);
+    const waiting = what === "all" ? this.#acquisitions.of(name) : undefined;
+    const offers = waiting && Offers.to(waiting);
+    if (offers !== undefined) return this.#handOver(known, holder, offers);
+    return this.#operations.run(key, [what === "place" ? "p" : "r", channel, ownerOf(holder)]);
   }
 
   async #handOver({ name, key, channel }: LeaseName, holder: string, offers: Offers): Promise<void> {

@@ -32,9 +32,10 @@ export class AcquisitionIndex {
     return true;
   }
 
-  of(name: string): Iterable<Acquisition> {
+  /** `undefined`: the name has none. */
+  of(name: string): Iterable<Acquisition> | undefined {
     const found = this.#names.get(name);
-    if (found === undefined) return [];
+    if (found === undefined) return undefined;
     return found instanceof Map ? found.values() : [found];
   }
 

@@ -33,7 +33,8 @@ const askAgainMsMax = 1_000;
 export class Acquisition {
   readonly #parts: AcquisitionParts;
   readonly #alarm: Alarm;
-  readonly #askers = new Set<Asker>();
+  /** Nearly always one, for whom a set would cost more than the rest. Made anew where it changes while somebody may look through it. */
+  #askers: readonly Asker[] = [];
   #asking = false;
   /** Offers of which it is not known what came; several may be under way at once. */
   #offers = 0;
@@ -69,9 +70,9 @@ export class Acquisition {
     const { promise, resolve, reject } = Promise.withResolvers<Lease | undefined>();
     const until = this.#parts.world.clock.monotonic() + request.waitMs;
     const asker: Asker = { waits: request.waitMs > 0, resolve, reject, until };
-    const first = this.#askers.size === 0;
+    const first = this.#askers.length === 0;
     this.request = request;
-    this.#askers.add(asker);
+    this.#askers = first ? [asker] : [...this.#askers, asker];
     if (first) void this.#run(after);
     else this.#alarm.ring();
     if (signal === undefined) return promise;
@@ -87,8 +88,7 @@ export class Acquisition {
 
   /** Whether somebody waits, and does not only ask. */
   get waits(): boolean {
-    for (const asker of this.#askers) if (asker.waits) return true;
-    return false;
+    return this.#askers.some((asker) => asker.waits);
   }
 
   /** Whether it may be granted right now, without having asked just then. If so, `handOver` or `passOver` is called, once for each offer, when it is known what came of it. */
@@ -128,8 +128,9 @@ export class Acquisition {
   }
 
   #depart(asker: Asker, settle: () => void): void {
-    if (!this.#askers.delete(asker)) return;
-    if (this.#askers.size > 0) {
+    if (!this.#askers.includes(asker)) return;
+    this.#askers = this.#askers.filter((each) => each !== asker);
+    if (this.#askers.length > 0) {
       settle();
       return;
     }
@@ -155,8 +156,9 @@ export class Acquisition {
     if (!this.#over) this.#parts.ended();
     this.#over = true;
     this.#alarm.ring();
-    for (const asker of this.#askers) settle(asker);
-    this.#askers.clear();
+    const askers = this.#askers;
+    this.#askers = [];
+    for (const asker of askers) settle(asker);
   }
 
   #settled(): void {
@@ -166,15 +168,11 @@ export class Acquisition {
   async #run(after: Promise<void> | undefined): Promise<void> {
     if (after !== undefined) await after;
     while (!this.#over) {
-      const present = [...this.#askers];
+      const present = this.#askers;
       this.#asking = true;
       let answer: Answer;
       try {
-        answer = await this.#parts.ask(
-          this.request,
-          present.some((asker) => asker.waits),
-          () => this.#over,
-        );
+        answer = await this.#parts.ask(this.request, this.waits, () => this.#over);
       } catch (error) {
         this.#asking = false;
         this.fail(error);

@@ -197,7 +197,7 @@ test("who has gone is looked at when the last offer is answered", async () => {
 test("those who ask for a name are known in the order of asking", async () => {
   const server = new Server();
   const { acquisitions } = server;
-  const holdersOf = (name: string) => [...acquisitions.of(name)].map(({ request }) => request.holder);
+  const holdersOf = (name: string) => [...(acquisitions.of(name) ?? [])].map(({ request }) => request.holder);
   assert.deepEqual(holdersOf("name"), []);
   for (const holder of ["b", "a", "c"]) void acquisitions.acquire("name", { ...asked, holder }, undefined);
   void acquisitions.acquire("other", asked, undefined);

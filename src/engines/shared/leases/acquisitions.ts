@@ -49,8 +49,8 @@ export class Acquisitions {
     return acquisition?.offer() ? acquisition : undefined;
   }
 
-  /** Whoever asks for the name or waits for it, in the order of asking. */
-  of(name: string): Iterable<Acquisition> {
+  /** Whoever asks for the name or waits for it, in the order of asking; `undefined`: nobody. */
+  of(name: string): Iterable<Acquisition> | undefined {
     return this.#underWay.of(name);
   }
 
