@@ -160,5 +160,13 @@ test("tokens go on from the last one when the server's clock was set back", { sk
   // As many digits are not needed: a clock that was once far behind.
   await client.set(key!, "99");
   assert.ok((await token("d")) > first);
+  // Nobody else holds it or waits for it.
+  for (const holder of ["b", "c", "d"]) await leases.release("name", holder);
+  await client.set(key!, "8000000000000005");
+  const alone = await leases.acquire("name", { holder: "e", ttlMs: 60_000, waitMs: 0 });
+  assert.equal(alone!.token, 8_000_000_000_000_006n);
+  assert.equal((await leases.renew(alone!)).token, alone!.token);
+  await leases.release("name", "e");
+  assert.equal(await token("f"), 8_000_000_000_000_007n);
   client.disconnect();
 });

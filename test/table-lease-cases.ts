@@ -1,63 +1,21 @@
-/** Leases of engines in tables beyond the contract: names that pass from one process to the next, and within one, without being asked for again. */
+/** Leases of engines in tables beyond the contract. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { type Lease, type LeaseRequest, sharedCapacity } from "tenon/contracts";
 import { fightForOneName } from "./lease-fights.ts";
 import { checkGrants, type Grant } from "./lease-grants.ts";
+import { holders, leaseHandOverCases, name, queued, request } from "./lease-hand-over-cases.ts";
 import { type OpenEngine, opening, type TableEngine, type TableServer } from "./table-engine-cases.ts";
 import { testPrefix } from "./test-prefix.ts";
-
-const name = "name";
-
-function request(holder: string, more: Partial<LeaseRequest> = {}): LeaseRequest {
-  return { holder, ttlMs: 60_000, waitMs: 60_000, ...more };
-}
 
 async function together(t: TestContext, open: OpenEngine, count: number): Promise<readonly TableEngine[]> {
   const prefix = testPrefix();
   return Promise.all(Array.from({ length: count }, () => open(t, {}, prefix)));
 }
 
-/** Until so many stand in line. */
-async function queued({ leases }: TableEngine, count: number): Promise<void> {
-  while ((await leases.describe(name)).waiting < count) await new Promise((resolve) => setImmediate(resolve));
-}
-
-async function holders({ leases }: TableEngine): Promise<readonly string[]> {
-  return (await leases.describe(name)).holders.map(({ holder }) => holder);
-}
-
 export function tableLeaseCases(server: TableServer): void {
   const open = opening(server);
 
-  test("a name passes on in the order of the requests, within an engine and from one to the other", async (t) => {
-    const [one, other] = await together(t, open, 2);
-    const granted: Lease[] = [];
-    const all: Promise<void>[] = [];
-    await one!.leases.acquire(name, request("a"));
-    const wanting = [one, one, other, one, other, other, one].map((engine) => engine!);
-    for (const [index, engine] of wanting.entries()) {
-      const take = async (lease: Lease | undefined) => {
-        granted.push(lease!);
-        await engine.leases.release(name, lease!.holder);
-      };
-      all.push(engine.leases.acquire(name, request(`${index}`)).then(take));
-      await queued(one!, index + 1);
-    }
-    await one!.leases.release(name, "a");
-    await Promise.all(all);
-    assert.deepEqual(
-      granted.map(({ holder }) => holder),
-      wanting.map((_, index) => `${index}`),
-    );
-    const tokens = granted.map(({ token }) => token);
-    assert.deepEqual(
-      tokens,
-      tokens.toSorted((a, b) => (a < b ? -1 : 1)),
-    );
-    assert.equal(new Set(tokens).size, tokens.length);
-    assert.deepEqual(await one!.leases.describe(name), { name, holders: [], waiting: 0 });
-  });
+  leaseHandOverCases((t, count) => together(t, open, count));
 
   test("however many engines fight for a name, it has one holder, and tokens grow", async (t) => {
     await fightForOneName(await together(t, open, 3));
@@ -82,59 +40,6 @@ export function tableLeaseCases(server: TableServer): void {
     await Promise.all([take(one!, "a"), take(one!, "b"), take(other!, "c"), take(other!, "d")]);
     assert.ok(grants.length > 0);
     checkGrants(grants);
-  });
-
-  test("who has gone before the name reaches it leaves it to the next one", async (t) => {
-    const engine = await open(t);
-    const { leases } = engine;
-    for (const turns of [0, 1, 2, 4, 8, 16, 1_000]) {
-      await leases.acquire(name, request("a"));
-      const controller = new AbortController();
-      const goes = leases.acquire(name, request("goes"), { signal: controller.signal }).catch(() => undefined);
-      await queued(engine, 1);
-      const next = leases.acquire(name, request("next"));
-      await queued(engine, 2);
-      const released = leases.release(name, "a");
-      for (let turn = 0; turn < turns; turn++) await undefined;
-      controller.abort(new Error("gone"));
-      if ((await goes) !== undefined) await leases.release(name, "goes");
-      await released;
-      assert.equal((await next)?.holder, "next");
-      assert.deepEqual(await holders(engine), ["next"]);
-      await leases.release(name, "next");
-    }
-  });
-
-  test("who has given up in the moment of the hand-over, and asks anew, has what it is told", async (t) => {
-    const engine = await open(t);
-    const { leases } = engine;
-    for (const turns of [0, 2, 8, 1_000]) {
-      await leases.acquire(name, request("a"));
-      const controller = new AbortController();
-      const first = leases.acquire(name, request("b"), { signal: controller.signal }).catch(() => undefined);
-      await queued(engine, 1);
-      const released = leases.release(name, "a");
-      for (let turn = 0; turn < turns; turn++) await undefined;
-      controller.abort(new Error("gone"));
-      const again = await leases.acquire(name, request("b"));
-      await Promise.all([first, released]);
-      assert.equal((await leases.renew(again!)).token, again!.token);
-      assert.deepEqual(await holders(engine), ["b"]);
-      await leases.release(name, "b");
-    }
-  });
-
-  test("an engine that closes while a name is handed over in it keeps it from others no longer than the lease", async (t) => {
-    const [one, other] = await together(t, open, 2);
-    await one!.leases.acquire(name, request("a"));
-    const left = one!.leases.acquire(name, request("left", { ttlMs: 200 })).catch((error) => error);
-    await queued(one!, 1);
-    const next = other!.leases.acquire(name, request("next"));
-    await queued(one!, 2);
-    const released = one!.leases.release(name, "a").catch((error) => error);
-    await one!.close();
-    await Promise.all([left, released]);
-    assert.equal((await next)?.holder, "next");
   });
 
   test("who waits gets the name when nobody knows whether that was released, and granted to it", async (t) => {
@@ -198,25 +103,5 @@ export function tableLeaseCases(server: TableServer): void {
     const lease = await leases.acquire(name, request("next"));
     assert.ok(lease!.token > former!.token);
     await assert.rejects(leases.renew(former!), { code: "lost" });
-  });
-
-  test("all who share a name are granted it together, each under a token of its own", async (t) => {
-    const engine = await open(t);
-    const { leases } = engine;
-    const share = { capacity: sharedCapacity };
-    for (let round = 0; round < 2; round++) {
-      await leases.acquire(name, request("writer", { ...share, weight: sharedCapacity }));
-      const readers = Array.from({ length: 10 }, (_, index) => leases.acquire(name, request(`${index}`, share)));
-      await queued(engine, readers.length);
-      await leases.release(name, "writer");
-      const tokens = (await Promise.all(readers)).map((lease) => lease!.token);
-      assert.equal(new Set(tokens).size, readers.length);
-      const described = (await leases.describe(name)).holders.map(({ token }) => token);
-      assert.deepEqual(
-        described,
-        tokens.toSorted((a, b) => (a < b ? -1 : 1)),
-      );
-      for (const index of readers.keys()) await leases.release(name, `${index}`);
-    }
   });
 }

@@ -69,17 +69,14 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
 
   async #request(settings: Settings, options: Options | undefined): Promise<Lock | undefined> {
     const { weight, capacity } = this.#shareOf(options);
+    const { ttlMs, waitMs, timeoutMs, renew, marginMs, data } = settings;
     const what = this.#what;
-    const lease = await acquireLease(this.#engine, {
-      ...settings,
-      what,
-      name: this.#leaseName,
-      weight,
-      capacity,
-      signal: options?.signal,
-    });
+    const name = this.#leaseName;
+    const signal = options?.signal;
+    const wanted = { what, name, weight, capacity, ttlMs, waitMs, timeoutMs, data, signal };
+    const lease = await acquireLease(this.#engine, wanted);
     if (lease === undefined) return undefined;
-    const held = new HeldLease(this.#engine, lease, { ...settings, what });
+    const held = new HeldLease(this.#engine, lease, { what, renew, marginMs });
     if (held.isOver) {
       // The answer came later than the lease lasts.
       await held.release();

@@ -45,4 +45,7 @@ export interface DirectConnection extends Connection {
     resolve: (reply: unknown) => void,
     reject: (error: unknown) => void,
   ): void;
+
+  /** Writes what was asked for in this turn so far, which else is written at its end: the server then works while more is asked for. */
+  flush(): void;
 }

@@ -39,6 +39,13 @@ class IoredisSession implements Session {
     return call(this.#client, args);
   }
 
+  flush(): void {
+    const { stream } = this.#client;
+    if (!this.#gathering || stream === undefined) return;
+    stream.uncork();
+    stream.cork();
+  }
+
   /** What is sent within the same turn is written at once: writing costs more than most commands do. */
   #gather(): void {
     const { stream } = this.#client;

@@ -23,14 +23,16 @@ export interface LinkSettings {
   readonly message?: ((channel: string, payload: Buffer) => void) | undefined;
 }
 
-interface Pending {
+/** What is to be sent, and who hears of its outcome. */
+export interface Pending {
   readonly what: string;
-  readonly send: (session: Session) => Promise<unknown> | undefined;
-  /** From when its time counts, by the monotonic clock: issued, or later sent. */
+  /** Answers `undefined` when it could not be sent; then it is asked again on the next session. */
+  send(session: Session): Promise<unknown> | undefined;
+  /** From when its time counts, by the monotonic clock: issued, or later sent. The link's. */
   since: number;
-  /** What its outcome is asked of: a command of a former session settles nobody. */
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: unknown) => void;
+  /** A command of a former session settles nobody. */
+  resolve(reply: unknown): void;
+  reject(error: unknown): void;
 }
 
 /**
@@ -90,20 +92,24 @@ export class Link {
     return this.perform(what, (session) => session.send(key, args));
   }
 
-  /** `send` answers `undefined` when it could not be sent; then it is asked again on the next session. */
   perform(what: string, send: Pending["send"]): Promise<unknown> {
-    return new Promise((resolve, reject) => this.tell(what, send, resolve, reject));
+    return new Promise((resolve, reject) => this.tell({ what, send, since: 0, resolve, reject }));
   }
 
   /** The same, for those who have a promise of their own already. */
-  tell(what: string, send: Pending["send"], resolve: Pending["resolve"], reject: Pending["reject"]): void {
+  tell(pending: Pending): void {
     if (this.#state === "closing" || this.#state === "closed") {
-      reject(closed(what));
+      pending.reject(closed(pending.what));
       return;
     }
-    const pending = { what, send, since: this.#world.clock.monotonic(), resolve, reject };
+    pending.since = this.#world.clock.monotonic();
     if (this.#state !== "ready" || this.#waiting.size > 0 || !this.#give(pending)) this.#waiting.add(pending);
     this.#armDeadline();
+  }
+
+  /** Writes what the session has gathered. */
+  flush(): void {
+    this.#session?.flush?.();
   }
 
   #give(pending: Pending): boolean {

@@ -88,6 +88,10 @@ export class RedisConnection implements DirectConnection {
     this.#scripts.runFor(script, keys, args, resolve, reject);
   }
 
+  flush(): void {
+    this.#link.flush();
+  }
+
   listen(channel: string, listener: (payload: Buffer | undefined) => void): Promise<() => Promise<void>> {
     if (this.#closing !== undefined) return Promise.reject(closed(`listening to ${channel}`));
     return this.#subscriptions.listen(channel, listener);

@@ -1,17 +1,63 @@
 import { TenonError } from "../../contracts/errors.ts";
 import type { Argument } from "./connection.ts";
 import { UnknownScript } from "./failures.ts";
-import type { Link } from "./link.ts";
+import type { Link, Pending } from "./link.ts";
 import type { Script } from "./script.ts";
+import type { Session } from "./session.ts";
 import { slotOf, slots } from "./slots.ts";
 
-interface Run {
+/** A script that is to be run, or is under way. One object for all that is to be known of it: a lock has two of them. */
+class Run implements Pending {
   readonly script: Script;
   readonly keys: readonly string[];
   readonly args: readonly Argument[];
   readonly number: number;
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: unknown) => void;
+  readonly succeed: (reply: unknown) => void;
+  readonly fail: (error: unknown) => void;
+  readonly #runner: RunsRuns;
+  since = 0;
+  /** Refused once, it goes in full. */
+  inFull = false;
+
+  constructor(
+    runner: RunsRuns,
+    number: number,
+    script: Script,
+    keys: readonly string[],
+    args: readonly Argument[],
+    succeed: Run["succeed"],
+    fail: Run["fail"],
+  ) {
+    this.#runner = runner;
+    this.number = number;
+    this.script = script;
+    this.keys = keys;
+    this.args = args;
+    this.succeed = succeed;
+    this.fail = fail;
+  }
+
+  get what(): string {
+    return this.script.name;
+  }
+
+  send(session: Session): Promise<unknown> | undefined {
+    return this.#runner.send(this, session);
+  }
+
+  resolve(reply: unknown): void {
+    this.#runner.carriedOut(this, reply);
+  }
+
+  reject(error: unknown): void {
+    this.#runner.failed(this, error);
+  }
+}
+
+interface RunsRuns {
+  send(run: Run, session: Session): Promise<unknown> | undefined;
+  carriedOut(run: Run, reply: unknown): void;
+  failed(run: Run, error: unknown): void;
 }
 
 /**
@@ -20,7 +66,7 @@ interface Run {
  * must not be sent again at once, or a later call for the same key would overtake it; new ones wait until all that are under way are answered,
  * and then the refused ones go first, in full.
  */
-export class ScriptRunner {
+export class ScriptRunner implements RunsRuns {
   readonly #link: Link;
   #number = 0;
   #underWay = 0;
@@ -48,40 +94,42 @@ export class ScriptRunner {
     script: Script,
     keys: readonly string[],
     args: readonly Argument[],
-    resolve: Run["resolve"],
-    reject: Run["reject"],
+    resolve: (reply: unknown) => void,
+    reject: (error: unknown) => void,
   ): void {
-    const run = { script, keys, args, number: ++this.#number, resolve, reject };
+    const run = new Run(this, ++this.#number, script, keys, args, resolve, reject);
     if (this.#refused.length > 0) this.#held.push(run);
-    else this.#send(run, false);
+    else this.#tell(run);
   }
 
-  #send(run: Run, inFull: boolean): void {
-    const { script, keys, args } = run;
+  #tell(run: Run): void {
     this.#underWay++;
-    this.#link.tell(
-      script.name,
-      (session) => {
-        const slot = session.isCluster ? slotOf(keys[0]!) : 0;
-        const given = this.#known.get(script.sha);
-        const full = inFull || given === undefined || given[slot] === 0;
-        const name = full ? "EVAL" : "EVALSHA";
-        const text = full ? script.source : script.sha;
-        const reply = session.send(keys[0], [name, text, keys.length, ...keys, ...args]);
-        if (full && reply !== undefined) this.#give(script, slot, session.isCluster);
-        return reply;
-      },
-      (reply) => {
-        if (this.#refused.length > 0) this.#overtook.set(keys[0]!, run.number);
-        run.resolve(reply);
-        this.#answered();
-      },
-      (error) => {
-        if (error instanceof UnknownScript && !inFull) this.#refuse(run);
-        else run.reject(error);
-        this.#answered();
-      },
-    );
+    this.#link.tell(run);
+  }
+
+  send(run: Run, session: Session): Promise<unknown> | undefined {
+    const { script, keys, args } = run;
+    const slot = session.isCluster ? slotOf(keys[0]!) : 0;
+    const given = this.#known.get(script.sha);
+    const full = run.inFull || given === undefined || given[slot] === 0;
+    // In lower case, which is what ioredis makes of a name each time that it looks at it.
+    const name = full ? "eval" : "evalsha";
+    const text = full ? script.source : script.sha;
+    const reply = session.send(keys[0], [name, text, keys.length, ...keys, ...args]);
+    if (full && reply !== undefined) this.#give(script, slot, session.isCluster);
+    return reply;
+  }
+
+  carriedOut(run: Run, reply: unknown): void {
+    if (this.#refused.length > 0) this.#overtook.set(run.keys[0]!, run.number);
+    run.succeed(reply);
+    this.#answered();
+  }
+
+  failed(run: Run, error: unknown): void {
+    if (error instanceof UnknownScript && !run.inFull) this.#refuse(run);
+    else run.fail(error);
+    this.#answered();
   }
 
   #give(script: Script, slot: number, isCluster: boolean): void {
@@ -107,11 +155,13 @@ export class ScriptRunner {
     this.#refused = [];
     this.#held = [];
     for (const run of refused) {
-      if ((this.#overtook.get(run.keys[0]!) ?? 0) < run.number) this.#send(run, true);
-      else run.reject(overtaken(run.script));
+      if ((this.#overtook.get(run.keys[0]!) ?? 0) < run.number) {
+        run.inFull = true;
+        this.#tell(run);
+      } else run.fail(overtaken(run.script));
     }
     this.#overtook.clear();
-    for (const run of held) this.#send(run, false);
+    for (const run of held) this.#tell(run);
   }
 }
 

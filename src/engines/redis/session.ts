@@ -23,6 +23,8 @@ export interface Session {
   readonly isCluster: boolean;
   /** `undefined` when it cannot be written now: then it surely was not sent. */
   send(key: string | undefined, args: readonly Argument[]): Promise<unknown> | undefined;
+  /** Writes what was sent and is held back until the end of the turn. */
+  flush?(): void;
   subscribe(channel: string): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;
   /** Of a cluster: a client of one node, not yet connected by us. Subscriptions have one to themselves, as it says when it is lost. */

@@ -5,20 +5,6 @@
 -- For so long one that waits is believed to be there, in ms. It asks again three times as often.
 local patience = 3000
 
-local function next_token()
-  local token_key = base .. ':token'
-  local token = token_above(token_key)
-  call('SET', token_key, token)
-  return tonumber(token)
-end
-
-local function hold(state, token, weight, capacity, ttl, data)
-  local till = now + ttl
-  if till < state.ends then state.ends = till end
-  keep(state, till)
-  save(state, state.own_field, struct.pack(grant_format, token, weight, capacity, till) .. data)
-end
-
 -- Asks for other figures than those that it owns or waits for; what has ended is taken out all the same.
 local function differs(state, does, own_weight, own_capacity)
   save(state)
@@ -32,12 +18,14 @@ local function stand_in_line(state, first, owner, weight, capacity, own_channel)
   else
     ticket = call('HINCRBY', name_key, 't', 1)
     call('ZADD', queue_key(), ticket, owner)
+    state.queue_made = state.waiting == 0
     state.waiting = state.waiting + 1
   end
   local till = now + patience
   keep(state, till)
   if first and first.owner ~= owner then wake(state, first) end
-  save(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  note(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  save(state)
   local next = (not first or first.owner == owner) and state.ends or first.till
   return { 3, math.ceil(math.min(next - now, patience)) }
 end
@@ -54,8 +42,7 @@ local function acquire_beside(alone, owner, weight, capacity, ttl, share, own_ch
 end
 
 local function acquire(owner, share, ttl, own_channel)
-  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
-  weight, capacity = tonumber(weight), tonumber(capacity)
+  local weight, capacity, data = read_share(share)
   local alone = read_alone()
   local answer = alone and acquire_beside(alone, owner, weight, capacity, ttl, share, own_channel)
   if answer then return answer end
@@ -66,7 +53,8 @@ local function acquire(owner, share, ttl, own_channel)
     local token, own_weight, own_capacity, till = struct.unpack(grant_format, state.own)
     if till > now then
       if own_weight ~= weight or own_capacity ~= capacity then return differs(state, 4, own_weight, own_capacity) end
-      hold(state, token, weight, capacity, ttl, data)
+      hold(state, owner, token, weight, capacity, ttl, data)
+      save(state)
       return { 2, token }
     end
   end
@@ -76,12 +64,10 @@ local function acquire(owner, share, ttl, own_channel)
   end
   local first = head(state)
   if (not first or first.owner == owner) and fits(state, weight, capacity) then
-    if first then leave_queue(state, owner) end
-    answer = next_token()
-    state.weight = state.weight + weight
+    answer = grant(state, owner, weight, capacity, ttl, data)
     ended = true
     wake(state, head(state))
-    hold(state, answer, weight, capacity, ttl, data)
+    save(state)
   elseif own_channel ~= '' then
     answer = stand_in_line(state, first, owner, weight, capacity, own_channel)
   else

@@ -67,30 +67,44 @@ local function state_of(fields, own_field)
     own_field = own_field,
     own = fields[5],
     place = fields[6],
+    noted = {},
+    dropped = {},
   }
 end
 
--- Both keys end by themselves when everything in them has.
+-- Both keys end by themselves when everything in them has, and this much later, in ms: so they need not be prolonged each time.
+local later = 1000
+
 local function keep(state, till)
-  if till <= state.lasts then return end
+  if till <= state.lasts + later - 1 then return end
   state.lasts = till
   state.prolonged = true
 end
 
--- Writes the state, and an owner's own part along with it.
-local function save(state, field, value)
+-- What is written and taken out along with the state.
+local function note(state, field, value)
+  local noted = state.noted
+  noted[#noted + 1] = field
+  noted[#noted + 1] = value
+end
+
+local function drop(state, field)
+  state.dropped[#state.dropped + 1] = field
+end
+
+-- Writes the state. What takes memory comes last: a server that has none left then does not refuse it any more.
+local function save(state)
   if state.weight <= 0 and state.waiting <= 0 then
     call('DEL', name_key, queue_key())
     return
   end
   local ends = state.weight > 0 and state.ends or math.huge
-  if field then
-    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, field, value)
-  else
-    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts)
+  if #state.dropped > 0 then call('HDEL', name_key, unpack(state.dropped)) end
+  call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, unpack(state.noted))
+  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + later)) end
+  if state.waiting > 0 and (state.prolonged or state.queue_made) then
+    call('PEXPIREAT', queue_key(), math.floor(state.lasts + later))
   end
-  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + 1000)) end
-  if state.waiting > 0 then call('PEXPIREAT', queue_key(), math.floor(state.lasts + 1000)) end
 end
 
 -- Takes those out whose time has passed; answers whether there were any.
@@ -101,7 +115,7 @@ local function sweep(state)
     if string.sub(all[i], 1, 1) == 'h' then
       local _, weight, _, till = struct.unpack(grant_format, all[i + 1])
       if till <= now then
-        call('HDEL', name_key, all[i])
+        drop(state, all[i])
         if all[i] == state.own_field then state.own_gone = true end
         state.weight = state.weight - weight
         ended = true
@@ -115,8 +129,8 @@ local function sweep(state)
 end
 
 local function leave_queue(state, owner)
-  if call('ZREM', queue_key(), owner) == 1 then
-    call('HDEL', name_key, 'r' .. owner)
+  if state.waiting > 0 and call('ZREM', queue_key(), owner) == 1 then
+    drop(state, 'r' .. owner)
     state.waiting = state.waiting - 1
   end
 end
@@ -150,4 +164,34 @@ local function wake(state, first)
   if first and fits(state, first.weight, first.capacity) then
     call('PUBLISH', first.channel, #name .. ':' .. name .. first.owner)
   end
+end
+
+-- What a share asks for: weight, capacity, and the byte with its data.
+local function read_share(share)
+  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
+  return tonumber(weight), tonumber(capacity), data
+end
+
+-- A number that is not below the clock: a token that a crash or a failover has lost is not given again. See operate.lua, too.
+local function next_token()
+  local last = tonumber(call('GET', base .. ':token') or 0)
+  local token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  call('SET', base .. ':token', token)
+  return tonumber(token)
+end
+
+local function hold(state, owner, token, weight, capacity, ttl, data)
+  local till = now + ttl
+  if till < state.ends then state.ends = till end
+  keep(state, till)
+  note(state, 'h' .. owner, struct.pack(grant_format, token, weight, capacity, till) .. data)
+end
+
+-- To one that fits, and may have a place in the queue; answers its token.
+local function grant(state, owner, weight, capacity, ttl, data)
+  leave_queue(state, owner)
+  local token = next_token()
+  state.weight = state.weight + weight
+  hold(state, owner, token, weight, capacity, ttl, data)
+  return token
 end

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { validText } from "../../../contracts/lease-requests.ts";
+import { type ValidRequest, validText } from "../../../contracts/lease-requests.ts";
 
 /** Names are spread over so many slots of a cluster. Never change it: the tokens of a name would start anew. */
 const slots = 64;
@@ -44,4 +44,13 @@ export class LeaseNames {
 /** A holder as the scripts know it: behind the count of its bytes, so that none begins with another. */
 export function ownerOf(holder: string): string {
   return `${Buffer.byteLength(holder)}:${holder}`;
+}
+
+/** What is asked for, as the scripts keep it. */
+export function shareOf({ weight, capacity, data }: ValidRequest): string {
+  return `/${weight}/${capacity}/${data === undefined ? "0" : `1${data}`}`;
+}
+
+export function ttlOf({ ttlMs }: { readonly ttlMs: number }): number {
+  return Math.ceil(ttlMs);
 }

@@ -2,8 +2,11 @@ import type { Argument, DirectConnection } from "../connection.ts";
 import { failureOf } from "../failures.ts";
 import { operate } from "./scripts.ts";
 
-/** What one script carries out at most, so that it keeps nobody waiting for long. */
-const countMax = 64;
+/**
+ * What one script carries out at most. The server works on the first ones while the process still asks for the others: 64 callers with a lock each had 54,000 locks per second with
+ * all in one script, and 70,000 so (measured). It also keeps nobody waiting for long.
+ */
+const countMax = 16;
 
 export type OperationAnswer = readonly unknown[] | number;
 
@@ -32,8 +35,11 @@ export class LeaseOperations {
   run(key: string, args: readonly Argument[]): Promise<OperationAnswer> {
     return new Promise((resolve, reject) => {
       const count = this.#gathered.push({ key, args, resolve, reject });
-      if (count >= countMax || this.#connection.isCluster) this.#send();
-      else if (count === 1) void thisTurn.then(this.#send);
+      if (this.#connection.isCluster) this.#send();
+      else if (count >= countMax) {
+        this.#send();
+        this.#connection.flush();
+      } else if (count === 1) void thisTurn.then(this.#send);
     });
   }
 

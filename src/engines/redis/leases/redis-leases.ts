@@ -15,8 +15,9 @@ import { Acquisitions, differs, notHeld } from "../../shared/leases/acquisitions
 import { watchLease } from "../../shared/leases/lease-watch.ts";
 import type { DirectConnection } from "../connection.ts";
 import { asRead } from "../failures.ts";
-import { type LeaseName, LeaseNames, ownerOf } from "./names.ts";
-import { LeaseOperations } from "./operations.ts";
+import { type LeaseName, LeaseNames, ownerOf, shareOf, ttlOf } from "./names.ts";
+import { Offers } from "./offers.ts";
+import { LeaseOperations, type OperationAnswer } from "./operations.ts";
 import { describe } from "./scripts.ts";
 
 export interface LeaseSettings {
@@ -96,7 +97,7 @@ export class RedisLeases implements LeaseEngine {
     const { key, channel } = this.#names.of(name);
     validTtl(ttlMs, this.capabilities);
     const since = this.#now();
-    const args = ["n", channel, ownerOf(holder), String(token), Math.ceil(ttlMs)];
+    const args = ["n", channel, ownerOf(holder), String(token), ttlOf({ ttlMs })];
     const renewed = await this.#operations.run(key, args);
     if (renewed === 1) return { name, holder, token, ttlMs, since };
     throw notHeld(lease);
@@ -138,10 +139,9 @@ export class RedisLeases implements LeaseEngine {
   }
 
   async #ask({ name, key, channel }: LeaseName, request: ValidRequest, waits: boolean): Promise<Answer> {
-    const { holder, weight, capacity, ttlMs, data } = request;
+    const { holder, ttlMs } = request;
     const since = this.#now();
-    const share = `/${weight}/${capacity}/${data === undefined ? "0" : `1${data}`}`;
-    const args = ["a", channel, ownerOf(holder), share, Math.ceil(ttlMs), waits ? this.#channel : ""];
+    const args = ["a", channel, ownerOf(holder), shareOf(request), ttlOf(request), waits ? this.#channel : ""];
     const answer = (await this.#operations.run(key, args)) as readonly number[] | number;
     if (typeof answer === "number") {
       return { type: "granted", lease: { name, holder, token: BigInt(answer), ttlMs, since }, isNew: true };
@@ -159,8 +159,24 @@ export class RedisLeases implements LeaseEngine {
     }
   }
 
-  #release({ key, channel }: LeaseName, holder: string, what: "place" | "all"): Promise<unknown> {
+  #release(known: LeaseName, holder: string, what: "place" | "all"): Promise<unknown> {
+    const { name, key, channel } = known;
+    const waiting = what === "all" ? this.#acquisitions.of(name) : undefined;
+    const offers = waiting && Offers.to(waiting);
+    if (offers !== undefined) return this.#handOver(known, holder, offers);
     return this.#operations.run(key, [what === "place" ? "p" : "r", channel, ownerOf(holder)]);
+  }
+
+  async #handOver({ name, key, channel }: LeaseName, holder: string, offers: Offers): Promise<void> {
+    const since = this.#now();
+    let answer: OperationAnswer;
+    try {
+      answer = await this.#operations.run(key, ["h", channel, ownerOf(holder), ...offers.args]);
+    } catch (error) {
+      offers.lose();
+      throw error;
+    }
+    offers.grant(name, typeof answer === "number" ? [] : (answer as readonly number[]), since);
   }
 
   async #describe({

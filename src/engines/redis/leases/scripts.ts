@@ -6,35 +6,6 @@ const alonePart = `-- A name that one holder has and nobody waits for: most are.
 --   B:n:<name>  owner '/' token '/' weight '/' capacity '/' data
 -- An owner is a holder behind the count of its bytes and a colon, so that no owner begins with another.
 local call = redis.call
-
--- A number that is not below the clock: a token that a crash or a failover has lost is not given again. As text, which costs less than numbers do.
-local function token_above(token_key)
-  local time = call('TIME')
-  local token = time[1] .. string.sub('00000' .. time[2], -6)
-  local last = call('GET', token_key)
-  if last and (#last ~= #token or last >= token) then token = string.format('%.0f', math.max(last + 1, token)) end
-  return token
-end
-
--- Grants a name that nobody holds or waits for; answers the token, or nothing when somebody does.
-local function acquire_free(key, channel, owner, share, ttl)
-  local token_key = string.sub(key, 1, string.find(key, '}', 1, true)) .. ':token'
-  local token = token_above(token_key)
-  if not call('SET', key, owner .. '/' .. token .. share, 'PX', ttl, 'NX') then return nil end
-  call('SET', token_key, token)
-  call('PUBLISH', channel, '')
-  return tonumber(token)
-end
-
--- Takes the only one out whom there is; answers nothing when it is not that one.
-local function release_alone(key, channel, owner)
-  -- Of a hash this answers nothing, where GET would fail.
-  local alone = call('MGET', key)[1]
-  if not alone or string.find(alone, owner, 1, true) ~= 1 then return nil end
-  call('DEL', key)
-  call('PUBLISH', channel, '')
-  return 1
-end
 `;
 
 const leasePart = `-- Leased names that several hold or wait for, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot.
@@ -106,30 +77,44 @@ local function state_of(fields, own_field)
     own_field = own_field,
     own = fields[5],
     place = fields[6],
+    noted = {},
+    dropped = {},
   }
 end
 
--- Both keys end by themselves when everything in them has.
+-- Both keys end by themselves when everything in them has, and this much later, in ms: so they need not be prolonged each time.
+local later = 1000
+
 local function keep(state, till)
-  if till <= state.lasts then return end
+  if till <= state.lasts + later - 1 then return end
   state.lasts = till
   state.prolonged = true
 end
 
--- Writes the state, and an owner's own part along with it.
-local function save(state, field, value)
+-- What is written and taken out along with the state.
+local function note(state, field, value)
+  local noted = state.noted
+  noted[#noted + 1] = field
+  noted[#noted + 1] = value
+end
+
+local function drop(state, field)
+  state.dropped[#state.dropped + 1] = field
+end
+
+-- Writes the state. What takes memory comes last: a server that has none left then does not refuse it any more.
+local function save(state)
   if state.weight <= 0 and state.waiting <= 0 then
     call('DEL', name_key, queue_key())
     return
   end
   local ends = state.weight > 0 and state.ends or math.huge
-  if field then
-    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, field, value)
-  else
-    call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts)
+  if #state.dropped > 0 then call('HDEL', name_key, unpack(state.dropped)) end
+  call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, unpack(state.noted))
+  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + later)) end
+  if state.waiting > 0 and (state.prolonged or state.queue_made) then
+    call('PEXPIREAT', queue_key(), math.floor(state.lasts + later))
   end
-  if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + 1000)) end
-  if state.waiting > 0 then call('PEXPIREAT', queue_key(), math.floor(state.lasts + 1000)) end
 end
 
 -- Takes those out whose time has passed; answers whether there were any.
@@ -140,7 +125,7 @@ local function sweep(state)
     if string.sub(all[i], 1, 1) == 'h' then
       local _, weight, _, till = struct.unpack(grant_format, all[i + 1])
       if till <= now then
-        call('HDEL', name_key, all[i])
+        drop(state, all[i])
         if all[i] == state.own_field then state.own_gone = true end
         state.weight = state.weight - weight
         ended = true
@@ -154,8 +139,8 @@ local function sweep(state)
 end
 
 local function leave_queue(state, owner)
-  if call('ZREM', queue_key(), owner) == 1 then
-    call('HDEL', name_key, 'r' .. owner)
+  if state.waiting > 0 and call('ZREM', queue_key(), owner) == 1 then
+    drop(state, 'r' .. owner)
     state.waiting = state.waiting - 1
   end
 end
@@ -190,6 +175,36 @@ local function wake(state, first)
     call('PUBLISH', first.channel, #name .. ':' .. name .. first.owner)
   end
 end
+
+-- What a share asks for: weight, capacity, and the byte with its data.
+local function read_share(share)
+  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
+  return tonumber(weight), tonumber(capacity), data
+end
+
+-- A number that is not below the clock: a token that a crash or a failover has lost is not given again. See operate.lua, too.
+local function next_token()
+  local last = tonumber(call('GET', base .. ':token') or 0)
+  local token = string.format('%.0f', math.max(last + 1, time[1] * 1000000 + time[2]))
+  call('SET', base .. ':token', token)
+  return tonumber(token)
+end
+
+local function hold(state, owner, token, weight, capacity, ttl, data)
+  local till = now + ttl
+  if till < state.ends then state.ends = till end
+  keep(state, till)
+  note(state, 'h' .. owner, struct.pack(grant_format, token, weight, capacity, till) .. data)
+end
+
+-- To one that fits, and may have a place in the queue; answers its token.
+local function grant(state, owner, weight, capacity, ttl, data)
+  leave_queue(state, owner)
+  local token = next_token()
+  state.weight = state.weight + weight
+  hold(state, owner, token, weight, capacity, ttl, data)
+  return token
+end
 `;
 
 const acquirePart = `-- Grants a name that others hold or wait for, tells what was granted already, or takes the owner into the queue. Needs lease.part.lua.
@@ -198,20 +213,6 @@ const acquirePart = `-- Grants a name that others hold or wait for, tells what w
 
 -- For so long one that waits is believed to be there, in ms. It asks again three times as often.
 local patience = 3000
-
-local function next_token()
-  local token_key = base .. ':token'
-  local token = token_above(token_key)
-  call('SET', token_key, token)
-  return tonumber(token)
-end
-
-local function hold(state, token, weight, capacity, ttl, data)
-  local till = now + ttl
-  if till < state.ends then state.ends = till end
-  keep(state, till)
-  save(state, state.own_field, struct.pack(grant_format, token, weight, capacity, till) .. data)
-end
 
 -- Asks for other figures than those that it owns or waits for; what has ended is taken out all the same.
 local function differs(state, does, own_weight, own_capacity)
@@ -226,12 +227,14 @@ local function stand_in_line(state, first, owner, weight, capacity, own_channel)
   else
     ticket = call('HINCRBY', name_key, 't', 1)
     call('ZADD', queue_key(), ticket, owner)
+    state.queue_made = state.waiting == 0
     state.waiting = state.waiting + 1
   end
   local till = now + patience
   keep(state, till)
   if first and first.owner ~= owner then wake(state, first) end
-  save(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  note(state, 'r' .. owner, struct.pack(waiter_format, ticket, weight, capacity, till) .. own_channel)
+  save(state)
   local next = (not first or first.owner == owner) and state.ends or first.till
   return { 3, math.ceil(math.min(next - now, patience)) }
 end
@@ -248,8 +251,7 @@ local function acquire_beside(alone, owner, weight, capacity, ttl, share, own_ch
 end
 
 local function acquire(owner, share, ttl, own_channel)
-  local weight, capacity, data = string.match(share, '^/(%d+)/(%d+)/(.*)$')
-  weight, capacity = tonumber(weight), tonumber(capacity)
+  local weight, capacity, data = read_share(share)
   local alone = read_alone()
   local answer = alone and acquire_beside(alone, owner, weight, capacity, ttl, share, own_channel)
   if answer then return answer end
@@ -260,7 +262,8 @@ local function acquire(owner, share, ttl, own_channel)
     local token, own_weight, own_capacity, till = struct.unpack(grant_format, state.own)
     if till > now then
       if own_weight ~= weight or own_capacity ~= capacity then return differs(state, 4, own_weight, own_capacity) end
-      hold(state, token, weight, capacity, ttl, data)
+      hold(state, owner, token, weight, capacity, ttl, data)
+      save(state)
       return { 2, token }
     end
   end
@@ -270,12 +273,10 @@ local function acquire(owner, share, ttl, own_channel)
   end
   local first = head(state)
   if (not first or first.owner == owner) and fits(state, weight, capacity) then
-    if first then leave_queue(state, owner) end
-    answer = next_token()
-    state.weight = state.weight + weight
+    answer = grant(state, owner, weight, capacity, ttl, data)
     ended = true
     wake(state, head(state))
-    hold(state, answer, weight, capacity, ttl, data)
+    save(state)
   elseif own_channel ~= '' then
     answer = stand_in_line(state, first, owner, weight, capacity, own_channel)
   else
@@ -289,12 +290,39 @@ end
 `;
 
 const releasePart = `-- Takes an owner out of a name and out of the queue, or only out of the queue. Needs lease.part.lua.
--- Answers whether it had anything.
+-- Answers whether it had anything; the token of each of those whom the name is offered to, or 0, when it comes to that.
 
-local function release(owner, place_only)
+-- Grants the name to those whose turn it is, as long as they fit and it is offered to them; \`at\`: where that stands in ARGV.
+local function hand_over(state, at)
+  local tokens, places = {}, {}
+  for i = 1, tonumber(ARGV[at]) do
+    tokens[i], places[ARGV[at + i * 3 - 2]] = 0, at + i * 3 - 2
+  end
+  local first = head(state)
+  while first and fits(state, first.weight, first.capacity) do
+    local place = places[first.owner]
+    if not place then break end
+    local weight, capacity, data = read_share(ARGV[place + 1])
+    -- It waits for something else by now; it asks again.
+    if weight ~= first.weight or capacity ~= first.capacity then break end
+    local token = grant(state, first.owner, weight, capacity, tonumber(ARGV[place + 2]), data)
+    tokens[(place - at + 2) / 3] = token
+    first = head(state)
+  end
+  wake(state, first)
+  return tokens
+end
+
+-- \`offers_at\`: where in ARGV it stands to whom the name is offered, if it is.
+local function release(owner, place_only, offers_at)
   local alone = read_alone()
-  -- What the only holder gives up has been taken out already.
-  if alone then return alone.owner == owner and 1 or 0 end
+  -- What the only holder gives up has been taken out already, unless it is offered to others.
+  if alone then
+    if alone.owner ~= owner then return 0 end
+    call('DEL', name_key)
+    call('PUBLISH', channel, '')
+    return 1
+  end
   local own_field = 'h' .. owner
   local fields = read(own_field, owner)
   local own, place = fields[5], fields[6]
@@ -308,17 +336,22 @@ local function release(owner, place_only)
     call('PUBLISH', channel, '')
     return 1
   end
-  local ended = sweep(state)
+  local ended, answer = sweep(state), 1
   if place then leave_queue(state, owner) end
   if weight > 0 and not state.own_gone then
-    call('HDEL', name_key, own_field)
+    drop(state, own_field)
     state.weight = state.weight - weight
     ended = true
   end
-  wake(state, head(state))
+  if state.weight <= 0 then state.ends = math.huge end
+  if offers_at then
+    answer = hand_over(state, offers_at)
+  else
+    wake(state, head(state))
+  end
   save(state)
   if ended then call('PUBLISH', channel, '') end
-  return 1
+  return answer
 end
 `;
 
@@ -347,7 +380,7 @@ end
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "5e63a50ce43aaf041c31f6c61abdc2416540812e",
+  sha: "ffe61a0dd24c2b5febb468a5b1642c16ea5a78ed",
   source: `-- Who holds a name, and how many wait for it.
 -- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
@@ -384,39 +417,58 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "83822159bc3db7ad762ca5d2cc0dce45f05f7f33",
+  sha: "d035a42beef4ed46cbf65776c8891b250345f2f8",
   source: `-- Carries out operations on leased names, one after the other.
 -- KEYS    the first of each operation's name
 -- ARGV    of each operation one of
 --         'a' · channel of those who watch the name · owner · '/' weight '/' capacity '/' 1 and data, or 0 · ttl in ms · where the owner hears of its turn,
 --         or nothing when it does not wait: acquire
 --         'r', or 'p' when only its place in the queue is given up · channel of those who watch · owner: release
+--         'h' · channel of those who watch · owner · how many of its process wait for the name · for each owner · share · ttl, as above: release, and grant it
+--         to those of them whose turn it is
 --         'n' · channel of those who watch · owner · token · ttl in ms: renew
 -- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
 ${alonePart}
--- What is done for names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs.
-local function operations()
-${leasePart}${acquirePart}${releasePart}${renewPart}  return function(key, kind, at)
-    look_at(key, ARGV[at + 1])
-    local owner = ARGV[at + 2]
-    if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
-    if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
-    return release(owner, kind == 'p')
-  end
-end
-
+-- For names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs, as do calls and numbers that become text.
 local in_full
 
 local function operate(key, at)
-  local kind, answer = ARGV[at], nil
+  local kind, channel, owner = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'a' then
-    answer = acquire_free(key, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+    -- A name that nobody holds or waits for. A token is a number that is not below the clock: one that a crash or a failover has lost is not given again.
+    local time, share, ttl = call('TIME'), ARGV[at + 3], ARGV[at + 4]
+    local token = time[1] .. string.sub('00000' .. time[2], -6)
+    if call('SET', key, owner .. '/' .. token .. share, 'PX', ttl, 'NX') then
+      local token_key = string.sub(key, 1, string.find(key, '}', 1, true)) .. ':token'
+      local last = call('SET', token_key, token, 'GET')
+      if last and (#last ~= #token or last >= token) then
+        -- The clock was set back, or has not gone on.
+        token = string.format('%.0f', math.max(last + 1, token))
+        call('SET', token_key, token)
+        call('SET', key, owner .. '/' .. token .. share, 'PX', ttl)
+      end
+      call('PUBLISH', channel, '')
+      return tonumber(token)
+    end
   elseif kind == 'r' then
-    answer = release_alone(key, ARGV[at + 1], ARGV[at + 2])
+    -- The only holder. Of a hash MGET answers nothing, where GET would fail.
+    local alone = call('MGET', key)[1]
+    if alone and string.find(alone, owner, 1, true) == 1 then
+      call('DEL', key)
+      call('PUBLISH', channel, '')
+      return 1
+    end
   end
-  if answer then return answer end
-  in_full = in_full or operations()
+  in_full = in_full or (function()
+${leasePart}${acquirePart}${releasePart}${renewPart}    return function(key, kind, at)
+      look_at(key, ARGV[at + 1])
+      local owner = ARGV[at + 2]
+      if kind == 'a' then return acquire(owner, ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5]) end
+      if kind == 'n' then return renew(owner, tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])) end
+      return release(owner, kind == 'p', kind == 'h' and at + 3)
+    end
+  end)()
   return in_full(key, kind, at)
 end
 
@@ -428,7 +480,8 @@ for i = 1, #KEYS do
   local ok, answer = pcall(operate, KEYS[i], at)
   -- A server that takes nothing more refuses one, and still lets another give up what it has.
   answers[i] = ok and answer or { -1, type(answer) == 'table' and answer.err or tostring(answer) }
-  at = at + takes[ARGV[at]]
+  local kind = ARGV[at]
+  at = at + (kind == 'h' and 4 + 3 * ARGV[at + 3] or takes[kind])
 end
 return answers
 `,

@@ -16,6 +16,7 @@ interface Offered {
 export class Offers {
   readonly #offer: Offer;
   readonly #offered: Offered[] = [];
+  readonly #acquisitions = new Set<Acquisition>();
   readonly #leases = new Map<Acquisition, Lease>();
 
   constructor(offer: Offer) {
@@ -26,6 +27,9 @@ export class Offers {
   wanted(name: string, holder: string): ValidRequest | undefined {
     const acquisition = this.#offer(name, holder);
     if (acquisition === undefined) return undefined;
+    // Offered already, it hears of both at once.
+    if (this.#acquisitions.has(acquisition)) acquisition.passOver();
+    this.#acquisitions.add(acquisition);
     const { request } = acquisition;
     this.#offered.push({ name, acquisition, request });
     return request;
@@ -42,7 +46,7 @@ export class Offers {
 
   /** What was not granted by now is not granted by this batch, or nobody knows. */
   settle(): void {
-    for (const acquisition of new Set(this.#offered.map((each) => each.acquisition))) {
+    for (const acquisition of this.#acquisitions) {
       acquisition.handOver(this.#leases.get(acquisition));
     }
   }

@@ -33,13 +33,16 @@ const askAgainMsMax = 1_000;
 export class Acquisition {
   readonly #parts: AcquisitionParts;
   readonly #alarm: Alarm;
-  readonly #askers = new Set<Asker>();
+  /** Nearly always one, for whom a set would cost more than the rest. Made anew where it changes while somebody may look through it. */
+  #askers: readonly Asker[] = [];
   #asking = false;
-  #offered = false;
+  /** Offers of which it is not known what came; several may be under way at once. */
+  #offers = 0;
   #queued = false;
   /** An offer has ended of which nobody knows what came, and no answer has come since. */
   #mayHave = false;
   #over = false;
+  #granted = false;
   #given = false;
   #answered: PromiseWithResolvers<void> | undefined;
   request: ValidRequest;
@@ -52,7 +55,7 @@ export class Acquisition {
 
   /** Whether something is under way that may bring a grant, wanted or not. */
   get #pending(): boolean {
-    return this.#asking || this.#offered;
+    return this.#asking || this.#offers > 0;
   }
 
   /** When nothing is under way any more, and what nobody wanted of it is being given back; `undefined`: it is so now. */
@@ -67,9 +70,9 @@ export class Acquisition {
     const { promise, resolve, reject } = Promise.withResolvers<Lease | undefined>();
     const until = this.#parts.world.clock.monotonic() + request.waitMs;
     const asker: Asker = { waits: request.waitMs > 0, resolve, reject, until };
-    const first = this.#askers.size === 0;
+    const first = this.#askers.length === 0;
     this.request = request;
-    this.#askers.add(asker);
+    this.#askers = first ? [asker] : [...this.#askers, asker];
     if (first) void this.#run(after);
     else this.#alarm.ring();
     if (signal === undefined) return promise;
@@ -83,23 +86,34 @@ export class Acquisition {
     this.#alarm.ring();
   }
 
-  /** Whether it may be granted right now, without having asked just then. If so, `handOver` is called when it is known what came of it. */
+  /** Whether somebody waits, and does not only ask. */
+  get waits(): boolean {
+    return this.#askers.some((asker) => asker.waits);
+  }
+
+  /** Whether it may be granted right now, without having asked just then. If so, `handOver` or `passOver` is called, once for each offer, when it is known what came of it. */
   offer(): boolean {
     if (this.#over) return false;
-    this.#offered = true;
+    this.#offers++;
     return true;
   }
 
   /** `undefined`: it was not granted, or nobody knows. */
   handOver(lease: Lease | undefined): void {
-    this.#offered = false;
-    if (this.#over) {
-      if (!this.#given) void this.#parts.leave("all");
-    } else if (lease !== undefined) this.#finish((asker) => asker.resolve(lease));
+    this.#offers--;
+    if (this.#over) this.#leave("all");
+    else if (lease !== undefined) this.#grant(lease);
     else {
       this.#mayHave = true;
       this.#alarm.ring();
     }
+    this.#settled();
+  }
+
+  /** It surely was not granted by this offer, and stands in line as before. */
+  passOver(): void {
+    this.#offers--;
+    if (this.#over && !this.#pending && this.#queued) this.#leave(this.#mayHave ? "all" : "place");
     this.#settled();
   }
 
@@ -114,8 +128,9 @@ export class Acquisition {
   }
 
   #depart(asker: Asker, settle: () => void): void {
-    if (!this.#askers.delete(asker)) return;
-    if (this.#askers.size > 0) {
+    if (!this.#askers.includes(asker)) return;
+    this.#askers = this.#askers.filter((each) => each !== asker);
+    if (this.#askers.length > 0) {
       settle();
       return;
     }
@@ -127,12 +142,23 @@ export class Acquisition {
     settle();
   }
 
+  /** What nobody wants any more. Who was granted it otherwise, or has released it, looks to it himself. */
+  #leave(what: "place" | "all"): void {
+    if (!this.#given && !this.#granted) void this.#parts.leave(what);
+  }
+
+  #grant(lease: Lease): void {
+    this.#granted = true;
+    this.#finish((asker) => asker.resolve(lease));
+  }
+
   #finish(settle: (asker: Asker) => void): void {
     if (!this.#over) this.#parts.ended();
     this.#over = true;
     this.#alarm.ring();
-    for (const asker of this.#askers) settle(asker);
-    this.#askers.clear();
+    const askers = this.#askers;
+    this.#askers = [];
+    for (const asker of askers) settle(asker);
   }
 
   #settled(): void {
@@ -142,15 +168,11 @@ export class Acquisition {
   async #run(after: Promise<void> | undefined): Promise<void> {
     if (after !== undefined) await after;
     while (!this.#over) {
-      const present = [...this.#askers];
+      const present = this.#askers;
       this.#asking = true;
       let answer: Answer;
       try {
-        answer = await this.#parts.ask(
-          this.request,
-          present.some((asker) => asker.waits),
-          () => this.#over,
-        );
+        answer = await this.#parts.ask(this.request, this.waits, () => this.#over);
       } catch (error) {
         this.#asking = false;
         this.fail(error);
@@ -166,7 +188,7 @@ export class Acquisition {
       }
       this.#mayHave = false;
       if (answer.type === "granted") {
-        this.#finish((asker) => asker.resolve(answer.lease));
+        this.#grant(answer.lease);
         return;
       }
       for (const asker of present) if (!asker.waits) this.#depart(asker, () => asker.resolve(undefined));

@@ -135,3 +135,76 @@ test("who goes while it asks what came of an offer gives back what it was grante
   await server.answer({ type: "granted", lease, isNew: false });
   assert.deepEqual(server.heard, ["ask", "ask", "leave all"]);
 });
+
+test("who is passed over stands in line as before, and asks nothing", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  offer.passOver();
+  await turns();
+  assert.deepEqual(server.heard, ["ask"]);
+  server.acquisitions.offer("name", "a")!.handOver(lease);
+  assert.equal(await waits.lease, lease);
+});
+
+test("who has gone before it was passed over leaves its place", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  waits.abort();
+  assert.deepEqual(server.heard, ["ask"]);
+  offer.passOver();
+  assert.deepEqual(server.heard, ["ask", "leave place"]);
+});
+
+test("who was granted it keeps it, whatever comes of other offers", async () => {
+  for (const later of ["handed over", "unknown", "passed over"] as const) {
+    const server = new Server();
+    const waits = await server.queue();
+    const offers = [1, 2].map(() => server.acquisitions.offer("name", "a")!);
+    offers[0]!.handOver(lease);
+    if (later === "passed over") offers[1]!.passOver();
+    else offers[1]!.handOver(later === "unknown" ? undefined : lease);
+    assert.equal(await waits.lease, lease);
+    await turns();
+    assert.deepEqual(server.heard, ["ask"], later);
+  }
+});
+
+test("who was granted it when it asked keeps it, whatever comes of an offer", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  server.acquisitions.wake("name", "a");
+  await turns();
+  await server.answer({ type: "granted", lease, isNew: true });
+  offer.handOver(undefined);
+  assert.equal(await waits.lease, lease);
+  assert.deepEqual(server.heard, ["ask", "ask"]);
+});
+
+test("who has gone is looked at when the last offer is answered", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offers = [1, 2].map(() => server.acquisitions.offer("name", "a")!);
+  waits.abort();
+  offers[0]!.passOver();
+  assert.deepEqual(server.heard, ["ask"]);
+  offers[1]!.handOver(lease);
+  assert.deepEqual(server.heard, ["ask", "leave all"]);
+});
+
+test("those who ask for a name are known in the order of asking", async () => {
+  const server = new Server();
+  const { acquisitions } = server;
+  const holdersOf = (name: string) => [...(acquisitions.of(name) ?? [])].map(({ request }) => request.holder);
+  assert.deepEqual(holdersOf("name"), []);
+  for (const holder of ["b", "a", "c"]) void acquisitions.acquire("name", { ...asked, holder }, undefined);
+  void acquisitions.acquire("other", asked, undefined);
+  assert.deepEqual(holdersOf("name"), ["b", "a", "c"]);
+  acquisitions.give("name", "a");
+  assert.deepEqual([holdersOf("name"), holdersOf("other")], [["b", "c"], ["a"]]);
+  acquisitions.give("name", "b");
+  acquisitions.give("name", "c");
+  assert.deepEqual(holdersOf("name"), []);
+});

@@ -3,7 +3,7 @@ import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
 import { Acquisition, type AcquisitionParts } from "./acquisition.ts";
-import { nameAndHolder } from "./name-and-holder.ts";
+import { AcquisitionIndex } from "./acquisition-index.ts";
 
 export interface AcquisitionsParts {
   readonly world: World;
@@ -16,7 +16,7 @@ export interface AcquisitionsParts {
 /** The acquisitions of one engine that are under way, by name and holder. */
 export class Acquisitions {
   readonly #parts: AcquisitionsParts;
-  readonly #underWay = new Map<string, Acquisition>();
+  readonly #underWay = new AcquisitionIndex();
   /** Those that are over while something may still be granted to them; who asks anew for the same holder comes after that was given back. */
   readonly #leaving = new Map<string, Promise<void>>();
 
@@ -26,18 +26,18 @@ export class Acquisitions {
 
   /** Starts one, or shares the one that is under way; `conflict` when that asks for something else. */
   acquire(name: string, asked: ValidRequest, signal: AbortSignal | undefined): Promise<Lease | undefined> {
-    const key = nameAndHolder(name, asked.holder);
-    let acquisition = this.#underWay.get(key);
+    let acquisition = this.#underWay.get(name, asked.holder);
     if (acquisition === undefined) {
-      acquisition = this.#start(key, name, asked);
-      this.#underWay.set(key, acquisition);
+      acquisition = this.#start(name, asked);
+      this.#underWay.add(name, acquisition);
     } else {
       const { weight, capacity } = acquisition.request;
       if (weight !== asked.weight || capacity !== asked.capacity) {
         throw differs(name, "waits for", weight, capacity, asked);
       }
     }
-    return acquisition.join(asked, signal, this.#leaving.size > 0 ? this.#leaving.get(key) : undefined);
+    const after = this.#leaving.size > 0 ? this.#leaving.get(keyOf(name, asked.holder)) : undefined;
+    return acquisition.join(asked, signal, after);
   }
 
   /**
@@ -45,50 +45,57 @@ export class Acquisitions {
    * counts as under way.
    */
   offer(name: string, holder: string): Acquisition | undefined {
-    const acquisition = this.#underWay.get(nameAndHolder(name, holder));
+    const acquisition = this.#underWay.get(name, holder);
     return acquisition?.offer() ? acquisition : undefined;
+  }
+
+  /** Whoever asks for the name or waits for it, in the order of asking; `undefined`: nobody. */
+  of(name: string): Iterable<Acquisition> | undefined {
+    return this.#underWay.of(name);
   }
 
   /** Its turn may have come. */
   wake(name: string, holder: string): void {
-    this.#underWay.get(nameAndHolder(name, holder))?.wake();
+    this.#underWay.get(name, holder)?.wake();
   }
 
   wakeAll(): void {
-    for (const acquisition of this.#underWay.values()) acquisition.wake();
+    for (const acquisition of this.#underWay.all()) acquisition.wake();
   }
 
   /** The holder gives everything up, and is released next; whoever asks for it is granted nothing. */
   give(name: string, holder: string): void {
-    // Most releases meet nobody who asks, and the key costs more than this look.
-    if (this.#underWay.size > 0) this.#underWay.get(nameAndHolder(name, holder))?.give();
+    this.#underWay.get(name, holder)?.give();
   }
 
   fail(reason: TenonError): void {
-    for (const acquisition of [...this.#underWay.values()]) acquisition.fail(reason);
+    for (const acquisition of this.#underWay.all()) acquisition.fail(reason);
   }
 
-  #leave(key: string, answered: Promise<void> | undefined): void {
+  #leave(name: string, holder: string, answered: Promise<void> | undefined): void {
     if (answered === undefined) return;
+    const key = keyOf(name, holder);
     this.#leaving.set(key, answered);
     void answered.then(() => {
       if (this.#leaving.get(key) === answered) this.#leaving.delete(key);
     });
   }
 
-  #start(key: string, name: string, asked: ValidRequest): Acquisition {
+  #start(name: string, asked: ValidRequest): Acquisition {
     const acquisition: Acquisition = new Acquisition(asked, {
       world: this.#parts.world,
       ask: this.#parts.asking(name),
       leave: (what) => this.#parts.leave(name, asked.holder, what).then(ignore, ignore),
       ended: () => {
-        if (this.#underWay.get(key) !== acquisition) return;
-        this.#underWay.delete(key);
-        this.#leave(key, acquisition.answered);
+        if (this.#underWay.delete(name, acquisition)) this.#leave(name, asked.holder, acquisition.answered);
       },
     });
     return acquisition;
   }
+}
+
+function keyOf(name: string, holder: string): string {
+  return `${name.length}:${name}${holder}`;
 }
 
 /** `does`: `owns` or `waits for`. */
