@@ -8,8 +8,6 @@ export interface Known {
   readonly stamp: Stamp;
   /** When the answer came, by this process's clock. */
   readonly heardAt: number;
-  /** Nobody holds the name, waits for it or watches it. */
-  readonly isIdle: boolean;
 }
 
 /** A row was not what it was known as: others write it, too. `looked`: it was looked at since, and so it is once more before it is taken for known again. */
@@ -34,7 +32,7 @@ export class KnownRows {
   isUnheardOf(name: string): boolean {
     const known = this.#rows.get(name);
     if (known === undefined) return true;
-    if (typeof known === "string" || !known.isIdle) return false;
+    if (typeof known === "string" || !known.row.isIdle) return false;
     // It may be about to be deleted.
     const isLeft = this.#clock.monotonic() - known.heardAt > keptMs / 2;
     if (isLeft) this.#rows.delete(name);
@@ -49,11 +47,11 @@ export class KnownRows {
     return known;
   }
 
-  /** It was written like this, and the answer came just now. */
+  /** It was written like this, and the answer came just now. The stamp of an idle row need not be its own: it says what time it is there. */
   note(name: string, row: LeaseRow, stamp: Stamp): void {
     const before = this.#rows.get(name);
     row.state.stamp(stamp);
-    const known = { row, stamp, heardAt: this.#clock.monotonic(), isIdle: row.isUnused(stamp.now) };
+    const known = { row, stamp, heardAt: this.#clock.monotonic() };
     keep(this.#rows, name, before === "changed" ? "looked" : known);
   }
 

@@ -55,12 +55,17 @@ export class LeaseOperations {
   }
 
   run<T>(name: string, operation: Operation<T>): Promise<T> {
-    return this.#batches.run(name, { grants: false, operation }) as Promise<T>;
+    return this.#batches.run(name, { grants: false, givesUp: false, operation }) as Promise<T>;
   }
 
   /** The same for one that may take a token. */
   grant<T>(name: string, operation: Operation<T>): Promise<T> {
-    return this.#batches.run(name, { grants: true, operation }) as Promise<T>;
+    return this.#batches.run(name, { grants: true, givesUp: false, operation }) as Promise<T>;
+  }
+
+  /** The same for one that gives up what a holder has. */
+  giveUp(name: string, operation: Operation<void>): Promise<void> {
+    return this.#batches.run(name, { grants: false, givesUp: true, operation }) as Promise<void>;
   }
 
   async #carryOut(taken: Taken): Promise<readonly unknown[]> {

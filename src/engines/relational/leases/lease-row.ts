@@ -39,6 +39,11 @@ export class LeaseRow {
     return this.state.unused && (this.watchedUntil ?? 0) <= now;
   }
 
+  /** It is written as `idleBytes`. */
+  get isIdle(): boolean {
+    return this.state.unused && this.watchedUntil === 0;
+  }
+
   /** From then on it need not be stored. */
   get endsAt(): number {
     return Math.max(this.state.endsAt, this.watchedUntil ?? 0);
@@ -72,3 +77,6 @@ export class LeaseRow {
     return new LeaseRow(state, bytes.readDoubleBE(stampBytes));
   }
 }
+
+/** What stands behind the stamp of a row that nobody needs. */
+export const idleBytes = LeaseRow.idle().encodeUnstamped();

@@ -183,7 +183,7 @@ export class RelationalLeases implements LeaseEngine {
   }
 
   async #release(name: string, holder: string, placeOnly: boolean): Promise<void> {
-    await this.#operations.run(name, ({ state }, now, handing) => state.release(holder, placeOnly, now, handing));
+    await this.#operations.giveUp(name, ({ state }, now, handing) => state.release(holder, placeOnly, now, handing));
   }
 
   /** For who watches: beforehand others learn that somebody does, and again now and then. */
