@@ -24,6 +24,8 @@ export class LeaseRow {
   readonly state: LeaseState;
   /** Until then changes of its holders are told; `undefined` where that is not stored, and they always are. */
   watchedUntil: number | undefined;
+  /** How much was written of it when it last was. */
+  writtenBytes = 0;
 
   constructor(state: LeaseState, watchedUntil: number | undefined) {
     this.state = state;
@@ -61,6 +63,7 @@ export class LeaseRow {
   #encode(state: Buffer): Buffer {
     const watched = Buffer.allocUnsafe(watchBytes);
     watched.writeDoubleBE(this.watchedUntil ?? 0);
+    this.writtenBytes = stampBytes + watchBytes + state.length;
     return Buffer.concat([watched, state]);
   }
 

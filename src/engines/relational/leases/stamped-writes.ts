@@ -1,7 +1,7 @@
 import type { LeaseInstant } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
-import type { DatabaseConnection } from "../connection.ts";
 import type { Stamp } from "../../shared/leases/lease-entries.ts";
+import type { DatabaseConnection } from "../connection.ts";
 import type { Command, Parameter, Row } from "../sql.ts";
 import type { Transaction } from "../transaction.ts";
 import type { StampedCommands } from "./commands.ts";
