@@ -61,10 +61,11 @@ export class LeaseRow {
   }
 
   #encode(state: Buffer): Buffer {
-    const watched = Buffer.allocUnsafe(watchBytes);
-    watched.writeDoubleBE(this.watchedUntil ?? 0);
-    this.writtenBytes = stampBytes + watchBytes + state.length;
-    return Buffer.concat([watched, state]);
+    const bytes = Buffer.allocUnsafe(watchBytes + state.length);
+    bytes.writeDoubleBE(this.watchedUntil ?? 0);
+    bytes.set(state, watchBytes);
+    this.writtenBytes = stampBytes + bytes.length;
+    return bytes;
   }
 
   /** Nobody holds the name, waits for it or watches it. */
