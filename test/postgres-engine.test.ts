@@ -198,6 +198,33 @@ describe("the PostgreSQL engine", { skip: server.skip }, () => {
     });
   }
 
+  test("a name that is taken and given back again and again stays where the indexes have it", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, {}, prefix);
+    const ends = new Set<unknown>();
+    const knownAfter = 3;
+    for (let hold = 0; hold < 20; hold++) {
+      await engine.leases.acquire("name", { holder: `${hold}`, ttlMs: 30_000, waitMs: 0 });
+      const { rows } = await direct((client) => client.query(`SELECT ends_at FROM ${prefix}_leases`));
+      await engine.leases.release("name", `${hold}`);
+      if (hold >= knownAfter) ends.add(rows[0].ends_at);
+    }
+    assert.equal(ends.size, 1);
+  });
+
+  test("a row lasts for at least as long as its lease, however much shorter the one before was", async (t) => {
+    const prefix = testPrefix();
+    const engine = await open(t, {}, prefix);
+    for (const ttlMs of [1_000, 1_000, 1_000, 100_000, 10_000_000, 1_000]) {
+      await engine.leases.acquire("name", { holder: "a", ttlMs, waitMs: 0 });
+      const [described] = (await engine.leases.describe("name")).holders;
+      const { rows } = await direct((client) => client.query(`SELECT ends_at FROM ${prefix}_leases`));
+      const spareMs = rows[0].ends_at - described!.expiresAt;
+      assert.ok(spareMs >= 0 && spareMs <= 600_000, `${spareMs} ms more than ${ttlMs}`);
+      await engine.leases.release("name", "a");
+    }
+  });
+
   test("says what the server's settings mean", async (t) => {
     const engine = await open(t);
     const settings = engine.requirements.map(({ setting }) => setting);

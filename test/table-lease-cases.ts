@@ -97,6 +97,36 @@ export function tableLeaseCases(server: TableServer): void {
     assert.equal(await one!.leases.acquire(name, request("hasty", { waitMs: 0 })), undefined);
   });
 
+  test("who renews or gives back takes nothing from who came to hold the name in another engine since", async (t) => {
+    const [one, other] = await together(t, open, 2);
+    const half = { capacity: 2, weight: 1 };
+    // The row of a name that is used again and again is treated in another way than that of a new one.
+    for (let round = 0; round < 4; round++) {
+      const first = await one!.leases.acquire(name, request("a", half));
+      await other!.leases.acquire(name, request("b", half));
+      await one!.leases.renew(first!);
+      assert.deepEqual(await holders(one!), ["a", "b"]);
+      await other!.leases.renew((await other!.leases.acquire(name, request("b", half)))!);
+      await one!.leases.release(name, "a");
+      assert.deepEqual(await holders(one!), ["b"]);
+      await other!.leases.release(name, "b");
+      assert.deepEqual(await holders(one!), []);
+      await other!.leases.acquire(name, request("c", half));
+      assert.equal(await one!.leases.acquire(name, request("d", { ...half, weight: 2, waitMs: 0 })), undefined);
+      await other!.leases.release(name, "c");
+    }
+    for (const fresh of ["one", "two", "three"]) {
+      await one!.leases.acquire(fresh, request("a", half));
+      await other!.leases.acquire(fresh, request("b", half));
+      await one!.leases.release(fresh, "a");
+      const left = (await one!.leases.describe(fresh)).holders;
+      assert.deepEqual(
+        left.map(({ holder }) => holder),
+        ["b"],
+      );
+    }
+  });
+
   test("what ended by itself is free for the engine that granted it, too", async (t) => {
     const { leases } = await open(t);
     const former = await leases.acquire(name, request("former", { ttlMs: 50 }));

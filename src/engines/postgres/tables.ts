@@ -3,8 +3,8 @@ import { stepsFrom, type Tables, tablesOf } from "../relational/tables.ts";
 /** Grows when a table changes; an engine works on tables of its own version only. */
 export const tablesVersion = 2;
 
-/** The server's clock in ms since the epoch, at the moment at which it is asked. */
-export const clock = "(extract(epoch FROM clock_timestamp()) * 1000)::float8";
+/** The server's clock in ms since the epoch, at the moment at which it is asked. `extract` would count in numerics, and take ten times as long. */
+export const clock = "(date_part('epoch', clock_timestamp()) * 1000)";
 
 /**
  * The statements that make the tables of an engine, for those who make tables by their own tools; with `from`, those that bring tables of that version up to date. Instants are milliseconds since the epoch by the

@@ -93,24 +93,24 @@ export class DatabaseConnection {
   }
 
   /** By itself what changes nothing. */
-  async read(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+  read(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
     return this.#repeated(() => this.#alone(what, command, values, "not-applied"));
   }
 
   /** One statement by itself; when its answer is lost, nobody knows. */
-  async write(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+  write(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
     return this.#repeated(() => this.#alone(what, command, values, "unknown"));
   }
 
   /** One statement by itself that changes nothing that anybody sees: when its answer is lost, it is as if it had not happened. */
-  async note(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+  note(what: string, command: Command, values: readonly Parameter[] = []): Promise<readonly Row[]> {
     return this.write(what, command, values).catch(this.#asRead);
   }
 
   /** Commits when `work` resolves, rolls back when it rejects. `work` runs again when the server rolled it back for a collision. */
-  async transaction<T>(what: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  transaction<T>(what: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
     return this.#repeated(async () => {
-      const session = await this.#take(what);
+      const session = this.#takeIdle() ?? (await this.#take(what));
       try {
         return await this.#transact(session, what, work);
       } finally {
@@ -138,7 +138,7 @@ export class DatabaseConnection {
     values: readonly Parameter[],
     outcome: Outcome,
   ): Promise<readonly Row[]> {
-    const session = await this.#take(what);
+    const session = this.#takeIdle() ?? (await this.#take(what));
     try {
       const rows = await command(session, values);
       if (this.#dialect.hasTold?.(session)) this.#told();
@@ -196,8 +196,9 @@ export class DatabaseConnection {
 
   // Sessions -----------------------------------------------------------------------------------------------------------
 
-  #take(what: string): Promise<Session> {
-    if (this.#closing !== undefined) return Promise.reject(closed(this.server, what));
+  /** Whoever need not wait for a session goes on in the same turn. */
+  #takeIdle(): Session | undefined {
+    if (this.#closing !== undefined) return undefined;
     for (let session = this.#idle.pop(); session !== undefined; session = this.#idle.pop()) {
       if (session.ended) continue;
       if (session.idleMs > this.#dialect.idleMsMax) {
@@ -205,12 +206,13 @@ export class DatabaseConnection {
         continue;
       }
       this.#busy.add(session);
-      return Promise.resolve(session);
+      return session;
     }
-    return this.#wait(what);
+    return undefined;
   }
 
-  #wait(what: string): Promise<Session> {
+  #take(what: string): Promise<Session> {
+    if (this.#closing !== undefined) return Promise.reject(closed(this.server, what));
     const { commandTimeoutMs } = this.#settings;
     return new Promise((resolve, reject) => {
       const cancel = this.#world.timers.schedule(commandTimeoutMs, () => {

@@ -68,7 +68,7 @@ export class KeyedBatches<Operation> {
     this.#batches += 1;
     try {
       const answers = await this.#carryOut(taken);
-      for (const [index, answer] of answers.entries()) taken[index]!.resolve(answer);
+      for (let index = 0; index < taken.length; index++) taken[index]!.resolve(answers[index]);
     } catch (error) {
       for (const { reject } of taken) reject(error);
     } finally {

@@ -1,5 +1,4 @@
 import type { Cancel, World } from "../../world/world.ts";
-import { Lifetime } from "../shared/lifetime.ts";
 import type { Parameter, Row, Sql, Statement } from "./sql.ts";
 import type { Wire } from "./wire.ts";
 
@@ -9,6 +8,12 @@ const leaveMs = 200;
 /** When this process itself was late, the answer may be there and only has to be read: timers come before what came in. */
 const graceMs = 20;
 
+/** What was asked and is not answered yet. */
+interface Missing {
+  readonly reject: (error: unknown) => void;
+  readonly askedAt: number;
+}
+
 /**
  * One client of the user's for as long as its connection holds. Statements are carried out one after the other. One whose answer takes too long ends the
  * session, and with it the transaction it was in.
@@ -17,7 +22,11 @@ export class Session implements Sql {
   readonly wire: Wire;
   readonly #world: World;
   readonly #timeoutMs: number;
-  readonly #life = new Lifetime();
+  /** In the order in which they were asked. */
+  readonly #missing = new Set<Missing>();
+  /** One timer for all answers, which looks at the oldest: one for each would cost more than the rest of what is done here. */
+  #cancelLook: Cancel | undefined;
+  #ending: { readonly reason: unknown } | undefined;
   readonly #broken = Promise.withResolvers<never>();
   #destroyed = false;
   #usedAt: number;
@@ -33,7 +42,7 @@ export class Session implements Sql {
 
   /** The session is over. */
   get ended(): boolean {
-    return this.#life.isOver;
+    return this.#ending !== undefined;
   }
 
   /** Whether it can be asked while answers are missing; see `Wire`. */
@@ -55,46 +64,69 @@ export class Session implements Sql {
     await this.#within(this.wire.open());
   }
 
-  async run(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
-    this.#throwIfEnded();
-    return this.#within(this.wire.run(statement, values));
+  run(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    return this.ended ? lost() : this.#within(this.wire.run(statement, values));
   }
 
   /** Without values. */
   async simple(text: string): Promise<void> {
-    this.#throwIfEnded();
-    await this.#within(this.wire.simple(text));
+    await (this.ended ? lost() : this.#within(this.wire.simple(text)));
   }
 
   async commit(): Promise<void> {
-    this.#throwIfEnded();
-    await this.#within(this.wire.commit());
-  }
-
-  #throwIfEnded(): void {
-    if (this.ended) throw new Error("the connection was lost");
+    await (this.ended ? lost() : this.#within(this.wire.commit()));
   }
 
   /** Rejects when the session breaks, or when nothing comes for too long; then the session has ended. */
-  async #within<T>(answer: Promise<T>): Promise<T> {
-    const { timers } = this.#world;
-    const giveUp = () => {
-      this.#break(new Overdue(this.#timeoutMs));
-      this.destroy();
-    };
-    let cancel = timers.schedule(this.#timeoutMs, () => {
-      cancel = timers.schedule(graceMs, giveUp);
+  #within<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#ending !== undefined) reject(this.#ending.reason);
+      const missing = { reject, askedAt: this.#world.clock.monotonic() };
+      this.#missing.add(missing);
+      this.#cancelLook ??= this.#world.timers.schedule(this.#timeoutMs, this.#look);
+      answer.then(
+        (value) => {
+          this.#answered(missing);
+          resolve(value);
+        },
+        (error: unknown) => {
+          this.#answered(missing);
+          reject(error);
+        },
+      );
     });
-    try {
-      return await this.#life.during(answer);
-    } finally {
-      cancel();
-      this.#usedAt = this.#world.clock.monotonic();
+  }
+
+  #answered(missing: Missing): void {
+    this.#missing.delete(missing);
+    this.#usedAt = this.#world.clock.monotonic();
+  }
+
+  readonly #look = (): void => {
+    this.#cancelLook = undefined;
+    const { timers, clock } = this.#world;
+    const [oldest] = this.#missing;
+    if (this.ended || oldest === undefined) return;
+    const leftMs = oldest.askedAt + this.#timeoutMs - clock.monotonic();
+    if (leftMs > 0) this.#cancelLook = timers.schedule(leftMs, this.#look);
+    else this.#cancelLook = timers.schedule(graceMs, () => this.#giveUp(oldest));
+  };
+
+  #giveUp(overdue: Missing): void {
+    if (!this.#missing.has(overdue)) {
+      this.#look();
+      return;
     }
+    this.#break(new Overdue(this.#timeoutMs));
+    this.destroy();
   }
 
   #break(error: Error): void {
-    this.#life.end(error);
+    if (this.#ending !== undefined) return;
+    this.#ending = { reason: error };
+    this.#cancelLook?.();
+    for (const { reject } of this.#missing) reject(error);
+    this.#missing.clear();
     this.#broken.reject(error);
   }
 
@@ -106,6 +138,10 @@ export class Session implements Sql {
     const cancel: Cancel = this.#world.timers.schedule(leaveMs, () => this.wire.cut());
     this.wire.leave().then(cancel, () => undefined);
   }
+}
+
+function lost(): Promise<never> {
+  return Promise.reject(new Error("the connection was lost"));
 }
 
 /** The server did not answer in time. */

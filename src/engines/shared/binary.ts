@@ -38,7 +38,11 @@ export class ByteWriter {
   }
 
   text(value: string): this {
-    return this.bytes(Buffer.from(value));
+    const sizeBytes = Buffer.byteLength(value);
+    this.whole(sizeBytes);
+    this.#room(sizeBytes);
+    this.#at += this.#bytes.write(value, this.#at, sizeBytes);
+    return this;
   }
 
   /** What was written; the writer is done. */

@@ -1,14 +1,30 @@
 import type { LeaseCommands } from "../../relational/leases/commands.ts";
-import { stampBytes } from "../../relational/leases/lease-row.ts";
+import { keptMs } from "../../relational/leases/known-rows.ts";
+import { idleBytes, stampBytes } from "../../relational/leases/lease-row.ts";
 import { type Command, command } from "../../relational/sql.ts";
 import type { Tables } from "../../relational/tables.ts";
+import { countedCommand } from "../postgres-wire.ts";
 import { clock } from "../tables.ts";
+
+/** A row that nobody needs, behind its stamp. */
+const idle = `'\\x${idleBytes.toString("hex")}'::bytea`;
+const stamp = `substr(state, 1, ${stampBytes}) AS stamp`;
+/** How much longer than needed a row may last, and how much longer it does when that is set anew: holding a name and giving it back take turns without setting it each time. */
+const spareMs = { least: 60_000, most: 600_000 };
 
 export function leaseStatements({ prefix, leases, tokens }: Tables): LeaseCommands {
   const statement = (name: string, text: string) => command(`${prefix}_lease_${name}`, text);
   const draw = statement("draw", `SELECT ${clock} AS now, nextval('${tokens}') AS token FROM generate_series(1, $1)`);
   const now = statement("now", `SELECT ${clock} AS now`);
-  const expected = `(substr(state, 1, ${stampBytes}) = $2 OR substr(state, ${stampBytes + 1}) = $3) AND ${clock} >= $4 AND ${clock} < $5`;
+  /** A number that is drawn here is drawn after the row was locked, or the row has not changed between: where it has, PostgreSQL computes the new row again. It does not do so with what it takes from a sub-query or another table. */
+  const stamped = (bytes: string) =>
+    `state = '\\x10'::bytea || float8send(${clock}) || int8send(nextval('${tokens}')) || ${bytes}`;
+  /** What is indexed stays as it is while it will do: so the new row needs no place in any index, which is half of what a write costs. */
+  const lasting = (ms: string) =>
+    `ends_at = CASE WHEN ends_at - ${clock} BETWEEN ${ms} AND ${ms} + ${spareMs.most} THEN ends_at ELSE ${clock} + ${ms} + ${spareMs.least} END`;
+  const isIdle = `(substr(state, ${stampBytes + 1}) = ${idle} OR state = '')`;
+  const isKnown = `substr(state, 1, ${stampBytes}) = $2`;
+  const counted = (name: string, text: string) => countedCommand(`${prefix}_lease_${name}`, text);
   /** A notice wakes every session that listens, whatever to; so nothing is told when there is nothing to tell. */
   const telling = (name: string, text: string, count: number): Command => {
     const quiet = statement(name, text);
@@ -41,17 +57,22 @@ export function leaseStatements({ prefix, leases, tokens }: Tables): LeaseComman
     ),
     stamped: {
       make: statement("make", `INSERT INTO ${leases} (name, state, ends_at) VALUES ($1, '', 0) ON CONFLICT DO NOTHING`),
-      /**
-       * A number that is drawn here is drawn after the row was locked, or the row has not changed between: where it has, PostgreSQL computes the new row again. It does not do so with what
-       * it takes from a sub-query or another table.
-       */
+      occupy: telling(
+        "occupy",
+        `UPDATE ${leases} SET ${stamped("$2")}, ${lasting("$3::float8")} WHERE name = $1 AND ${isIdle} RETURNING ${stamp}`,
+        3,
+      ),
       replace: telling(
         "replace",
-        `UPDATE ${leases} SET state = '\\x10'::bytea || float8send(${clock}) || int8send(nextval('${tokens}')) || $6, ends_at = ${clock} + $7::float8
-         WHERE name = $1 AND ${expected} RETURNING substr(state, 1, ${stampBytes}) AS stamp`,
-        7,
+        `UPDATE ${leases} SET ${stamped("$5")}, ${lasting("$6::float8")}
+         WHERE name = $1 AND ${isKnown} AND ${clock} >= $3 AND ${clock} < $4 RETURNING ${stamp}`,
+        6,
       ),
-      remove: telling("remove", `DELETE FROM ${leases} WHERE name = $1 AND ${expected} RETURNING 1 AS removed`, 5),
+      vacate: counted(
+        "vacate",
+        `UPDATE ${leases} SET ${stamped(idle)}, ${lasting(`${keptMs}`)} WHERE name = $1 AND ${isKnown}`,
+      ),
+      remove: counted("remove", `DELETE FROM ${leases} WHERE name = $1 AND ${isKnown}`),
     },
     describe: statement(
       "describe",

@@ -17,14 +17,18 @@ export interface LeaseCommands {
 }
 
 /**
- * Writes of one name by themselves, if its row is the one that is expected: its stamp, or what stands behind that, else null; and from which instant until which the write makes sense. They
- * answer a row then, and none when nothing was written.
+ * Writes of one name by themselves, if its row is the one that is expected. They answer a row then, and none when nothing was written. A row that is written lasts for no less than it is said to, and
+ * may last for some minutes more.
  */
 export interface StampedCommands {
   /** A name; makes its row if there is none, and then locks it. It has no bytes, and so no stamp. */
   readonly make: Command;
-  /** A name, its stamp, what stands behind that, two instants; what to write behind the new stamp, how long it lasts; channels, and what to tell each → `stamp`. */
+  /** A name whose row nobody needs: idle, or without bytes; what to write behind the new stamp, how long it lasts; channels, and what to tell each → `stamp`. */
+  readonly occupy: Command;
+  /** A name, its stamp, from which instant until which the write makes sense; what to write behind the new stamp, how long it lasts; channels, and what to tell each → `stamp`. */
   readonly replace: Command;
-  /** A name, its stamp, what stands behind that, two instants; channels, and what to tell each. */
+  /** A name, its stamp; leaves the row idle, for `keptMs`. */
+  readonly vacate: Command;
+  /** A name, its stamp. */
   readonly remove: Command;
 }

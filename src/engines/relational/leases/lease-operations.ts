@@ -55,12 +55,17 @@ export class LeaseOperations {
   }
 
   run<T>(name: string, operation: Operation<T>): Promise<T> {
-    return this.#batches.run(name, { grants: false, operation }) as Promise<T>;
+    return this.#batches.run(name, { grants: false, givesUp: false, operation }) as Promise<T>;
   }
 
   /** The same for one that may take a token. */
   grant<T>(name: string, operation: Operation<T>): Promise<T> {
-    return this.#batches.run(name, { grants: true, operation }) as Promise<T>;
+    return this.#batches.run(name, { grants: true, givesUp: false, operation }) as Promise<T>;
+  }
+
+  /** The same for one that gives up what a holder has. */
+  giveUp(name: string, operation: Operation<void>): Promise<void> {
+    return this.#batches.run(name, { grants: false, givesUp: true, operation }) as Promise<void>;
   }
 
   async #carryOut(taken: Taken): Promise<readonly unknown[]> {
@@ -73,15 +78,25 @@ export class LeaseOperations {
   }
 
   /** `undefined`: nothing was done, and it is to be looked at. */
-  async #withoutLooking(taken: Taken, offers: Offers): Promise<readonly unknown[] | undefined> {
+  #withoutLooking(taken: Taken, offers: Offers): Promise<readonly unknown[] | undefined> | undefined {
     const stamped = this.#stamped;
     const name = taken[0]!.key;
     if (stamped === undefined || taken.some(({ key }) => key !== name)) return undefined;
-    const job = { name, asked: taken.map(({ operation }) => operation), offers };
-    if (!stamped.canBegin(name, job.asked)) return stamped.change({ ...job, since: this.#now() });
+    const asked = taken.map(({ operation }) => operation);
+    if (stamped.canBegin(name, asked)) return this.#beginning(stamped, taken, asked, offers);
+    return stamped.change({ name, asked, offers, since: this.#now() });
+  }
+
+  async #beginning(
+    stamped: StampedWrites,
+    taken: Taken,
+    asked: readonly Asked[],
+    offers: Offers,
+  ): Promise<readonly unknown[] | undefined> {
     const answers = await this.#parts.connection.transaction(what, async (transaction) => {
+      const job = { name: taken[0]!.key, asked, offers, since: this.#now() };
       // Without pipelining it takes no fewer round trips than looking does.
-      const begun = transaction.pipelines && stamped.begin(transaction, { ...job, since: this.#now() });
+      const begun = transaction.pipelines && stamped.begin(transaction, job);
       return begun || this.#look(transaction, taken, offers);
     });
     return typeof answers === "function" ? answers() : conclude(answers);

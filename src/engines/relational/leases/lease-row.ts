@@ -24,6 +24,8 @@ export class LeaseRow {
   readonly state: LeaseState;
   /** Until then changes of its holders are told; `undefined` where that is not stored, and they always are. */
   watchedUntil: number | undefined;
+  /** How much was written of it when it last was. */
+  writtenBytes = 0;
 
   constructor(state: LeaseState, watchedUntil: number | undefined) {
     this.state = state;
@@ -37,6 +39,11 @@ export class LeaseRow {
   /** It need not be stored. */
   isUnused(now: number): boolean {
     return this.state.unused && (this.watchedUntil ?? 0) <= now;
+  }
+
+  /** It is written as `idleBytes`. */
+  get isIdle(): boolean {
+    return this.state.unused && this.watchedUntil === 0;
   }
 
   /** From then on it need not be stored. */
@@ -54,9 +61,11 @@ export class LeaseRow {
   }
 
   #encode(state: Buffer): Buffer {
-    const watched = Buffer.allocUnsafe(watchBytes);
-    watched.writeDoubleBE(this.watchedUntil ?? 0);
-    return Buffer.concat([watched, state]);
+    const bytes = Buffer.allocUnsafe(watchBytes + state.length);
+    bytes.writeDoubleBE(this.watchedUntil ?? 0);
+    bytes.set(state, watchBytes);
+    this.writtenBytes = stampBytes + bytes.length;
+    return bytes;
   }
 
   /** Nobody holds the name, waits for it or watches it. */
@@ -72,3 +81,6 @@ export class LeaseRow {
     return new LeaseRow(state, bytes.readDoubleBE(stampBytes));
   }
 }
+
+/** What stands behind the stamp of a row that nobody needs. */
+export const idleBytes = LeaseRow.idle().encodeUnstamped();

@@ -7,6 +7,8 @@ export type Operation<T> = (row: LeaseRow, now: number, handing: HandingOver) =>
 export interface Asked {
   /** It may take a token. */
   readonly grants: boolean;
+  /** It gives up what a holder has, and answers nothing: where nobody else has or wants the name, what comes of it is the same at every instant. */
+  readonly givesUp: boolean;
   readonly operation: Operation<unknown>;
 }
 

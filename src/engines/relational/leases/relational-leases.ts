@@ -58,6 +58,7 @@ export class RelationalLeases implements LeaseEngine {
   readonly #acquisitions: Acquisitions;
   readonly #ended = new AbortController();
   #listening: Promise<unknown> | undefined;
+  #listens = false;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -107,13 +108,15 @@ export class RelationalLeases implements LeaseEngine {
     const asked = validRequest(request, this.capabilities);
     const { signal } = options;
     signal?.throwIfAborted();
-    if (asked.waitMs > 0) {
+    if (asked.waitMs > 0 && !this.#listens) {
       this.#listening ??= this.#listen();
       await this.#listening;
+      this.#listens = true;
       this.#throwIfClosed();
       signal?.throwIfAborted();
     }
-    return this.#acquisitions.acquire(name, asked, signal);
+    // Awaited, as a promise that is returned as it is takes three turns to be heard.
+    return await this.#acquisitions.acquire(name, asked, signal);
   }
 
   async renew(lease: Lease, ttlMs: number = lease.ttlMs): Promise<Lease> {
@@ -183,7 +186,7 @@ export class RelationalLeases implements LeaseEngine {
   }
 
   async #release(name: string, holder: string, placeOnly: boolean): Promise<void> {
-    await this.#operations.run(name, ({ state }, now, handing) => state.release(holder, placeOnly, now, handing));
+    await this.#operations.giveUp(name, ({ state }, now, handing) => state.release(holder, placeOnly, now, handing));
   }
 
   /** For who watches: beforehand others learn that somebody does, and again now and then. */
