@@ -25,9 +25,9 @@ async function serve(request: PeerRequest): Promise<Figure | undefined> {
     await peer.close();
     return undefined;
   }
-  // A full collection also throws away what was compiled for objects of which none is alive just then (`--trace-deopt`: 120 functions of a mutex, nearly none of a bare client), as if no process ever took a lock for the
-  // second time. What locks leave behind is little.
-  globalThis.gc?.({ type: request.call.method === "lock" ? "minor" : "major" });
+  // A full collection would also throw away what was compiled for objects of which none is alive just then (120 functions of a mutex, by `--trace-deopt`), as if the process had never
+  // taken a lock, or consumed, before.
+  globalThis.gc?.({ type: "minor" });
   const result = await measure(peer, request.call);
   const figures: number[] = typeof result === "number" ? [result] : Object.values(result);
   if (!figures.every((figure) => figure > 0)) throw new Error(`measured nothing: ${JSON.stringify(request.call)}`);

@@ -4,6 +4,7 @@ import type { Lease } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
 import { Acquisition, type AcquisitionParts } from "./acquisition.ts";
 import { AcquisitionIndex } from "./acquisition-index.ts";
+import { nameAndHolder } from "./name-and-holder.ts";
 
 export interface AcquisitionsParts {
   readonly world: World;
@@ -36,7 +37,7 @@ export class Acquisitions {
         throw differs(name, "waits for", weight, capacity, asked);
       }
     }
-    const after = this.#leaving.size > 0 ? this.#leaving.get(keyOf(name, asked.holder)) : undefined;
+    const after = this.#leaving.size > 0 ? this.#leaving.get(nameAndHolder(name, asked.holder)) : undefined;
     return acquisition.join(asked, signal, after);
   }
 
@@ -74,7 +75,7 @@ export class Acquisitions {
 
   #leave(name: string, holder: string, answered: Promise<void> | undefined): void {
     if (answered === undefined) return;
-    const key = keyOf(name, holder);
+    const key = nameAndHolder(name, holder);
     this.#leaving.set(key, answered);
     void answered.then(() => {
       if (this.#leaving.get(key) === answered) this.#leaving.delete(key);
@@ -92,10 +93,6 @@ export class Acquisitions {
     });
     return acquisition;
   }
-}
-
-function keyOf(name: string, holder: string): string {
-  return `${name.length}:${name}${holder}`;
 }
 
 /** `does`: `owns` or `waits for`. */
