@@ -78,6 +78,26 @@ test("a request that differs from what its holder owns leaves no weight of other
   assert.ok((await asks("next", 3, 60_000)) !== undefined);
 });
 
+test("thousands of holders that end together are taken out beside one that stays", { skip: redisServerMissing }, async () => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const { leases } = engine;
+  const capacity = 10_000;
+  await leases.acquire("name", { holder: "stays", ttlMs: 60_000, waitMs: 0, capacity });
+  const held = async () => (await leases.describe("name")).holders.map(({ holder }) => holder);
+  // More than Lua can hand over at once. Nobody asks for the name once the first of them may have ended.
+  const others = Array.from({ length: 9_000 }, (_, index) =>
+    leases.acquire("name", { holder: `h${index}`, ttlMs: 5_000, waitMs: 0, capacity }),
+  );
+  await Promise.all(others);
+  assert.equal((await held()).length, 9_001);
+  while ((await held()).length > 1) await sleep(100);
+  assert.ok(await leases.acquire("name", { holder: "all", ttlMs: 60_000, waitMs: 0, weight: capacity - 1, capacity }));
+  assert.deepEqual(await held(), ["stays", "all"]);
+});
+
 test("what one process releases while it asks for it can be asked for anew at once", {
   skip: redisServerMissing,
 }, async () => {

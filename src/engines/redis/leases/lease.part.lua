@@ -99,7 +99,10 @@ local function save(state)
     return
   end
   local ends = state.weight > 0 and state.ends or math.huge
-  if #state.dropped > 0 then call('HDEL', name_key, unpack(state.dropped)) end
+  -- Lua hands over some thousand values at once, and no more.
+  for from = 1, #state.dropped, 1000 do
+    call('HDEL', name_key, unpack(state.dropped, from, math.min(from + 999, #state.dropped)))
+  end
   call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, unpack(state.noted))
   if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + later)) end
   if state.waiting > 0 and (state.prolonged or state.queue_made) then

@@ -109,7 +109,10 @@ local function save(state)
     return
   end
   local ends = state.weight > 0 and state.ends or math.huge
-  if #state.dropped > 0 then call('HDEL', name_key, unpack(state.dropped)) end
+  -- Lua hands over some thousand values at once, and no more.
+  for from = 1, #state.dropped, 1000 do
+    call('HDEL', name_key, unpack(state.dropped, from, math.min(from + 999, #state.dropped)))
+  end
   call('HSET', name_key, 'w', state.weight, 'e', ends, 'q', state.waiting, 'x', state.lasts, unpack(state.noted))
   if state.prolonged then call('PEXPIREAT', name_key, math.floor(state.lasts + later)) end
   if state.waiting > 0 and (state.prolonged or state.queue_made) then
@@ -380,7 +383,7 @@ end
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "ffe61a0dd24c2b5febb468a5b1642c16ea5a78ed",
+  sha: "670e2337d734f20e7bd51642a2bd742384fd1ccb",
   source: `-- Who holds a name, and how many wait for it.
 -- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
@@ -417,7 +420,7 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "d035a42beef4ed46cbf65776c8891b250345f2f8",
+  sha: "2d6c4c284e961432236b2e2350e8d4ea61825a06",
   source: `-- Carries out operations on leased names, one after the other.
 -- KEYS    the first of each operation's name
 -- ARGV    of each operation one of
