@@ -78,7 +78,9 @@ test("a request that differs from what its holder owns leaves no weight of other
   assert.ok((await asks("next", 3, 60_000)) !== undefined);
 });
 
-test("thousands of holders that end together are taken out beside one that stays", { skip: redisServerMissing }, async () => {
+test("thousands of holders that end together are taken out beside one that stays", {
+  skip: redisServerMissing,
+}, async () => {
   await using server = await startRedis();
   await using engine = await redis({
     connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
