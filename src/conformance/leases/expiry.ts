@@ -11,6 +11,7 @@ import {
   needsAll,
   needsCounted,
   needsFifo,
+  queued,
   slackMs,
   waiting,
 } from "./fixtures.ts";
@@ -101,6 +102,38 @@ export const expiryCases: readonly LeaseCase[] = [
         found.map(({ holder, token }) => [holder, token]),
         [["a", lease.token]],
       );
+    },
+  },
+  {
+    name: "renewing starts the time to live anew also while somebody waits for the name",
+    rule: "The full time to live again from now, or another one.",
+    takesMs: 1_600,
+    async run({ engine }) {
+      const lease = await acquired(engine, "name", "a", { ttlMs: 1_500 });
+      const next = waiting(engine, "name", "b");
+      await queued(engine, "name", 1);
+      const renewed = await renewedInTime(engine, lease, longMs);
+      if (renewed === undefined) return;
+      await engine.world.timers.sleep(1_600);
+      deepEqual(await holders(engine, "name"), ["a"]);
+      await declined(engine, "name", "c");
+      equal((await engine.leases.renew(renewed)).token, lease.token);
+      await engine.leases.release("name", "a");
+      ok((await within(engine.world, "b gets it", next)).token > lease.token);
+    },
+  },
+  {
+    name: "renewing one of several holders starts its time to live anew, and no other's",
+    rule: "The full time to live again from now, or another one.",
+    takesMs: 1_600,
+    needs: needsCounted,
+    async run({ engine }) {
+      const lease = await acquired(engine, "name", "a", { ttlMs: 1_500, capacity: 2 });
+      const other = await acquired(engine, "name", "b", { ttlMs: 1_500, capacity: 2 });
+      if ((await renewedInTime(engine, lease, longMs)) === undefined) return;
+      await within(engine.world, "c gets what b had", waiting(engine, "name", "c", { capacity: 2 }));
+      ok(engine.world.clock.monotonic() - other.since.monotonic >= 1_500 - slackMs, "not before its end");
+      deepEqual(await holders(engine, "name"), ["a", "c"]);
     },
   },
   {

@@ -16,6 +16,7 @@ local function renew(owner, expected, ttl)
   till = now + ttl
   if till < state.ends then state.ends = till end
   keep(state, till)
-  save(state, own_field, struct.pack(grant_format, token, weight, capacity, till) .. string.sub(state.own, after))
+  note(state, own_field, struct.pack(grant_format, token, weight, capacity, till) .. string.sub(state.own, after))
+  save(state)
   return 1
 end

@@ -376,7 +376,8 @@ local function renew(owner, expected, ttl)
   till = now + ttl
   if till < state.ends then state.ends = till end
   keep(state, till)
-  save(state, own_field, struct.pack(grant_format, token, weight, capacity, till) .. string.sub(state.own, after))
+  note(state, own_field, struct.pack(grant_format, token, weight, capacity, till) .. string.sub(state.own, after))
+  save(state)
   return 1
 end
 `;
@@ -420,7 +421,7 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "2d6c4c284e961432236b2e2350e8d4ea61825a06",
+  sha: "049cefeb7a9cd99efa2a1cfae56847a47a284249",
   source: `-- Carries out operations on leased names, one after the other.
 -- KEYS    the first of each operation's name
 -- ARGV    of each operation one of
