@@ -102,6 +102,21 @@ describe("what is given an engine", () => {
     }
   });
 
+  test("what is given something of an engine says so when it is given the engine, or nothing", async () => {
+    await using engine = await memory();
+    const entries: readonly (readonly [(given: never) => unknown, RegExp])[] = [
+      [(given) => coordination.fenced(given, "r", 1n, []), /^fenced\(\) needs the key-values of an engine/],
+      [(given) => streams.pipe(given, "p", () => []), /^pipe\(\) needs a log as its first argument/],
+    ];
+    for (const [entry, message] of entries) {
+      for (const given of [engine, undefined, null, memory]) {
+        const error = await refusal(entry, given);
+        assert.ok(error instanceof TenonError && error.code === "invalid", String(error));
+        assert.match(error.message, message);
+      }
+    }
+  });
+
   test("every function of these blocks is known here", () => {
     const functions = [messaging, keyValues, coordination, traffic, streams, moving].flatMap((block) =>
       Object.entries<unknown>(block)
