@@ -57,8 +57,8 @@ describe("what is given an engine", () => {
     test(`${name}() says so when it is given something else`, async () => {
       await using engine = await memory();
       const cases: readonly (readonly [unknown, RegExp])[] = [
-        [memory(), /was given the promise of an engine; await it first/],
-        [undefined, /needs an engine as its first argument.* and was given undefined/],
+        [memory(), /was given the promise of an engine as .+; await it first/],
+        [undefined, /needs an engine as (its first argument|from), .* and was given undefined/],
         [null, /and was given null/],
         ["redis://127.0.0.1", /and was given string/],
         [{ world: engine.world }, /and was given an object that is none/],
@@ -89,6 +89,33 @@ describe("what is given an engine", () => {
       });
     });
   }
+
+  test("what is given two engines says which one is none", async () => {
+    await using engine = await memory();
+    const seconds: readonly (readonly [(engine: never) => unknown, string])[] = [
+      [(to) => moving.moving(engine, to), "moving() needs an engine as its second argument"],
+      [(to) => moving.moveTopic({ from: engine, to, topic: "orders" }), "moveTopic() needs an engine as to"],
+    ];
+    for (const [entry, message] of seconds) {
+      const error = await refusal(entry, undefined);
+      assert.ok(String(error).includes(message), String(error));
+    }
+  });
+
+  test("what is given something of an engine says so when it is given the engine, or nothing", async () => {
+    await using engine = await memory();
+    const entries: readonly (readonly [(given: never) => unknown, RegExp])[] = [
+      [(given) => coordination.fenced(given, "r", 1n, []), /^fenced\(\) needs the key-values of an engine/],
+      [(given) => streams.pipe(given, "p", () => []), /^pipe\(\) needs a log as its first argument/],
+    ];
+    for (const [entry, message] of entries) {
+      for (const given of [engine, undefined, null, memory]) {
+        const error = await refusal(entry, given);
+        assert.ok(error instanceof TenonError && error.code === "invalid", String(error));
+        assert.match(error.message, message);
+      }
+    }
+  });
 
   test("every function of these blocks is known here", () => {
     const functions = [messaging, keyValues, coordination, traffic, streams, moving].flatMap((block) =>

@@ -43,6 +43,11 @@ async function openJournal(t: TestContext, topic: string): Promise<Journal> {
   return journal;
 }
 
+/** The client, by which some batches have another checksum than they were stored with. */
+function damaging(isDamaged: (bytes: Buffer) => boolean): KafkaOptions["client"] {
+  return { ...client, crc32c: (bytes: Buffer) => client.crc32c(bytes) + (isDamaged(bytes) ? 1 : 0) };
+}
+
 type Foreign = Partial<client.MessageToProduce>;
 
 /** By another client of Kafka. */
@@ -217,6 +222,41 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const ofLog = { ...refused, fields: { ...refused.fields, topic: `${prefix}_log.clicks` } };
     await assert.rejects(log.read({ ...reading, from: 1n }), ofLog);
     assert.equal((await log.read({ ...reading, from: 2n })).records.length, 1);
+  });
+
+  test("how far behind a lane is can be told also where it stands at a batch that cannot be read", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, { client: damaging((bytes) => bytes.includes("to be damaged")) }, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    await produceRaw(`${prefix}.orders`, { value: Buffer.from("to be damaged") });
+    const lane = await (await messages.join("orders", "billing", joining)).nextLane();
+    await assert.rejects(lane.fetch(10), { code: "corrupt", message: /position 0 of .*checksum/ });
+    const { groups } = await messages.describe("orders");
+    const lanes = groups[0]!.lanes.map(({ low, lag, oldestPublishedAt }) => [low, lag, oldestPublishedAt]);
+    assert.deepEqual(lanes, [[0n, 1, undefined]]);
+  });
+
+  test("where a log begins and ends can be told also where what is first or last cannot be read", async (t) => {
+    const prefix = testPrefix();
+    const { log } = await open(t, { client: damaging((bytes) => bytes.includes("to be damaged")) }, prefix);
+    const damaged = { value: Buffer.from("to be damaged") };
+    for (const [name, values] of Object.entries({ first: [damaged, {}, {}], last: [{}, {}, damaged] })) {
+      await log.declare(name, { partitions: 1 });
+      for (const value of values) await produceRaw(`${prefix}_log.${name}`, value);
+      const { partitions } = await log.describe(name);
+      assert.deepEqual([partitions[0]!.first, partitions[0]!.next], [0n, 3n]);
+      assert.equal(partitions[0]!.lastAt === undefined, name === "last");
+    }
+    assert.equal((await log.read({ log: "first", partition: 0, from: 1n, limit: 10 })).records.length, 2);
+  });
+
+  test("what comes damaged of the journal is asked for again: the engine goes on when it comes whole", async (t) => {
+    let damaged = 0;
+    const { messages } = await open(t, { client: damaging(() => damaged-- > 0) });
+    damaged = 3;
+    await messages.declare("orders", { partitions: 1 });
+    assert.ok(damaged < 0, "it came damaged");
+    assert.deepEqual(await messages.topics(), ["orders"]);
   });
 
   test("a position that holds a mark of a transaction does not keep a lane from going on", async (t) => {

@@ -14,24 +14,34 @@ export type ContractName = keyof typeof contracts;
 
 /** `invalid` for what is no engine, such as the promise of one, or an engine that lacks one of these contracts. `entry`: what it was given to, `topic()`. Whoever asks the compiler hears it from there. */
 export function checkEngine(entry: string, engine: unknown, ...needed: readonly ContractName[]): void {
-  const isObject = typeof engine === "object" && engine !== null;
-  if (isObject && needed.every((contract) => isSet(engine, contract))) return;
-  throw new TenonError("invalid", `${entry} ${isObject ? lackOf(engine, needed) : noEngine(engine)}`);
+  checkEngineAs(entry, "its first argument", engine, needed);
 }
 
-function lackOf(engine: object, needed: readonly ContractName[]): string {
-  if (isSet(engine, "then")) return "was given the promise of an engine; await it first: `await memory()`";
+/** The same for an entry that is given more than one. `argument`: which of them it is. */
+export function checkEngineAs(entry: string, argument: string, engine: unknown, needed: readonly ContractName[]): void {
+  const isObject = typeof engine === "object" && engine !== null;
+  if (isObject && needed.every((contract) => isSet(engine, contract))) return;
+  throw new TenonError(
+    "invalid",
+    `${entry} ${isObject ? lackOf(engine, argument, needed) : noEngine(engine, argument)}`,
+  );
+}
+
+function lackOf(engine: object, argument: string, needed: readonly ContractName[]): string {
+  if (isSet(engine, "then")) {
+    return `was given the promise of an engine as ${argument}; await it first: \`await memory()\``;
+  }
   const carried = (Object.keys(contracts) as ContractName[]).filter((contract) => isSet(engine, contract));
   const missing = needed.filter((contract) => !carried.includes(contract));
-  if (carried.length === 0) return noEngine(engine);
+  if (carried.length === 0) return noEngine(engine, argument);
   const { name } = engine as { readonly name?: unknown };
   const which = typeof name === "string" ? `the engine ${name}` : "the engine";
   return `needs ${listOf(missing)}, and ${which} carries no ${listOf(missing, "or")}: it carries ${listOf(carried)}. docs/capabilities.md says which engine carries what`;
 }
 
-function noEngine(given: unknown): string {
+function noEngine(given: unknown, argument: string): string {
   const shown = given === null ? "null" : typeof given === "object" ? "an object that is none" : typeof given;
-  return `needs an engine as its first argument, such as what \`await memory()\` gives, and was given ${shown}`;
+  return `needs an engine as ${argument}, such as what \`await memory()\` gives, and was given ${shown}`;
 }
 
 function isSet(engine: object, property: string): boolean {

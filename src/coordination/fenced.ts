@@ -14,6 +14,7 @@ export async function fenced(
   token: bigint,
   changes: readonly KeyValueChange[],
 ): Promise<CommitResult> {
+  checkKeyValues(keyValue);
   checkToken(resource, token);
   if (changes.length > 0) requireSeveralKeys(keyValue, `the fence of "${resource}"`);
   const key = fenceKey(keyValue, resource);
@@ -25,6 +26,15 @@ export async function fenced(
     // Somebody recorded a token in between, so that it has to be looked at again. Tokens only grow: this ends.
     if (result.failed > 0) return { ...result, failed: result.failed - 1 };
   }
+}
+
+/** Everything else is given the engine itself. */
+function checkKeyValues(given: unknown): void {
+  if (typeof (given as Partial<KeyValueEngine> | undefined | null)?.commit === "function") return;
+  throw new TenonError(
+    "invalid",
+    "fenced() needs the key-values of an engine as its first argument, such as `engine.keyValue`, and not the engine",
+  );
 }
 
 function fenceKey({ capabilities }: KeyValueEngine, resource: string): string {

@@ -17,13 +17,14 @@ interface Handler extends Timed {
 class Handlers {
   readonly world: World;
   readonly handlerTimeoutMs = handlerTimeoutMs;
-  readonly abandonAfterMs = abandonAfterMs;
+  readonly abandonAfterMs: number;
   readonly running = new Set<Handler>();
   readonly told: { readonly name: number; readonly what: "late" | "given up"; readonly afterMs: number }[] = [];
   readonly #deadlines: Deadlines<Handler>;
 
-  constructor(world: World) {
+  constructor(world: World, abandonAfter = abandonAfterMs) {
     this.world = world;
+    this.abandonAfterMs = abandonAfter;
     this.#deadlines = new Deadlines(this);
   }
 
@@ -55,9 +56,12 @@ class Handlers {
   }
 }
 
-async function withHandlers(work: (handlers: Handlers, world: World) => Promise<void>): Promise<void> {
+async function withHandlers(
+  work: (handlers: Handlers, world: World) => Promise<void>,
+  abandonAfter?: number,
+): Promise<void> {
   const simulation = simulatedWorld({ seed: 1 });
-  await simulation.run(() => work(new Handlers(simulation.world), simulation.world));
+  await simulation.run(() => work(new Handlers(simulation.world, abandonAfter), simulation.world));
 }
 
 test("a handler that never ends is told so when its time is over, and is given up later; each once", () =>
@@ -70,10 +74,26 @@ test("a handler that never ends is told so when its time is over, and is given u
     ]);
   }));
 
+test("while one is late that is given up much later, the others are told at their time", () =>
+  withHandlers(async (handlers, world) => {
+    handlers.begin(1);
+    await world.timers.sleep(handlerTimeoutMs + 10);
+    handlers.begin(2);
+    await world.timers.sleep(20 * handlerTimeoutMs);
+    assert.deepEqual(handlers.told, [
+      { name: 1, what: "late", afterMs: handlerTimeoutMs },
+      { name: 2, what: "late", afterMs: handlerTimeoutMs },
+      { name: 1, what: "given up", afterMs: 11 * handlerTimeoutMs },
+      { name: 2, what: "given up", afterMs: 11 * handlerTimeoutMs },
+    ]);
+  }, 10 * handlerTimeoutMs));
+
 test("whatever begins and ends when, those and only those are told that run too long, at their time", async () => {
-  const handler = fc.record({ afterMs: fc.nat({ max: 60 }), takesMs: fc.nat({ max: 300 }) });
+  const handler = fc.record({ afterMs: fc.nat({ max: 60 }), takesMs: fc.nat({ max: 500 }) });
+  // Shorter, and longer, than a handler may take.
+  const givenUpAfter = fc.constantFrom(abandonAfterMs, 2.5 * handlerTimeoutMs);
   await fc.assert(
-    fc.asyncProperty(fc.array(handler, { maxLength: 30 }), (plan) =>
+    fc.asyncProperty(fc.array(handler, { maxLength: 30 }), givenUpAfter, (plan, abandonAfterMs) =>
       withHandlers(async (handlers, world) => {
         const expected: { readonly name: number; readonly what: string }[] = [];
         for (const [name, { afterMs, takesMs }] of plan.entries()) {
@@ -96,7 +116,7 @@ test("whatever begins and ends when, those and only those are told that run too 
           const due = what === "late" ? handlerTimeoutMs : handlerTimeoutMs + abandonAfterMs;
           assert.ok(afterMs >= due && afterMs <= due + 2, `${what} after ${afterMs} ms`);
         }
-      }),
+      }, abandonAfterMs),
     ),
     { numRuns: 100 },
   );

@@ -31,6 +31,8 @@ const looksPerMs = 1_000;
 export class Deadlines<T extends Timed> {
   readonly #host: DeadlineHost<T>;
   #timer: Cancel | undefined;
+  /** The first deadline, as far as the timer knows. */
+  #first = Number.POSITIVE_INFINITY;
   /** The clock as it was read for the first of those that come together: reading it costs more than the rest. */
   #now: number | undefined;
 
@@ -45,7 +47,8 @@ export class Deadlines<T extends Timed> {
       queueMicrotask(this.#forgetNow);
     }
     item.deadline = this.#now + handlerTimeoutMs;
-    if (this.#timer === undefined) this.#arm(handlerTimeoutMs);
+    // The timer may wait for one that is late, and is given up only later than this one's time is over.
+    if (item.deadline < this.#first) this.#arm(handlerTimeoutMs, item.deadline);
   }
 
   end(item: T): void {
@@ -57,12 +60,15 @@ export class Deadlines<T extends Timed> {
     this.#now = undefined;
   };
 
-  #arm(ms: number): void {
+  #arm(ms: number, first: number): void {
+    this.#timer?.();
+    this.#first = first;
     this.#timer = this.#host.world.timers.schedule(ms, this.#fire);
   }
 
   readonly #fire = (): void => {
     this.#timer = undefined;
+    this.#first = Number.POSITIVE_INFINITY;
     const { world, running } = this.#host;
     const now = world.clock.monotonic();
     const over = [...running].filter(({ deadline }) => deadline <= now);
@@ -93,7 +99,6 @@ export class Deadlines<T extends Timed> {
     }
     if (next === Number.POSITIVE_INFINITY) return;
     // Expiring may have armed it already, for one that has begun since.
-    this.#timer?.();
-    this.#arm(Math.max(0, next - now, count / looksPerMs));
+    this.#arm(Math.max(0, next - now, count / looksPerMs), next);
   }
 }

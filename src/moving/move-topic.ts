@@ -1,4 +1,4 @@
-import { checkEngine } from "../contracts/engine-arguments.ts";
+import { checkEngineAs } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import { internalPrefix, retryTopicOf } from "../contracts/message-conventions.ts";
 import type { MessagingEngine } from "./engines.ts";
@@ -35,7 +35,7 @@ export interface MoveReport {
  */
 export async function moveTopic(options: MoveOptions): Promise<MoveReport> {
   const { from, to, topic, signal = new AbortController().signal, onProgress = () => undefined } = options;
-  for (const engine of [from, to]) checkEngine("moveTopic()", engine, "messages");
+  for (const [name, engine] of Object.entries({ from, to })) checkEngineAs("moveTopic()", name, engine, ["messages"]);
   const { lagMax = 1_000, pollMs = 250 } = options;
   for (const [name, value] of Object.entries({ lagMax, pollMs })) {
     if (typeof value === "number" && value >= (name === "pollMs" ? 1 : 0) && Number.isFinite(value)) continue;

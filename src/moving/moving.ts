@@ -1,4 +1,4 @@
-import { checkEngine } from "../contracts/engine-arguments.ts";
+import { checkEngineAs } from "../contracts/engine-arguments.ts";
 import { TenonError } from "../contracts/errors.ts";
 import type { MessageEngine } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
@@ -23,7 +23,8 @@ export interface MovingEngine extends MessagingEngine {
  * It opens nothing and owns nothing: closing the two engines stays with their owner.
  */
 export function moving(from: MessagingEngine, to: MessagingEngine, options: MovingOptions = {}): MovingEngine {
-  for (const engine of [from, to]) checkEngine("moving()", engine, "messages");
+  checkEngineAs("moving()", "its first argument", from, ["messages"]);
+  checkEngineAs("moving()", "its second argument", to, ["messages"]);
   const { pollMs = 1_000 } = options;
   if (!(typeof pollMs === "number" && pollMs > 0 && Number.isFinite(pollMs))) {
     throw new TenonError("invalid", `pollMs must be a positive number of milliseconds, not ${pollMs}`);

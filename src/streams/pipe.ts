@@ -64,6 +64,12 @@ export async function pipe<T>(
   handler: PipeHandler<T>,
   options: PipeOptions = {},
 ): Promise<Pipe> {
+  if (typeof (input as Partial<Log<T>> | undefined | null)?.decode !== "function") {
+    throw new TenonError(
+      "invalid",
+      'pipe() needs a log as its first argument, such as `log(engine, "clicks", …)` gives',
+    );
+  }
   const settings = settingsOf(input, name, handler, options);
   const partitions = options.partitions ?? Array.from({ length: input.partitions }, (_, partition) => partition);
   for (const partition of partitions) {

@@ -24,3 +24,19 @@ test("positions become ranges that hold them all and nothing else, ascending and
     }),
   );
 });
+
+test("positions that follow one another are one range in whatever order they come, however many they are and wherever they begin", () => {
+  for (const origin of [0, 31, 2 ** 32 - 40, 2 ** 53 - 200]) {
+    for (const count of [31, 32, 33, 64, 130]) {
+      const backwards = Array.from({ length: count }, (_, index) => origin + count - 1 - index);
+      const twice = [...backwards, ...backwards];
+      assert.deepEqual(rangesOf(twice), { from: [origin], to: [origin + count] });
+    }
+  }
+});
+
+test("how far positions lie apart does not matter", () => {
+  for (const distance of [127, 128, 2 ** 33]) {
+    assert.deepEqual(rangesOf([7 + distance, 7]), { from: [7, 7 + distance], to: [8, 8 + distance] });
+  }
+});

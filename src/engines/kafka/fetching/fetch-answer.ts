@@ -84,15 +84,19 @@ function readTags(reader: KafkaReader): boolean {
 const beginningBytes = 12;
 const lengthAt = 8;
 
-/** The batches within what was answered, each by itself. Where the broker cut one off in the midst is nothing to read: it comes whole with the next fetch. */
+/**
+ * The batches within what was answered, each by itself. Where the broker cut one off in the midst is nothing to read: it comes whole with the next fetch. But the first one always comes whole, so that one of
+ * which a part is missing stays that way.
+ */
 export function batchesBetween(buffer: KafkaReader["buffer"], start: number, end: number): readonly Buffer[] {
   const batches: Buffer[] = [];
   for (let from = start; from + beginningBytes <= end; ) {
     const beginning = buffer.slice(from, from + beginningBytes);
     const length = beginning.readInt32BE(lengthAt);
-    // What no batch can have is found out by who opens it.
-    const to = from + beginningBytes + Math.max(0, length);
-    if (to > end) break;
+    // What no batch can have is found out by who opens it, as is what is missing of the first one.
+    const whole = from + beginningBytes + Math.max(0, length);
+    if (whole > end && batches.length > 0) break;
+    const to = Math.min(whole, end);
     batches.push(owned(buffer.slice(from, to)));
     from = to;
   }

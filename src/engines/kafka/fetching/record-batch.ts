@@ -7,6 +7,7 @@ import { damagedAt, type Place, unreadableAt } from "./place.ts";
 const headBytes = 61;
 const at = {
   first: 0,
+  length: 8,
   leaderEpoch: 12,
   magic: 16,
   checksum: 17,
@@ -17,6 +18,8 @@ const at = {
   producerId: 43,
   count: 57,
 } as const;
+/** From where on its length counts. */
+const lengthFrom = 12;
 /** The format of batches since Kafka 0.11. */
 const magicKnown = 2;
 
@@ -40,7 +43,8 @@ export class RecordBatch {
   /** Refuses what is not as it was stored, and what comes to more than `decompressedBytesMax`, before it is decompressed. */
   static open(bytes: Buffer, place: Place, codec: BatchCodec, decompressedBytesMax: number): RecordBatch {
     const first = int64(bytes, at.first);
-    if (bytes.length < headBytes || bytes[at.magic] !== magicKnown) throw unreadableAt(place, first);
+    const isWhole = bytes.length >= headBytes && bytes.readInt32BE(at.length) === bytes.length - lengthFrom;
+    if (!isWhole || bytes[at.magic] !== magicKnown) throw unreadableAt(place, first);
     // What stands before is the broker's, and may change from one to the next.
     if (codec.crc32c(bytes.subarray(at.attributes)) !== bytes.readUInt32BE(at.checksum)) throw damagedAt(place, first);
     const records = bytes.subarray(headBytes);

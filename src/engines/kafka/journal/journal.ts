@@ -3,6 +3,7 @@ import type { World } from "../../../world/world.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, closed, kafkaCode, plain } from "../failures.ts";
 import type { KafkaBatch } from "../fetching/kafka-batch.ts";
+import { UnreadableBatch } from "../fetching/place.ts";
 import { decisionOf, isControl, isTransactional, listOffset, offsetAt, timestampOf } from "../requests.ts";
 import type { Session } from "../session.ts";
 import { type Command, decodeCommand, encodeCommand } from "./commands.ts";
@@ -152,7 +153,7 @@ export class Journal {
         });
       } catch (error) {
         if (this.#isEnded) return;
-        if (error instanceof TenonError && (error.code === "conflict" || error.code === "corrupt")) {
+        if (isFinal(error)) {
           this.#fail(error);
           return;
         }
@@ -303,6 +304,12 @@ export class Journal {
     this.#session?.destroy();
     this.#writer.close();
   }
+}
+
+/** Whoever reads it again meets the same. */
+function isFinal(error: unknown): error is TenonError {
+  if (!(error instanceof TenonError) || error instanceof UnreadableBatch) return false;
+  return error.code === "conflict" || error.code === "corrupt";
 }
 
 /** The producer whose transaction the records are part of. */

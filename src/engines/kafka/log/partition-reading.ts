@@ -5,6 +5,7 @@ import type { World } from "../../../world/world.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, asRead, closed, failureOf, kafkaCode } from "../failures.ts";
 import type { FetchedPartition } from "../fetching/fetching.ts";
+import { UnreadableBatch } from "../fetching/place.ts";
 import type { JournaledLog } from "../journal/log.ts";
 import { isolation, listOffset, offsetAt } from "../requests.ts";
 import { committedRecords } from "./committed.ts";
@@ -119,10 +120,11 @@ export class PartitionReading {
   async describe(log: JournaledLog, partition: number): Promise<LogPartitionDescription> {
     const next = await this.end(log, partition);
     const first = await this.#offset(log, partition, offsetAt.earliest);
-    const newest = await this.#newest(log, partition, first, next);
-    const oldest = newest && (await this.#first(log, partition, first, next));
+    const newest = await this.#newest(log, partition, first, next).catch(whatIsUnreadable);
+    const oldest = newest && (await this.#first(log, partition, first, next).catch(whatIsUnreadable));
     if (oldest === undefined) return { first: next, next, lastAt: undefined };
-    return { first: oldest.position, next, lastAt: newest?.appendedAt };
+    // A batch that cannot be read may begin before what is kept of it.
+    return { first: oldest.position > first ? oldest.position : first, next, lastAt: newest?.appendedAt };
   }
 
   /** The first such record between two positions. */
@@ -224,4 +226,10 @@ export class PartitionReading {
   close(): void {
     this.#closed = true;
   }
+}
+
+/** Where it stands is known: who wants to begin behind it has to hear where the log begins and ends. */
+function whatIsUnreadable(error: unknown): { readonly position: bigint; readonly appendedAt: undefined } {
+  if (!(error instanceof UnreadableBatch)) throw error;
+  return { position: BigInt(error.position), appendedAt: undefined };
 }

@@ -158,6 +158,16 @@ test("a batch that the broker cut off is left for the next fetch", () => {
   assert.deepEqual(found(4), []);
 });
 
+test("an answer without one whole batch is corrupt, and nobody asks for it for ever as if nothing were there", () => {
+  const batch = stored([record, record], { first: 5 });
+  for (let end = 12; end < batch.length; end++) {
+    assert.throws(() => readAll(batchesBetween(batch, 0, end), 5), { code: "corrupt", message: /position 5/ });
+  }
+  const tooLong = stored([record], { first: 6 });
+  tooLong.writeInt32BE(2 ** 31 - 1, 8);
+  assert.throws(() => readAll(batchesBetween(tooLong, 0, tooLong.length), 6), { code: "corrupt" });
+});
+
 test("a length that no batch can have is corrupt", () => {
   const batch = stored([record], { first: 5 });
   batch.writeInt32BE(-12, 8);

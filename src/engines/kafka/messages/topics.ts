@@ -4,6 +4,7 @@ import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
+import { UnreadableBatch } from "../fetching/place.ts";
 import type { JournaledGroup } from "../journal/group.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
@@ -249,6 +250,8 @@ export class Topics {
     } catch (error) {
       // It was settled and deleted meanwhile.
       if (answeredCode(error) === kafkaCode.offsetOutOfRange) return undefined;
+      // How far behind a lane is that stands there can be told all the same.
+      if (error instanceof UnreadableBatch) return undefined;
       throw failureOf(error, "describing a topic", "not-applied");
     }
   }
