@@ -35,7 +35,12 @@ const flavours: readonly Flavour[] = [
 ];
 
 const source = "redis.call('RPUSH', KEYS[1], ARGV[1])\nreturn {ARGV[1], 7, false, {KEYS[1]}}\n";
-const push: Script = { name: "push", source, sha: createHash("sha1").update(source).digest("hex") };
+const push = scriptOf("push", source);
+const pushLast = scriptOf("push-last", "return redis.call('RPUSH', KEYS[#KEYS], ARGV[1])");
+
+function scriptOf(name: string, source: string): Script {
+  return { name, source, sha: createHash("sha1").update(source).digest("hex") };
+}
 
 async function start(t: TestContext, { cluster }: Flavour, options: RedisServerOptions = {}): Promise<RedisServer> {
   const settings = cluster ? ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"] : [];
@@ -282,6 +287,20 @@ for (const flavour of flavours) {
       await connection.run(push, ["list"], ["3"]);
       const list = (await connection.command("list", ["LRANGE", "list", 0, -1])) as Buffer[];
       assert.deepEqual(list.map(String), ["0", "2", "3"]);
+    });
+
+    test("nor is one of several keys, whichever of them the later call was for", async (t) => {
+      const connection = await open(t, flavour, await start(t, flavour));
+      const [list, one, other] = ["{k}list", "{k}one", "{k}other"] as const;
+      await connection.run(pushLast, [one, list], ["0"]);
+      void connection.command(list, ["SCRIPT", "FLUSH"]);
+      const first = connection.run(pushLast, [one, list], ["1"]);
+      void connection.command(list, ["SCRIPT", "LOAD", pushLast.source]);
+      const second = connection.run(pushLast, [other, list], ["2"]);
+      await fails(first, "unavailable", ["not-applied"]);
+      await second;
+      const pushed = (await connection.command(list, ["LRANGE", list, 0, -1])) as Buffer[];
+      assert.deepEqual(pushed.map(String), ["0", "2"]);
     });
   });
 }

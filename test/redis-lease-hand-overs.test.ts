@@ -59,11 +59,14 @@ async function cases(): Promise<void> {
     await queued(engine!, 1);
     const before = performance.now();
     const heard = await published(t, async () => {
-      await leases.release(name, "a");
+      const released = leases.release(name, "a");
+      const asked = performance.now();
+      await released;
       const lease = await next;
       assert.ok(lease!.token > former!.token);
       assert.equal(lease!.ttlMs, 30_000);
-      assert.ok(lease!.since.monotonic >= before, "its time counts from the release");
+      const { monotonic } = lease!.since;
+      assert.ok(monotonic >= before && monotonic <= asked, "its time counts from when the release was asked for");
     });
     assert.ok(
       heard.length > 0 && heard.every((channel) => channel.endsWith(`:lease:${name}`)),
@@ -115,6 +118,23 @@ async function cases(): Promise<void> {
       assert.ok((await light)!.token > lease!.token);
       await one!.leases.release(name, "light");
     }
+  });
+
+  test("who waits in another process for more is not granted what is asked for under its name in this one", async (t) => {
+    const [one, other] = await together(t, 2);
+    const counted = { capacity: 3 };
+    await one!.leases.acquire(name, request("a", { ...counted, weight: 3 }));
+    const next = other!.leases.acquire(name, request("b", { ...counted, weight: 2 }));
+    await queued(one!, 1);
+    const refused = assert.rejects(one!.leases.acquire(name, request("b", counted)), { code: "conflict" });
+    await one!.leases.release(name, "a");
+    await refused;
+    await next;
+    const { holders: found } = await one!.leases.describe(name);
+    assert.deepEqual(
+      found.map(({ holder, weight }) => [holder, weight]),
+      [["b", 2]],
+    );
   });
 
   test("permits that are released together go to as many of those who wait", async (t) => {

@@ -192,3 +192,32 @@ test("tokens go on from the last one when the server's clock was set back", { sk
   assert.equal(await token("f"), 8_000_000_000_000_007n);
   client.disconnect();
 });
+
+test("what is kept of a name lasts as long as its last holder's lease, and ends by itself", {
+  skip: redisServerMissing,
+}, async (t) => {
+  await using server = await startRedis();
+  await using engine = await redis({
+    connect: () => new Redis(server.url, { autoResendUnfulfilledCommands: false }),
+  });
+  const client = new Redis(server.url);
+  t.after(() => client.disconnect());
+  const { leases } = engine;
+  const lease = await leases.acquire("name", { holder: "a", ttlMs: 60_000, waitMs: 0 });
+  const next = leases.acquire("name", { holder: "b", ttlMs: 60_000, waitMs: 60_000 });
+  while ((await leases.describe("name")).waiting === 0);
+  // By less than what the keys outlast the lease by, and by more.
+  for (const ttlMs of [60_000, 60_500, 61_400, 61_500, 63_000, 600_000]) {
+    await leases.renew(lease!, ttlMs);
+    const { expiresAt } = (await leases.describe("name")).holders[0]!;
+    for (const key of await client.keys("*name")) {
+      const outlastsMs = ((await client.call("PEXPIRETIME", key)) as number) - expiresAt;
+      assert.ok(outlastsMs > -1 && outlastsMs <= 1_000, `${key} ends ${outlastsMs} ms after the lease of ${ttlMs}`);
+    }
+  }
+  assert.equal((await client.keys("*name")).length, 2);
+  await leases.release("name", "a");
+  await next;
+  await leases.release("name", "b");
+  assert.deepEqual(await client.keys("*name"), []);
+});

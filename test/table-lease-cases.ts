@@ -115,7 +115,15 @@ export function tableLeaseCases(server: TableServer): void {
       assert.equal(await one!.leases.acquire(name, request("d", { ...half, weight: 2, waitMs: 0 })), undefined);
       await other!.leases.release(name, "c");
     }
-    for (const fresh of ["one", "two", "three"]) {
+    for (const [fresh, usedBefore] of [
+      ["one", 0],
+      ["two", 1],
+      ["three", 4],
+    ] as const) {
+      for (let round = 0; round < usedBefore; round++) {
+        await one!.leases.acquire(fresh, request("a", half));
+        await one!.leases.release(fresh, "a");
+      }
       await one!.leases.acquire(fresh, request("a", half));
       await other!.leases.acquire(fresh, request("b", half));
       await one!.leases.release(fresh, "a");

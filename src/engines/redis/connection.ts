@@ -18,7 +18,7 @@ export interface Connection {
   command(key: string | undefined, args: readonly Argument[]): Promise<unknown>;
 
   /**
-   * A script, by its hash; sent in full when the server does not know it, which keeps the order of the calls that have the same first key.
+   * A script, by its hash; sent in full when the server does not know it, which keeps the order of the calls that share a key.
    * All keys are in one slot, and there is at least one.
    */
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown>;

@@ -72,7 +72,7 @@ export class ScriptRunner implements RunsRuns {
   #underWay = 0;
   #refused: Run[] = [];
   #held: Run[] = [];
-  /** While runs are refused: the number of the last run that was carried out, by first key. */
+  /** While runs are refused: the number of the last run that was carried out, by key. */
   readonly #overtook = new Map<string, number>();
   /** The scripts that this session's server was given; on a cluster, for which slots. */
   readonly #known = new Map<string, Uint8Array>();
@@ -121,7 +121,7 @@ export class ScriptRunner implements RunsRuns {
   }
 
   carriedOut(run: Run, reply: unknown): void {
-    if (this.#refused.length > 0) this.#overtook.set(run.keys[0]!, run.number);
+    if (this.#refused.length > 0) for (const key of run.keys) this.#overtook.set(key, run.number);
     run.succeed(reply);
     this.#answered();
   }
@@ -155,7 +155,7 @@ export class ScriptRunner implements RunsRuns {
     this.#refused = [];
     this.#held = [];
     for (const run of refused) {
-      if ((this.#overtook.get(run.keys[0]!) ?? 0) < run.number) {
+      if (run.keys.every((key) => (this.#overtook.get(key) ?? 0) < run.number)) {
         run.inFull = true;
         this.#tell(run);
       } else run.fail(overtaken(run.script));
@@ -165,7 +165,7 @@ export class ScriptRunner implements RunsRuns {
   }
 }
 
-/** Somebody else gave the server the script just between two calls for one key. */
+/** Somebody else gave the server the script just between two calls that share a key. */
 function overtaken(script: Script): TenonError {
   return new TenonError(
     "unavailable",

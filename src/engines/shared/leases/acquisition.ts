@@ -39,8 +39,8 @@ export class Acquisition {
   /** Offers of which it is not known what came; several may be under way at once. */
   #offers = 0;
   #queued = false;
-  /** An offer has ended of which nobody knows what came, and no answer has come since. */
-  #mayHave = false;
+  /** Offers of which nobody knows what came, and which no answer to a question that was asked since has settled. */
+  #doubts = 0;
   #over = false;
   #granted = false;
   #given = false;
@@ -104,7 +104,7 @@ export class Acquisition {
     if (this.#over) this.#leave("all");
     else if (lease !== undefined) this.#grant(lease);
     else {
-      this.#mayHave = true;
+      this.#doubts++;
       this.#alarm.ring();
     }
     this.#settled();
@@ -113,7 +113,7 @@ export class Acquisition {
   /** It surely was not granted by this offer, and stands in line as before. */
   passOver(): void {
     this.#offers--;
-    if (this.#over && !this.#pending && this.#queued) this.#leave(this.#mayHave ? "all" : "place");
+    if (this.#over && !this.#pending && this.#queued) this.#leave(this.#doubts > 0 ? "all" : "place");
     this.#settled();
   }
 
@@ -138,7 +138,7 @@ export class Acquisition {
     this.#alarm.ring();
     this.#parts.ended();
     // What is under way is looked at when it is answered.
-    if (this.#queued && !this.#pending) void this.#parts.leave(this.#mayHave ? "all" : "place");
+    if (this.#queued && !this.#pending) void this.#parts.leave(this.#doubts > 0 ? "all" : "place");
     settle();
   }
 
@@ -169,6 +169,7 @@ export class Acquisition {
     if (after !== undefined) await after;
     while (!this.#over) {
       const present = this.#askers;
+      const doubts = this.#doubts;
       this.#asking = true;
       let answer: Answer;
       try {
@@ -182,11 +183,11 @@ export class Acquisition {
       this.#asking = false;
       this.#queued = answer.type === "waiting";
       if (this.#over) {
-        this.#giveBack(answer);
+        this.#giveBack(answer, doubts);
         this.#settled();
         return;
       }
-      this.#mayHave = false;
+      this.#doubts -= doubts;
       if (answer.type === "granted") {
         this.#grant(answer.lease);
         return;
@@ -213,11 +214,14 @@ export class Acquisition {
     }
   }
 
-  /** Everybody has gone while it was asked. */
-  #giveBack(answer: Answer): void {
+  /** Everybody has gone while it was asked; `doubts`: as many as there were when it was asked, which the answer settles. */
+  #giveBack(answer: Answer, doubts: number): void {
     // What was asked before is released by whoever gave it up; by now the holder may have asked anew.
     if (this.#given) return;
-    if (answer.type === "waiting") void this.#parts.leave("place");
-    else if (answer.type === "granted" && (answer.isNew || this.#mayHave)) void this.#parts.leave("all");
+    const isGranted = answer.type === "granted";
+    // Who was granted it by an offer meanwhile is told here of its own lease.
+    const mayHave = !this.#granted && this.#doubts > (isGranted ? 0 : doubts);
+    if (mayHave || (isGranted && answer.isNew)) void this.#parts.leave("all");
+    else if (answer.type === "waiting") void this.#parts.leave("place");
   }
 }

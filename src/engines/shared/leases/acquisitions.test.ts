@@ -208,3 +208,32 @@ test("those who ask for a name are known in the order of asking", async () => {
   acquisitions.give("name", "c");
   assert.deepEqual(holdersOf("name"), []);
 });
+
+test("who asks because nobody knows what came of an offer keeps what a further offer has brought meanwhile", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  server.acquisitions.offer("name", "a")!.handOver(undefined);
+  const offer = server.acquisitions.offer("name", "a")!;
+  await turns();
+  offer.handOver(lease);
+  assert.equal(await waits.lease, lease);
+  await server.answer({ type: "granted", lease, isNew: false });
+  assert.deepEqual(server.heard, ["ask", "ask"]);
+});
+
+test("an answer to what was asked before an offer says nothing of what came of that", async () => {
+  for (const way of ["goes", "asks and goes"] as const) {
+    const server = new Server();
+    const waits = await server.queue();
+    server.acquisitions.wake("name", "a");
+    await turns();
+    server.acquisitions.offer("name", "a")!.handOver(undefined);
+    if (way === "goes") waits.abort();
+    await server.answer(waiting);
+    if (way === "asks and goes") {
+      waits.abort();
+      await server.answer({ type: "granted", lease, isNew: false });
+    }
+    assert.equal(server.heard.at(-1), "leave all", way);
+  }
+});
