@@ -89,6 +89,30 @@ describe("the NATS engine", { skip: server.skip }, () => {
     assert.equal(await count(engines[0]!), "3");
   });
 
+  test("a stream whose subjects another one has is made when that one goes, and refused when it stays", async (t) => {
+    const prefix = testPrefix();
+    const logs = natsStreams(prefix).find(({ name }) => name.endsWith("_logs"))!;
+    const other = { ...logs, name: `${prefix}_other` };
+    await direct((ask) => ask(`STREAM.CREATE.${other.name}`, other));
+    t.after(() => direct((ask) => ask(`STREAM.DELETE.${other.name}`, {})).catch(() => undefined));
+    await assert.rejects(open(t, {}, prefix), { code: "conflict", message: /Another stream has subjects/ });
+    const refused = Promise.withResolvers<void>();
+    const asking = async () => {
+      const connection = await natsConnection(server.url);
+      const request = connection.request.bind(connection);
+      connection.request = async (subject, ...more) => {
+        const answer = await request(subject, ...more);
+        if (subject === `$JS.API.STREAM.CREATE.${logs.name}`) refused.resolve();
+        return answer;
+      };
+      return connection;
+    };
+    const opening = open(t, { connect: asking }, prefix);
+    await refused.promise;
+    await direct((ask) => ask(`STREAM.DELETE.${other.name}`, {}));
+    assert.equal((await (await opening).log.logs()).length, 0);
+  });
+
   test("says what the server's settings mean, and takes no promise that they cannot keep", async (t) => {
     const engine = await open(t);
     const settings = engine.requirements.map(({ setting }) => setting);

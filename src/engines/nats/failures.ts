@@ -14,6 +14,7 @@ export const apiErrors = {
   noMessage: 10_037,
   streamNotFound: 10_059,
   streamExists: 10_058,
+  subjectsOverlap: 10_065,
   insufficientResources: 10_023,
   storageExceeded: 10_047,
   memoryExceeded: 10_028,

@@ -138,9 +138,10 @@ export class JetStream {
     }
   }
 
-  /** Makes the stream; idempotent where it is there with the same settings. */
-  async makeStream(what: string, config: StreamConfig): Promise<StreamInfo> {
-    return (await this.#ask(what, `STREAM.CREATE.${config.name}`, config)) as StreamInfo;
+  /** Makes the stream; idempotent where it is there with the same settings. `undefined`: a stream has its subjects that may be itself, as somebody else is making it right now. */
+  async makeStream(what: string, config: StreamConfig): Promise<StreamInfo | undefined> {
+    const made = await this.#ask(what, `STREAM.CREATE.${config.name}`, config, [apiErrors.subjectsOverlap]);
+    return made as StreamInfo | undefined;
   }
 
   /** Removes what has the subject (wildcards allowed), up to but without a sequence when that is given. */

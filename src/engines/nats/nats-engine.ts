@@ -201,7 +201,7 @@ async function setUp(settings: EngineSettings, link: NatsLink): Promise<Opened> 
   const jetStream = new JetStream(link);
   const { prefix } = settings.streams;
   const { replicas, makeStreams: make } = settings;
-  const streams = await openStreams(jetStream, { prefix, replicas, make });
+  const streams = await openStreams(jetStream, settings.link.world, { prefix, replicas, make });
   const payloadBytesMax = info.max_payload - headersBytesMax;
   return { link, jetStream, ...stateOf(info, streams, settings.survives), payloadBytesMax };
 }

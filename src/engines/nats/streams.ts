@@ -1,8 +1,13 @@
 import { TenonError } from "../../contracts/errors.ts";
+import type { World } from "../../world/world.ts";
 import type { JetStream, StreamConfig, StreamInfo } from "./jet-stream.ts";
 
 /** Of what the streams hold; another one is another layout. */
 export const layoutVersion = 1;
+
+/** How often, and how far apart, it is tried to make a stream whose subjects are taken. */
+const triesMax = 20;
+const againMs = 50;
 
 const producersAgeMs = 7 * 24 * 3_600_000;
 
@@ -74,12 +79,13 @@ export function natsStreams(prefix = "tenon", replicas = 1): readonly StreamConf
 /** Reads the engine's streams, makes those that are missing where it may, and refuses those that would not do. */
 export async function openStreams(
   jetStream: JetStream,
+  world: World,
   options: { readonly prefix: string; readonly replicas: number; readonly make: boolean },
 ): Promise<readonly StreamInfo[]> {
   const opened: StreamInfo[] = [];
   for (const config of natsStreams(options.prefix, options.replicas)) {
     let info = await jetStream.info("looking for a stream", config.name);
-    if (info === undefined && options.make) info = await jetStream.makeStream("making a stream", config);
+    if (info === undefined && options.make) info = await made(jetStream, world, config);
     if (info === undefined) {
       const text = `The stream ${config.name} is not there. Make it with the option streams: "make", or as natsStreams() says.`;
       throw new TenonError("not-found", text, { fields: { stream: config.name } });
@@ -89,6 +95,22 @@ export async function openStreams(
     opened.push(info);
   }
   return opened;
+}
+
+/**
+ * Engines that start together make the same streams. A server (2.9, at least) to which several of them come at once may know the subjects of the stream before its name, and then refuses all but
+ * one, as if another stream had them.
+ */
+async function made(jetStream: JetStream, world: World, config: StreamConfig): Promise<StreamInfo> {
+  for (let tries = 0; tries < triesMax; tries++) {
+    const info =
+      (await jetStream.makeStream("making a stream", config)) ??
+      (await jetStream.info("looking for a stream", config.name));
+    if (info !== undefined) return info;
+    await world.timers.sleep(againMs);
+  }
+  const text = `Another stream has subjects of ${config.subjects.join(", ")}, which the stream ${config.name} needs. Remove it, or use another prefix.`;
+  throw new TenonError("conflict", text, { fields: { stream: config.name } });
 }
 
 function checkStream(needed: StreamConfig, found: StreamConfig): void {
