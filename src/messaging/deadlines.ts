@@ -26,7 +26,7 @@ const looksPerMs = 1_000;
 
 /**
  * Says which handlers run too long. One timer serves all of them, and looks at all of them when the first one's time is over: that is rare, while one begins and one ends
- * with every message, which costs two numbers here. In a list by their deadlines it took 20 ns a message.
+ * with every message, which costs two numbers here.
  */
 export class Deadlines<T extends Timed> {
   readonly #host: DeadlineHost<T>;
