@@ -62,6 +62,9 @@ describe("what is given an engine", () => {
         [null, /and was given null/],
         ["redis://127.0.0.1", /and was given string/],
         [{ world: engine.world }, /and was given an object that is none/],
+        // What has a property of that name by chance: a logger, the options of a client, what was loaded for a page.
+        [{ log: () => undefined, world: engine.world }, /and was given an object that is none/],
+        [{ sql: "SELECT 1", messages: [], leases: {}, keyValue: null }, /and was given an object that is none/],
       ];
       for (const [given, message] of cases) {
         const error = await refusal(entry, given);
@@ -75,7 +78,7 @@ describe("what is given an engine", () => {
     test(`${name}() says which contract an engine lacks`, async () => {
       await using engine = await memory();
       // As engines of SQL are.
-      const poor = { name: "poor", world: engine.world, sql: {} };
+      const poor = { name: "poor", world: engine.world, sql: { dialect: "sqlite" } };
       const error = await refusal(entry, poor);
       assert.ok(error instanceof TenonError && error.code === "invalid", String(error));
       assert.match(error.message, /^\w+\(\) needs .*, and the engine poor carries no .*: it carries SQL\./);

@@ -4,6 +4,7 @@ import { after, describe, type TestContext, test } from "node:test";
 import { type KeyValueChange, TenonError, type WatchEvent } from "tenon/contracts";
 import { type EtcdFetch, type EtcdOptions, etcd } from "tenon/etcd";
 import { systemWorld } from "tenon/world";
+import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
 import { ask, base64, deleteKeys, testPrefix } from "./etcd-host.ts";
 import { fightForOneName } from "./lease-fights.ts";
@@ -32,13 +33,12 @@ function faultyFetch() {
   return { state, fetch: faulty };
 }
 
-async function open(t: TestContext, options: Partial<EtcdOptions> = {}, prefix = testPrefix()) {
-  const engine = await etcd({ endpoints: [server.url], fetch, prefix, ...options });
-  t.after(async () => {
+function open(t: TestContext, options: Partial<EtcdOptions> = {}, prefix = testPrefix()) {
+  const opening = etcd({ endpoints: [server.url], fetch, prefix, ...options });
+  return closedAfter(t, opening, async (engine) => {
     await engine.close();
     await deleteKeys(server.url, prefix);
   });
-  return engine;
 }
 
 const add: KeyValueChange = { type: "add", key: "count", by: 1 };

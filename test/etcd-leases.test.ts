@@ -6,6 +6,7 @@ import { type EtcdEngine, type EtcdFetch, etcd } from "tenon/etcd";
 import { systemWorld, type World } from "tenon/world";
 import { engine as find } from "./engines.ts";
 import { ask, base64, deleteKeys, testPrefix } from "./etcd-host.ts";
+import { leaseHandOverCases } from "./lease-hand-over-cases.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
@@ -126,6 +127,11 @@ async function holdersOf({ leases }: EtcdEngine): Promise<readonly string[]> {
 }
 
 describe("grants of leases on etcd", { skip: server.skip }, () => {
+  leaseHandOverCases((t, count) => {
+    const prefix = testPrefix();
+    return Promise.all(Array.from({ length: count }, async () => (await open(t, prefix)).engine));
+  });
+
   test("a lock that nobody else wants costs two requests, one to take it and one to give it back", async (t) => {
     const { engine, network } = await open(t);
     await acquire(engine, "first");

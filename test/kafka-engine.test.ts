@@ -8,6 +8,7 @@ import { Cluster } from "../src/engines/kafka/cluster.ts";
 import { Journal } from "../src/engines/kafka/journal/journal.ts";
 import { listOffset, offsetAt } from "../src/engines/kafka/requests.ts";
 import { TopicMaker } from "../src/engines/kafka/topic-maker.ts";
+import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
 import { deleteTopics, serverOf, testPrefix } from "./kafka-host.ts";
 
@@ -22,11 +23,10 @@ const connect = () => new client.Connection("tenon-test");
 const body = Buffer.from("body");
 const joining = { sessionMs: 600_000, revokeMs: 1_000, windowMax: 1_000 };
 
-async function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix = testPrefix()) {
+function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix = testPrefix()) {
   t.after(() => deleteTopics(server, prefix));
-  const engine = await kafka({ client, connect, brokers, prefix, journal: "make", ...options });
-  t.after(() => engine.close());
-  return engine;
+  const opening = kafka({ client, connect, brokers, prefix, journal: "make", ...options });
+  return closedAfter(t, opening, (engine) => engine.close());
 }
 
 function openCluster(t: TestContext): Cluster {

@@ -96,17 +96,44 @@ export function leaseHandOverCases(together: OpenTogether): void {
     }
   });
 
-  test("an engine that closes while a name is handed over in it keeps it from others no longer than the lease", async (t) => {
+  test("an engine that closes while a name is handed over in it keeps it from nobody", async (t) => {
+    for (const turns of [0, 1, 2, 4, 8, 16, 64]) {
+      const [one, other] = await together(t, 2);
+      await one!.leases.acquire(name, request("a"));
+      const left = one!.leases.acquire(name, request("left"));
+      const ended = assert.rejects(left, { code: "closed" });
+      await queued(one!, 1);
+      const next = other!.leases.acquire(name, request("next", { waitMs: 30_000 }));
+      await queued(one!, 2);
+      const released = one!.leases.release(name, "a");
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      await one!.close();
+      await Promise.all([ended, released]);
+      assert.equal((await next)?.holder, "next", `closed after ${turns} turns`);
+    }
+  });
+
+  test("an engine that closes while it asks for a name keeps it from nobody", async (t) => {
+    for (const turns of [0, 1, 2, 4, 8, 16, 64]) {
+      const [one, other] = await together(t, 2);
+      const asks = one!.leases.acquire(name, request("asks")).catch((error: unknown) => error);
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      await one!.close();
+      const lease = (await asks) as Lease;
+      if (lease.holder !== undefined) await other!.leases.release(name, lease.holder);
+      const next = await other!.leases.acquire(name, request("next", { waitMs: 30_000 }));
+      assert.equal(next?.holder, "next", `closed after ${turns} turns`);
+    }
+  });
+
+  test("an engine that closes leaves no place in line", async (t) => {
     const [one, other] = await together(t, 2);
-    await one!.leases.acquire(name, request("a"));
-    const left = one!.leases.acquire(name, request("left", { ttlMs: 200 })).catch((error) => error);
-    await queued(one!, 1);
-    const next = other!.leases.acquire(name, request("next"));
-    await queued(one!, 2);
-    const released = one!.leases.release(name, "a").catch((error) => error);
+    await other!.leases.acquire(name, request("a"));
+    const ended = assert.rejects(one!.leases.acquire(name, request("left")), { code: "closed" });
+    await queued(other!, 1);
     await one!.close();
-    await Promise.all([left, released]);
-    assert.equal((await next)?.holder, "next");
+    await ended;
+    assert.equal((await other!.leases.describe(name)).waiting, 0);
   });
 
   test("all who share a name are granted it together, each under a token of its own", async (t) => {

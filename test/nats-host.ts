@@ -6,20 +6,20 @@ import type { ConformanceHost } from "tenon/conformance";
 import { type NatsEngine, type NatsEngineOptions, nats, natsStreams } from "tenon/nats";
 import { systemWorld } from "tenon/world";
 import { GroupState } from "../src/engines/lanes/index.ts";
+import { closedAfter } from "./closed-after.ts";
 import { mortalWorld } from "./mortal-world.ts";
 
 /** Closed at the test's end, and the streams of its prefix removed. */
-export async function openNats(
+export function openNats(
   t: TestContext,
   url: string,
   options: Partial<NatsEngineOptions> & { readonly prefix: string },
 ): Promise<NatsEngine> {
-  const engine = await nats({ connect: () => natsConnection(url), headers, streams: "make", ...options });
-  t.after(async () => {
+  const opening = nats({ connect: () => natsConnection(url), headers, streams: "make", ...options });
+  return closedAfter(t, opening, async (engine) => {
     await engine.close();
     await dropStreams(url, options.prefix);
   });
-  return engine;
 }
 
 export interface NatsProcess {

@@ -5,6 +5,7 @@ import { connect } from "amqplib";
 import { type Batch, TenonError } from "tenon/contracts";
 import { type RabbitmqClient, type RabbitmqEngineOptions, rabbitmq } from "tenon/rabbitmq";
 import { systemWorld, type Timers } from "tenon/world";
+import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
 import { removeAll, testPrefix } from "./rabbitmq-host.ts";
 
@@ -112,13 +113,11 @@ describe("the RabbitMQ engine", { skip: server.skip, concurrency: 3 }, () => {
 
   test("makes its first queues once, however many engines begin at a time", async (t) => {
     const prefix = testPrefix();
+    const open = () => rabbitmq({ connect: () => connect(url), prefix, queues: "make" });
     const engines = await Promise.all(
-      Array.from({ length: 4 }, () => rabbitmq({ connect: () => connect(url), prefix, queues: "make" })),
+      Array.from({ length: 4 }, () => closedAfter(t, open(), (engine) => engine.close())),
     );
-    t.after(async () => {
-      await Promise.all(engines.map((engine) => engine.close()));
-      await removeAll(server.url, prefix);
-    });
+    t.after(() => removeAll(server.url, prefix));
     for (const [index, { messages }] of engines.entries()) await messages.declare(`t${index}`, { partitions: 1 });
     for (const { messages } of engines) assert.deepEqual(await messages.topics(), ["t0", "t1", "t2", "t3"]);
   });

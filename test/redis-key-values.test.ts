@@ -6,6 +6,7 @@ import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { type KeyValueChange, type KeyValueEngine, TenonError, type WatchEvent } from "tenon/contracts";
 import { type RedisClient, type RedisEngine, redis } from "tenon/redis";
+import { closedAfter } from "./closed-after.ts";
 import { type RedisServer, redisServerMissing, startRedis } from "./redis-server.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -23,10 +24,9 @@ async function start(t: TestContext, options: Parameters<typeof startRedis>[0] =
   return server;
 }
 
-async function open(t: TestContext, server: RedisServer, client = 0, prefix = "tenon"): Promise<RedisEngine> {
-  const engine = await redis({ connect: () => clients[client]!(server.url), prefix });
-  t.after(() => engine.close());
-  return engine;
+function open(t: TestContext, server: RedisServer, client = 0, prefix = "tenon"): Promise<RedisEngine> {
+  const opening = redis({ connect: () => clients[client]!(server.url), prefix });
+  return closedAfter(t, opening, (engine) => engine.close());
 }
 
 function raw(t: TestContext, server: RedisServer): Redis {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, type TestContext, test } from "node:test";
 import { Redis } from "ioredis";
 import { type RedisEngine, redis } from "tenon/redis";
+import { closedAfter } from "./closed-after.ts";
 import { startTcpProxy } from "./faults/tcp-proxy.ts";
 import { holders, leaseHandOverCases, name, queued, request } from "./lease-hand-over-cases.ts";
 import { redisServerMissing, startRedis } from "./redis-server.ts";
@@ -19,11 +20,9 @@ async function cases(): Promise<void> {
   after(() => server[Symbol.asyncDispose]());
   let prefixes = 0;
 
-  const open = async (t: TestContext, prefix: string, url: string): Promise<RedisEngine> => {
+  const open = (t: TestContext, prefix: string, url: string): Promise<RedisEngine> => {
     const connect = () => new Redis(url, { autoResendUnfulfilledCommands: false });
-    const engine = await redis({ connect, prefix });
-    t.after(() => engine.close());
-    return engine;
+    return closedAfter(t, redis({ connect, prefix }), (engine) => engine.close());
   };
   const together = (t: TestContext, count: number, url = server.url): Promise<readonly RedisEngine[]> => {
     const prefix = `hand-overs-${prefixes++}`;

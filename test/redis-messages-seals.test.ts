@@ -1,6 +1,7 @@
 /** Seals on Redis while other processes append, on one server and on a cluster, where a lane's copies are in another slot. */
 import { randomUUID } from "node:crypto";
 import { after, type TestContext, test } from "node:test";
+import { closedAfter } from "./closed-after.ts";
 import { engine } from "./engines.ts";
 import {
   ioredisClusterFlavour,
@@ -19,9 +20,9 @@ const cluster = await engine("redis-cluster");
 
 async function raced(t: TestContext, flavour: RedisFlavour): Promise<void> {
   const prefix = `tenon-test-${randomUUID()}`;
-  const processes = await Promise.all([1, 2, 3].map(() => startProcess(flavour, prefix)));
+  const open = () => closedAfter(t, startProcess(flavour, prefix), (process) => process.close());
+  const processes = await Promise.all([1, 2, 3].map(open));
   t.after(async () => {
-    for (const process of processes) await process.close();
     const nodes = await flavour.nodes();
     await removeKeys(nodes, prefix);
     for (const node of nodes) node.disconnect();

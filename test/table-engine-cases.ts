@@ -6,6 +6,7 @@ import { text as texts, topic } from "tenon/messaging";
 import type { MysqlEngine, MysqlEngineOptions } from "tenon/mysql";
 import type { PostgresEngine, PostgresEngineOptions } from "tenon/postgres";
 import type { BatchRefusal } from "../src/engines/lanes/index.ts";
+import { closedAfter } from "./closed-after.ts";
 import { sealWhileOthersAppend } from "./seal-races.ts";
 import { testPrefix } from "./test-prefix.ts";
 
@@ -91,13 +92,12 @@ const refusals: Readonly<Record<BatchRefusal["refused"], Refused>> = {
 export type OpenEngine = (t: TestContext, options?: TableOptions, prefix?: string) => Promise<TableEngine>;
 
 export function opening(server: TableServer): OpenEngine {
-  return async (t, options = {}, prefix = testPrefix()) => {
-    const engine = await server.open(prefix, { tables: "make", connectionsMax: 2, ...options });
-    t.after(async () => {
+  return (t, options = {}, prefix = testPrefix()) => {
+    const opening = server.open(prefix, { tables: "make", connectionsMax: 2, ...options });
+    return closedAfter(t, opening, async (engine) => {
       await engine.close();
       await server.drop(prefix);
     });
-    return engine;
   };
 }
 

@@ -1,6 +1,7 @@
 /** Leases of engines in tables beyond the contract. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { systemWorld } from "tenon/world";
 import { fightForOneName } from "./lease-fights.ts";
 import { checkGrants, type Grant } from "./lease-grants.ts";
 import { holders, leaseHandOverCases, name, queued, request } from "./lease-hand-over-cases.ts";
@@ -133,6 +134,18 @@ export function tableLeaseCases(server: TableServer): void {
         ["b"],
       );
     }
+  });
+
+  test("who believes that there is time left renews nothing that has ended by the server's clock", async (t) => {
+    const world = systemWorld();
+    // It stands still, as if what is sent reached the server at once, however long that takes.
+    const clock = { now: () => world.clock.now(), monotonic: () => 0 };
+    const engine = await open(t, { world: { ...world, clock } });
+    const { leases } = engine;
+    const former = await leases.acquire(name, request("former", { ttlMs: 50 }));
+    while ((await holders(engine)).length > 0);
+    await assert.rejects(leases.renew(former!), { code: "lost" });
+    assert.deepEqual(await holders(engine), []);
   });
 
   test("what ended by itself is free for the engine that granted it, too", async (t) => {

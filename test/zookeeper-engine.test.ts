@@ -8,6 +8,7 @@ import { ServerClock } from "../src/engines/zookeeper/leases/server-clock.ts";
 import { Sweeper } from "../src/engines/zookeeper/leases/sweeper.ts";
 import { Nodes } from "../src/engines/zookeeper/nodes.ts";
 import { types } from "../src/engines/zookeeper/protocol.ts";
+import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
 import { fightForOneName } from "./lease-fights.ts";
 import { direct, removeNodes, serverOf, testRoot } from "./zookeeper-host.ts";
@@ -19,11 +20,12 @@ after(() => clearInterval(keepAlive));
 const server = await find("zookeeper");
 const world = systemWorld();
 
-async function open(t: TestContext, options: Partial<ZookeeperOptions> = {}, root = testRoot()) {
-  const engine = await zookeeper({ servers: [serverOf(server.url)], root, nodes: "make", ...options });
-  t.after(() => engine.close());
-  t.after(() => removeNodes(server.url, root).catch(() => undefined));
-  return engine;
+function open(t: TestContext, options: Partial<ZookeeperOptions> = {}, root = testRoot()) {
+  const opening = zookeeper({ servers: [serverOf(server.url)], root, nodes: "make", ...options });
+  return closedAfter(t, opening, async (engine) => {
+    await engine.close();
+    await removeNodes(server.url, root).catch(() => undefined);
+  });
 }
 
 /** The world's connections, but for one transaction: its connection breaks before it is sent, or before its answer comes. */

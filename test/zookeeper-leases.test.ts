@@ -13,7 +13,9 @@ import { ServerClock } from "../src/engines/zookeeper/leases/server-clock.ts";
 import { type Step, takeSteps } from "../src/engines/zookeeper/leases/steps.ts";
 import { Nodes } from "../src/engines/zookeeper/nodes.ts";
 import { everybody, types } from "../src/engines/zookeeper/protocol.ts";
+import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
+import { leaseHandOverCases } from "./lease-hand-over-cases.ts";
 import { direct, removeNodes, serverOf, testRoot } from "./zookeeper-host.ts";
 import { ZookeeperTap } from "./zookeeper-tap.ts";
 
@@ -26,10 +28,10 @@ const world = systemWorld();
 
 async function open(t: TestContext, root: string) {
   const tap = new ZookeeperTap(world.network);
-  const engine = await zookeeper({ servers: [serverOf(server.url)], root, nodes: "make", connect: tap.connect });
-  t.after(async () => {
+  const opening = zookeeper({ servers: [serverOf(server.url)], root, nodes: "make", connect: tap.connect });
+  const engine = await closedAfter(t, opening, async (opened) => {
     tap.letAllGo();
-    await engine.close();
+    await opened.close();
     await removeNodes(server.url, root).catch(() => undefined);
   });
   return { engine, leases: engine.leases, tap };
@@ -64,6 +66,11 @@ async function untilFree({ leases }: Pick<ZookeeperEngine, "leases">): Promise<v
 const nodeOf = (root: string) => direct(server.url, (session) => session.getData(new Nodes(root).pathOf("name")));
 
 describe("leases on ZooKeeper", { skip: server.skip, timeout: 60_000 }, () => {
+  leaseHandOverCases((t, count) => {
+    const root = testRoot();
+    return Promise.all(Array.from({ length: count }, async () => (await open(t, root)).engine));
+  });
+
   test("a name that is used again at once costs one change to acquire it, one to release it, and nothing else", async (t) => {
     const { leases, tap } = await open(t, testRoot());
     await leases.acquire("name", request("a"));

@@ -20,7 +20,7 @@ export function checkEngine(entry: string, engine: unknown, ...needed: readonly 
 /** The same for an entry that is given more than one. `argument`: which of them it is. */
 export function checkEngineAs(entry: string, argument: string, engine: unknown, needed: readonly ContractName[]): void {
   const isObject = typeof engine === "object" && engine !== null;
-  if (isObject && needed.every((contract) => isSet(engine, contract))) return;
+  if (isObject && needed.every((contract) => carries(engine, contract))) return;
   throw new TenonError(
     "invalid",
     `${entry} ${isObject ? lackOf(engine, argument, needed) : noEngine(engine, argument)}`,
@@ -28,10 +28,10 @@ export function checkEngineAs(entry: string, argument: string, engine: unknown, 
 }
 
 function lackOf(engine: object, argument: string, needed: readonly ContractName[]): string {
-  if (isSet(engine, "then")) {
+  if (propertyOf(engine, "then") !== undefined) {
     return `was given the promise of an engine as ${argument}; await it first: \`await memory()\``;
   }
-  const carried = (Object.keys(contracts) as ContractName[]).filter((contract) => isSet(engine, contract));
+  const carried = (Object.keys(contracts) as ContractName[]).filter((contract) => carries(engine, contract));
   const missing = needed.filter((contract) => !carried.includes(contract));
   if (carried.length === 0) return noEngine(engine, argument);
   const { name } = engine as { readonly name?: unknown };
@@ -44,9 +44,14 @@ function noEngine(given: unknown, argument: string): string {
   return `needs an engine as ${argument}, such as what \`await memory()\` gives, and was given ${shown}`;
 }
 
-function isSet(engine: object, property: string): boolean {
-  const value = (engine as Readonly<Record<string, unknown>>)[property];
-  return value !== undefined && value !== null;
+/** By what all contracts say of themselves, as other things have properties of these names, too: a logger has `log`. */
+function carries(engine: object, contract: ContractName): boolean {
+  const carried = propertyOf(engine, contract);
+  return propertyOf(carried, contract === "sql" ? "dialect" : "capabilities") !== undefined;
+}
+
+function propertyOf(value: unknown, property: string): unknown {
+  return (value as Readonly<Record<string, unknown>> | undefined | null)?.[property];
 }
 
 function listOf(names: readonly ContractName[], last = "and"): string {

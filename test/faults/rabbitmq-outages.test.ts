@@ -9,6 +9,7 @@ import { connect } from "amqplib";
 import { TenonError } from "tenon/contracts";
 import { json, topic } from "tenon/messaging";
 import { type RabbitmqEngine, rabbitmq } from "tenon/rabbitmq";
+import { closedAfter } from "../closed-after.ts";
 import { engine as find } from "../engines.ts";
 import { removeAll, testPrefix } from "../rabbitmq-host.ts";
 import { rabbitmqServerMissing, startRabbitmqServer } from "../rabbitmq-server.ts";
@@ -81,8 +82,8 @@ describe("a RabbitMQ server", { skip: rabbitmqServerMissing, concurrency: 2 }, (
   test("that is killed in mid-run and started again loses nothing that was acknowledged, and keeps the order", async (t) => {
     const server = await startRabbitmqServer();
     t.after(() => server.dispose());
-    const engines = await Promise.all([open(server.url, "tenon"), open(server.url, "tenon")]);
-    t.after(() => Promise.all(engines.map((engine) => engine.close())));
+    const opened = () => closedAfter(t, open(server.url, "tenon"), (engine) => engine.close());
+    const engines = await Promise.all([opened(), opened()]);
     const traffic = new Traffic(engines);
     await traffic.during(async () => {
       for (let kills = slow ? 4 : 2; kills > 0; kills--) {

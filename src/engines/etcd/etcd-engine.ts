@@ -71,9 +71,10 @@ export class ConnectedEngine implements EtcdEngine {
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the etcd engine was closed");
     this.keyValue.close(reason);
-    this.leases.close(reason);
+    const leases = this.leases.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
+    await leases;
     await this.#connection.close();
   }
 

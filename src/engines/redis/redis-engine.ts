@@ -101,13 +101,13 @@ export class ConnectedEngine implements RedisEngine {
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the Redis engine was closed");
     this.keyValue.close(reason);
-    this.leases.close(reason);
+    const leases = this.leases.close(reason);
     this.rates.close(reason);
     this.log.close();
     this.#log.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
-    await this.messages.close();
+    await Promise.all([leases, this.messages.close()]);
     await this.#connection.close();
   }
 

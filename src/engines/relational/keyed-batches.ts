@@ -22,6 +22,7 @@ export class KeyedBatches<Operation> {
   readonly #queue = new Map<string, Waiting<Operation>[]>();
   readonly #underWay = new Set<string>();
   #batches = 0;
+  #idle: PromiseWithResolvers<void> | undefined;
   #scheduled = false;
 
   /** `carryOut` locks the keys in one order, so that nobody waits in a circle, and answers for each operation. */
@@ -37,6 +38,13 @@ export class KeyedBatches<Operation> {
       else queue.push(waiting);
       this.#schedule();
     });
+  }
+
+  /** When nothing is under way any more. */
+  async idle(): Promise<void> {
+    if (this.#batches === 0 && this.#queue.size === 0) return;
+    this.#idle ??= Promise.withResolvers();
+    await this.#idle.promise;
   }
 
   #schedule(): void {
@@ -64,6 +72,11 @@ export class KeyedBatches<Operation> {
     return taken;
   }
 
+  #rest(): void {
+    this.#idle?.resolve();
+    this.#idle = undefined;
+  }
+
   async #answer(taken: readonly Waiting<Operation>[]): Promise<void> {
     this.#batches += 1;
     try {
@@ -75,6 +88,7 @@ export class KeyedBatches<Operation> {
       this.#batches -= 1;
       for (const { key } of taken) this.#underWay.delete(key);
       if (this.#queue.size > 0) this.#schedule();
+      else if (this.#batches === 0) this.#rest();
     }
   }
 }

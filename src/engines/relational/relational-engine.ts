@@ -150,11 +150,11 @@ class ConnectedEngine<Name extends string> implements RelationalEngine {
   async #close(): Promise<void> {
     const reason = new TenonError("closed", `the ${this.#server} engine was closed`);
     this.keyValue.close(reason);
-    this.leases.close(reason);
+    const leases = this.leases.close(reason);
     this.rates.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
-    await this.messages.close();
+    await Promise.all([leases, this.messages.close()]);
     this.#listener.close();
     await this.#connection.close();
   }

@@ -72,9 +72,10 @@ export class ConnectedEngine implements ZookeeperEngine {
 
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the ZooKeeper engine was closed");
-    this.leases.close(reason);
+    const leases = this.leases.close(reason);
     // In the same turn, so that a watch with this signal ends quietly.
     this.#ended.abort(reason);
+    await leases;
     await this.#connection.close();
   }
 

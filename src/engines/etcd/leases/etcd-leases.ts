@@ -10,6 +10,7 @@ import type {
 import type { World } from "../../../world/world.ts";
 import { Acquisitions, notHeld } from "../../shared/leases/acquisitions.ts";
 import { watchLease } from "../../shared/leases/lease-watch.ts";
+import { waitAtMost } from "../../shared/wait-at-most.ts";
 import type { EtcdConnection } from "../connection.ts";
 import { EventStream } from "../event-stream.ts";
 import { asRead } from "../failures.ts";
@@ -29,6 +30,8 @@ export interface LeaseSettings {
 }
 
 const idleMs = 1_000;
+/** How long closing may take to give places up. */
+const closeMs = 1_000;
 /** How many places are taken in one transaction at most. */
 const placesMax = 32;
 
@@ -65,7 +68,7 @@ export class EtcdLeases implements LeaseEngine {
         const leased = this.#nameOf(name);
         return (request, waits, isOver) => this.#grants.ask(leased, request, waits, isOver);
       },
-      leave: (name, holder, what) => this.#grants.leave(this.#nameOf(name), holder, what),
+      leave: (name, holder, what) => this.#leave(this.#nameOf(name), holder, what),
     });
     this.capabilities = {
       survives,
@@ -166,11 +169,17 @@ export class EtcdLeases implements LeaseEngine {
     };
   }
 
-  close(reason: TenonError): void {
+  /** Nobody waits from now on. What is under way ends before it resolves, as far as the server answers soon. */
+  async close(reason: TenonError): Promise<void> {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
-    this.#acquisitions.fail(reason);
-    this.#grants.close();
+    await this.#acquisitions.end(reason, () => this.#grants.idle());
+    await waitAtMost(this.#world, closeMs, this.#grants.close());
+  }
+
+  async #leave(name: LeasedName, holder: string, what: "place" | "all"): Promise<void> {
+    // All places go together when the engine closes.
+    if (what === "all" || !this.#ended.signal.aborted) await this.#grants.leave(name, holder, what);
   }
 
   #nameOf(name: string): LeasedName {

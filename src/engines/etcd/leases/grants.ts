@@ -309,12 +309,16 @@ export class Grants {
     return this.#sequences.inTurn(nameAndHolder(name.name, holder), operation);
   }
 
-  close(): void {
+  /** When all has ended that is under way now. */
+  idle(): Promise<void> {
+    return this.#sequences.idle();
+  }
+
+  /** All places go, and what was handed over to nobody. */
+  async close(): Promise<void> {
     this.#closed = true;
     this.#turns.close();
-    this.#presence.close();
-    this.#handOvers.close();
-    this.#leases.close();
+    await Promise.all([this.#presence.close(), this.#handOvers.close(), this.#leases.close()]);
   }
 }
 

@@ -103,8 +103,9 @@ export class HandOvers {
   }
 
   /** Nobody is there any more who would claim it. What is under way comes to nothing, or to its end. */
-  close(): void {
-    for (const { lease } of this.#given.values()) this.#parts.leases.revoke(lease);
+  async close(): Promise<void> {
+    const given = [...this.#given.values()];
     this.#given.clear();
+    await Promise.all(given.map(({ lease }) => this.#parts.leases.revoke(lease)));
   }
 }

@@ -60,14 +60,14 @@ export class Presence {
 
   #schedule(made: ServerLease): void {
     if (this.#closed) {
-      this.#leases.revoke(made);
+      void this.#leases.revoke(made);
       return;
     }
     const lease = this.#lease;
     this.#timer = this.#world.timers.schedule(renewEveryMs, () => {
       if (this.#turns.isEmpty && this.#world.clock.monotonic() - this.#askedAt > keptMs) {
         this.lost(lease);
-        this.#leases.revoke(made);
+        void this.#leases.revoke(made);
         return;
       }
       this.#leases.keepAlive(made).then(
@@ -78,12 +78,10 @@ export class Presence {
   }
 
   /** Gives up all places. */
-  close(): void {
+  async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.();
-    this.#lease?.then(
-      (made) => this.#leases.revoke(made),
-      () => undefined,
-    );
+    const made = await this.#lease?.catch(() => undefined);
+    if (made !== undefined) await this.#leases.revoke(made);
   }
 }

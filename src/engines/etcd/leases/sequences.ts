@@ -7,6 +7,11 @@ export class Sequences {
     return this.#last.has(key);
   }
 
+  /** When all has ended that is under way now. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#last.values());
+  }
+
   /** Begins at once when nothing is under way, else behind it. */
   async inTurn<T>(key: string, operation: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key);

@@ -51,7 +51,7 @@ export class ServerLeases {
     const idle = this.#idle.get(lease.seconds) ?? [];
     this.#idle.set(lease.seconds, idle);
     if (idle.length < idleMax) idle.push(lease);
-    else this.revoke(lease);
+    else void this.revoke(lease);
   }
 
   /** Its full time again; false when it has ended. */
@@ -65,15 +65,16 @@ export class ServerLeases {
     return true;
   }
 
-  /** Whatever is attached to it goes with it. */
-  revoke({ id }: ServerLease): void {
-    this.#connection.read("revoking a lease", "lease/revoke", { ID: id }).catch(() => undefined);
+  /** Whatever is attached to it goes with it. Never rejects. */
+  async revoke({ id }: ServerLease): Promise<void> {
+    await this.#connection.read("revoking a lease", "lease/revoke", { ID: id }).catch(() => undefined);
   }
 
   /** What is idle goes, so that etcd need not keep it until its end. */
-  close(): void {
-    for (const idle of this.#idle.values()) for (const lease of idle) this.revoke(lease);
+  async close(): Promise<void> {
+    const idle = [...this.#idle.values()].flat();
     this.#idle.clear();
+    await Promise.all(idle.map((lease) => this.revoke(lease)));
   }
 }
 

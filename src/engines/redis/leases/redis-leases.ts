@@ -131,11 +131,12 @@ export class RedisLeases implements LeaseEngine {
     yield* watchLease(parts, options.signal);
   }
 
-  close(reason: TenonError): void {
+  /** Nobody waits from now on. What is under way ends before it resolves, as far as the server answers soon. */
+  async close(reason: TenonError): Promise<void> {
     if (this.#closedBy !== undefined) return;
     this.#closedBy = reason;
     this.#ended.abort(reason);
-    this.#acquisitions.fail(reason);
+    await this.#acquisitions.end(reason);
   }
 
   async #ask({ name, key, channel }: LeaseName, request: ValidRequest, waits: boolean): Promise<Answer> {

@@ -130,10 +130,11 @@ export class QuorumLeases implements LeaseEngine {
     yield* watchLease(parts, options.signal);
   }
 
-  close(reason: TenonError): void {
+  /** Nobody waits from now on. What is under way ends before it resolves, as far as the servers answer soon. */
+  async close(reason: TenonError): Promise<void> {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
-    this.#acquisitions.fail(reason);
+    await this.#acquisitions.end(reason);
   }
 
   /** One attempt. */

@@ -114,8 +114,9 @@ class ConnectedQuorum implements RedisQuorum {
 
   async #close(): Promise<void> {
     const reason = new TenonError("closed", "the quorum was closed");
-    this.leases.close(reason);
+    const leases = this.leases.close(reason);
     this.#ended.abort(reason);
+    await leases;
     await this.#servers.close();
   }
 

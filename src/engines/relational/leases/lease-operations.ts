@@ -68,6 +68,11 @@ export class LeaseOperations {
     return this.#batches.run(name, { grants: false, givesUp: true, operation }) as Promise<void>;
   }
 
+  /** When nothing is under way any more. */
+  idle(): Promise<void> {
+    return this.#batches.idle();
+  }
+
   async #carryOut(taken: Taken): Promise<readonly unknown[]> {
     const offers = new Offers(this.#parts.offer);
     try {

@@ -165,10 +165,11 @@ export class RelationalLeases implements LeaseEngine {
     yield* watchLease(parts, options.signal);
   }
 
-  close(reason: TenonError): void {
+  /** Nobody waits from now on. What is under way ends before it resolves, as far as the server answers soon. */
+  async close(reason: TenonError): Promise<void> {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
-    this.#acquisitions.fail(reason);
+    await this.#acquisitions.end(reason, () => this.#operations.idle());
   }
 
   async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {

@@ -1,3 +1,4 @@
+import { TenonError } from "../../../contracts/errors.ts";
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
@@ -123,8 +124,9 @@ export class Acquisition {
     this.#finish((asker) => asker.resolve(undefined));
   }
 
-  fail(error: unknown): void {
-    this.#finish((asker) => asker.reject(error));
+  /** As if everybody had gone for this reason. */
+  end(reason: unknown): void {
+    for (const asker of this.#askers) this.#depart(asker, () => asker.reject(reason));
   }
 
   #depart(asker: Asker, settle: () => void): void {
@@ -176,7 +178,7 @@ export class Acquisition {
         answer = await this.#parts.ask(this.request, this.waits, () => this.#over);
       } catch (error) {
         this.#asking = false;
-        this.fail(error);
+        this.#failed(error);
         this.#settled();
         return;
       }
@@ -196,6 +198,16 @@ export class Acquisition {
       this.#departLate();
       if (answer.type === "waiting" && !this.#over) await this.#sleep(answer.askAgainMs);
     }
+  }
+
+  /** Whoever hears of it knows what to do; where nobody does, nothing is kept. */
+  #failed(error: unknown): void {
+    const isInDoubt = this.#doubts > 0;
+    if (!this.#over) {
+      const reason = isInDoubt ? unknownAfter(error) : error;
+      this.#finish((asker) => asker.reject(reason));
+    } else if (isInDoubt || mayBeApplied(error)) this.#leave("all");
+    else if (this.#queued) this.#leave("place");
   }
 
   /** Until somebody's waiting ends, or it is time to ask again. */
@@ -224,4 +236,16 @@ export class Acquisition {
     if (mayHave || (isGranted && answer.isNew)) void this.#parts.leave("all");
     else if (answer.type === "waiting") void this.#parts.leave("place");
   }
+}
+
+function mayBeApplied(error: unknown): boolean {
+  return !(error instanceof TenonError) || error.outcome !== "not-applied";
+}
+
+/** Asking has changed nothing, but the offer before it may have. */
+function unknownAfter(error: unknown): unknown {
+  if (mayBeApplied(error)) return error;
+  const { code, message, fields } = error as TenonError;
+  const text = `${message} The lease may have been handed over before: acquire it again under the same holder, or release it.`;
+  return new TenonError(code, text, { outcome: "unknown", fields, cause: error });
 }

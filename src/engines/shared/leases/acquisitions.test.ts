@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type Outcome, TenonError } from "../../../contracts/errors.ts";
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
 import { systemWorld } from "../../../world/system/system-world.ts";
@@ -14,12 +15,14 @@ const waiting: Answer = { type: "waiting", askAgainMs: 10_000 };
 /** A server whose answers are given by hand; what it was asked and told, in order. */
 class Server {
   readonly heard: string[] = [];
-  readonly #open: ((answer: Answer) => void)[] = [];
+  readonly #open: PromiseWithResolvers<Answer>[] = [];
   readonly acquisitions = new Acquisitions({
     world: systemWorld(),
     asking: () => () => {
       this.heard.push("ask");
-      return new Promise((resolve) => this.#open.push(resolve));
+      const asked = Promise.withResolvers<Answer>();
+      this.#open.push(asked);
+      return asked.promise;
     },
     leave: async (_name, _holder, what) => {
       this.heard.push(`leave ${what}`);
@@ -27,7 +30,12 @@ class Server {
   });
 
   async answer(answer: Answer): Promise<void> {
-    this.#open.shift()!(answer);
+    this.#open.shift()!.resolve(answer);
+    await turns();
+  }
+
+  async fail(outcome: Outcome): Promise<void> {
+    this.#open.shift()!.reject(new TenonError("unavailable", "The server is away.", { outcome }));
     await turns();
   }
 
@@ -234,6 +242,72 @@ test("an answer to what was asked before an offer says nothing of what came of t
       waits.abort();
       await server.answer({ type: "granted", lease, isNew: false });
     }
+    assert.equal(server.heard.at(-1), "leave all", way);
+  }
+});
+
+test("who asks what came of an offer, and asks in vain, is told that nobody knows", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  server.acquisitions.offer("name", "a")!.handOver(undefined);
+  await turns();
+  await server.fail("not-applied");
+  const error = (await waits.lease) as TenonError;
+  assert.deepEqual([error.code, error.outcome], ["unavailable", "unknown"]);
+  // As after any unknown outcome it asks again under this holder, or releases it.
+  assert.deepEqual(server.heard, ["ask", "ask"]);
+});
+
+test("who asks in vain is told that nothing was done where nothing was offered before", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  server.acquisitions.wake("name", "a");
+  await turns();
+  await server.fail("not-applied");
+  assert.equal(((await waits.lease) as TenonError).outcome, "not-applied");
+});
+
+test("who has gone before its question failed gives up what it may have", async () => {
+  for (const [offered, outcome, left] of [
+    [false, "not-applied", "leave place"],
+    [false, "unknown", "leave all"],
+    [true, "not-applied", "leave all"],
+  ] as const) {
+    const server = new Server();
+    const waits = await server.queue();
+    if (offered) server.acquisitions.offer("name", "a")!.handOver(undefined);
+    else server.acquisitions.wake("name", "a");
+    await turns();
+    waits.abort();
+    await server.fail(outcome);
+    assert.deepEqual(server.heard, ["ask", "ask", left]);
+  }
+});
+
+test("when all is over, places are given up, and what is under way is waited for and given back", async () => {
+  const reason = new TenonError("closed", "The engine was closed.");
+  const server = new Server();
+  const idle = await server.queue();
+  await server.acquisitions.end(reason);
+  assert.equal(await idle.lease, reason);
+  assert.deepEqual(server.heard, ["ask", "leave place"]);
+  for (const way of ["asked", "offered"] as const) {
+    const server = new Server();
+    const waits = await server.queue();
+    const offer = way === "offered" ? server.acquisitions.offer("name", "a")! : undefined;
+    server.acquisitions.wake("name", "a");
+    await turns();
+    let isOver = false;
+    const ended = server.acquisitions.end(reason).then(() => {
+      isOver = true;
+    });
+    assert.equal(await waits.lease, reason);
+    await turns();
+    assert.equal(isOver, false);
+    await server.answer(offer === undefined ? { type: "granted", lease, isNew: true } : waiting);
+    assert.equal(isOver, offer === undefined);
+    offer?.handOver(lease);
+    await ended;
     assert.equal(server.heard.at(-1), "leave all", way);
   }
 });

@@ -2,9 +2,13 @@ import { TenonError } from "../../../contracts/errors.ts";
 import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { Lease } from "../../../contracts/leases.ts";
 import type { World } from "../../../world/world.ts";
+import { waitAtMost } from "../wait-at-most.ts";
 import { Acquisition, type AcquisitionParts } from "./acquisition.ts";
 import { AcquisitionIndex } from "./acquisition-index.ts";
 import { nameAndHolder } from "./name-and-holder.ts";
+
+/** How long it may take to give back what nobody waits for any more. */
+const endMs = 1_000;
 
 export interface AcquisitionsParts {
   readonly world: World;
@@ -20,6 +24,7 @@ export class Acquisitions {
   readonly #underWay = new AcquisitionIndex();
   /** Those that are over while something may still be granted to them; who asks anew for the same holder comes after that was given back. */
   readonly #leaving = new Map<string, Promise<void>>();
+  readonly #givingBack = new Set<Promise<void>>();
 
   constructor(parts: AcquisitionsParts) {
     this.#parts = parts;
@@ -69,8 +74,22 @@ export class Acquisitions {
     this.#underWay.get(name, holder)?.give();
   }
 
-  fail(reason: TenonError): void {
-    for (const acquisition of this.#underWay.all()) acquisition.fail(reason);
+  /** As if everybody had gone for this reason. Resolves when all that was under way is answered and nobody keeps what came of it, and then everything is `idle`; at the latest after a second. */
+  end(reason: TenonError, idle?: () => Promise<void>): Promise<void> {
+    for (const acquisition of this.#underWay.all()) acquisition.end(reason);
+    return waitAtMost(this.#parts.world, endMs, this.#givenBack().then(idle));
+  }
+
+  async #givenBack(): Promise<void> {
+    await Promise.all(this.#leaving.values());
+    await Promise.all(this.#givingBack);
+  }
+
+  async #giveBack(name: string, holder: string, what: "place" | "all"): Promise<void> {
+    const given = this.#parts.leave(name, holder, what).then(ignore, ignore);
+    this.#givingBack.add(given);
+    await given;
+    this.#givingBack.delete(given);
   }
 
   #leave(name: string, holder: string, answered: Promise<void> | undefined): void {
@@ -86,7 +105,7 @@ export class Acquisitions {
     const acquisition: Acquisition = new Acquisition(asked, {
       world: this.#parts.world,
       ask: this.#parts.asking(name),
-      leave: (what) => this.#parts.leave(name, asked.holder, what).then(ignore, ignore),
+      leave: (what) => this.#giveBack(name, asked.holder, what),
       ended: () => {
         if (this.#underWay.delete(name, acquisition)) this.#leave(name, asked.holder, acquisition.answered);
       },

@@ -5,6 +5,7 @@ import type { Step, StepAnswers } from "./steps.ts";
 export class LeaseOperations {
   readonly #parts: NameQueueParts;
   readonly #queues = new Map<string, NameQueue>();
+  #idle: PromiseWithResolvers<void> | undefined;
 
   constructor(parts: NameQueueParts) {
     this.#parts = parts;
@@ -21,8 +22,18 @@ export class LeaseOperations {
     return answer;
   }
 
+  /** When nothing is under way any more. */
+  async idle(): Promise<void> {
+    if (this.#queues.size === 0) return;
+    this.#idle ??= Promise.withResolvers();
+    await this.#idle.promise;
+  }
+
   async #drain(name: string, queue: NameQueue): Promise<void> {
     while (!queue.isEmpty) await queue.advance();
     this.#queues.delete(name);
+    if (this.#queues.size > 0) return;
+    this.#idle?.resolve();
+    this.#idle = undefined;
   }
 }

@@ -159,12 +159,14 @@ export class ZookeeperLeases implements LeaseEngine {
     return { description: { name, holders, waiting }, nextEndMs: Math.max(1, nextEnd - now) };
   }
 
-  close(reason: TenonError): void {
+  /** Nobody waits from now on. What is under way ends before it resolves, as far as the server answers soon. */
+  async close(reason: TenonError): Promise<void> {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
-    this.#acquisitions.fail(reason);
+    const ended = this.#acquisitions.end(reason, () => this.#operations.idle());
     this.#watches.close();
     this.#sweeper.close();
+    await ended;
   }
 
   async #ask(name: string, request: ValidRequest, waits: boolean): Promise<Answer> {
