@@ -247,6 +247,25 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.deepEqual(order, expected);
   });
 
+  test("a release that hands the name to none of its engine keeps the lease of etcd for the next grant", async (t) => {
+    const [{ engine: one, network }, { engine: two }] = await openTwo(t);
+    await acquire(one, "a");
+    const [theirs, ours] = [acquire(two, "b"), new AbortController()];
+    await untilWaiting(one, 1);
+    const behind = acquire(one, "c", {}, ours.signal);
+    behind.catch(() => undefined);
+    await untilWaiting(one, 2);
+    const granted = () => network.count(({ path }) => path === "lease/grant");
+    const before = granted();
+    await one.leases.release("name", "a");
+    await theirs;
+    assert.equal(network.count(isHandOver), 1);
+    await one.leases.acquire("other", { ...long, holder: "d" });
+    assert.equal(granted(), before);
+    ours.abort(new Error("enough"));
+    await assert.rejects(behind, /enough/);
+  });
+
   test("who is gone before the name is handed over gets nothing, and the next one gets it", async (t) => {
     const { engine, network, next: gone, leaving } = await openWithOneWaiting(t);
     const next = acquire(engine, "c");

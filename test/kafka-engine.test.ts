@@ -6,7 +6,8 @@ import { type KafkaOptions, kafka } from "tenon/kafka";
 import { systemWorld, type World } from "tenon/world";
 import { Cluster } from "../src/engines/kafka/cluster.ts";
 import { Journal } from "../src/engines/kafka/journal/journal.ts";
-import { listOffset, offsetAt } from "../src/engines/kafka/requests.ts";
+import { Watcher } from "../src/engines/kafka/messages/watcher.ts";
+import { isolation, listOffset, offsetAt } from "../src/engines/kafka/requests.ts";
 import { TopicMaker } from "../src/engines/kafka/topic-maker.ts";
 import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
@@ -46,6 +47,52 @@ async function openJournal(t: TestContext, topic: string): Promise<Journal> {
 /** The client, by which some batches have another checksum than they were stored with. */
 function damaging(isDamaged: (bytes: Buffer) => boolean): KafkaOptions["client"] {
   return { ...client, crc32c: (bytes: Buffer) => client.crc32c(bytes) + (isDamaged(bytes) ? 1 : 0) };
+}
+
+/** The journal is read in larger parts than topics are. */
+const journalBytes = 4 * 1024 * 1024;
+
+/** The client, by which it is known what is asked for. */
+function recording() {
+  const { fetchV13, metadataV12 }: KafkaOptions["client"] = client;
+  /** The topics that metadata was asked for. */
+  const metadata: string[] = [];
+  /** By position, whether something was waited for there. */
+  const waits = new Map<bigint, PromiseWithResolvers<void>>();
+  const waitAt = (position: bigint) => {
+    const known = waits.get(position) ?? Promise.withResolvers<void>();
+    waits.set(position, known);
+    return known;
+  };
+  const fetches = {
+    /** Requests that do not wait. */
+    looks: 0,
+    /** Resolves when a request has waited at this position of a topic other than the journal. */
+    waitsAt: (position: number) => waitAt(BigInt(position)).promise,
+  };
+  const recorded: KafkaOptions["client"] = {
+    ...client,
+    metadataV12: {
+      api: {
+        ...metadataV12.api,
+        async: (connection, topics, mayCreate) => {
+          for (const { name } of topics ?? []) metadata.push(name);
+          return metadataV12.api.async(connection, topics, mayCreate);
+        },
+      },
+    },
+    fetchV13: {
+      ...fetchV13,
+      createRequest: (...asked) => {
+        const [maxWaitMs, , bytesMax, , , , topics] = asked;
+        if (maxWaitMs === 0) fetches.looks += 1;
+        else if (bytesMax < journalBytes)
+          for (const { partitions } of topics) waitAt(partitions[0]!.fetchOffset).resolve();
+        return fetchV13.createRequest(...asked);
+      },
+    },
+  };
+  return { client: recorded, metadata, fetches };
 }
 
 type Foreign = Partial<client.MessageToProduce>;
@@ -291,6 +338,86 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const [third] = await lane.fetch(10);
     await lane.commit({ settled: [third!.position] });
     assert.equal((await messages.describe("orders")).groups[0]!.lanes[0]!.lag, 0);
+  });
+
+  test("what comes while a lane waits comes as the answer to the waiting, and is asked for no more", async (t) => {
+    const { client: counting, fetches } = recording();
+    const { messages } = await open(t, { client: counting });
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    const lane = await (await messages.join("orders", "billing", { ...joining, from: "earliest" })).nextLane();
+    const append = () => messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    await append();
+    assert.equal((await lane.fetch(10)).length, 1);
+    const before = fetches.looks;
+    for (let round = 0; round < 3; round++) {
+      const coming = lane.fetch(10);
+      await fetches.waitsAt(round + 1);
+      await append();
+      const settled = (await coming).map(({ position }) => position);
+      assert.deepEqual(settled, [BigInt(round + 1)]);
+      await lane.commit({ settled });
+    }
+    assert.equal(fetches.looks, before);
+  });
+
+  test("news that was asked for from further on than where a lane stands is no reason to pass by what lies between", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    const heard = Promise.withResolvers<Parameters<Watcher["watch"]>>();
+    const watch = Watcher.prototype.watch;
+    t.mock.method(Watcher.prototype, "watch", function (this: Watcher, ...asked: Parameters<Watcher["watch"]>) {
+      if (asked[0].startsWith(prefix)) heard.resolve(asked);
+      else watch.apply(this, asked);
+    });
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    const lane = await (await messages.join("orders", "billing", { ...joining, from: "earliest" })).nextLane();
+    const coming = lane.fetch(10);
+    const [name, topicId, partition, next, hear] = await heard.promise;
+    assert.equal(next, 0);
+    for (let count = 0; count < 3; count++) {
+      await messages.append({ topic: "orders", partition, messages: [{ body }] });
+    }
+    const place = { partition, currentLeaderEpoch: -1, lastFetchedEpoch: -1, partitionMaxBytes: 1_000 };
+    const cluster = openCluster(t);
+    const asked = { what: "a test", outcome: "not-applied" } as const;
+    const [arrived] = await cluster.leader(asked, name, partition, (connection) =>
+      cluster.fetching.arrivals(connection, [{ topicId, partitions: [{ ...place, fetchOffset: 2n }] }], {
+        maxWaitMs: 0,
+        bytesMax: 1_000,
+        isolation: isolation.uncommitted,
+      }),
+    );
+    hear({ from: 2, arrived: arrived! });
+    const positions = (await coming).map(({ position }) => position);
+    assert.deepEqual(positions, [0n, 1n, 2n]);
+  });
+
+  test("nobody asks for a topic any more that was removed while its lanes waited", async (t) => {
+    const prefix = testPrefix();
+    const { client: counting, metadata, fetches } = recording();
+    const { messages } = await open(t, { client: counting }, prefix);
+    const memberOf = async (name: string, partitions: number) => {
+      await messages.declare(name, { partitions, groups: ["billing"] });
+      return messages.join(name, "billing", { ...joining, from: "earliest" });
+    };
+    const gone = await memberOf("gone", 8);
+    for (let lanes = 0; lanes < 8; lanes++) (await gone.nextLane()).fetch(10).catch(() => undefined);
+    await fetches.waitsAt(0);
+    await gone.leave();
+    await messages.remove("gone");
+    metadata.length = 0;
+    const lane = await (await memberOf("orders", 1)).nextLane();
+    const append = () => messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    await append();
+    assert.equal((await lane.fetch(10)).length, 1);
+    const coming = lane.fetch(10);
+    await fetches.waitsAt(1);
+    await append();
+    assert.equal((await coming).length, 1);
+    assert.deepEqual(
+      metadata.filter((name) => name === `${prefix}.gone`),
+      [],
+    );
   });
 
   test("topics whose names differ for Tenon and not for Kafka are apart", async (t) => {

@@ -35,22 +35,52 @@ function laneOf(run: FetchedRun): OpenedLane {
   };
 }
 
-test("what stands before a message that cannot be read is handed out", async () => {
-  const grant = { topic: "topic", group: "group", groupNumber: 1, partition: 0, fence: 1 };
-  const host = {
+const grant = { topic: "topic", group: "group", groupNumber: 1, partition: 0, fence: 1 };
+
+function hostOf(windowMax: number) {
+  return {
     world: systemWorld(),
     capabilities: {} as MessageCapabilities,
     server: "a test",
-    windowMax: 100,
+    windowMax,
     checkSession: () => undefined,
     release: async () => undefined,
     superseded: () => undefined,
   };
-  const owner = new LaneOwner(grant, laneOf(new DamagedRun()), host);
+}
+
+test("what stands before a message that cannot be read is handed out", async () => {
+  const owner = new LaneOwner(grant, laneOf(new DamagedRun()), hostOf(100));
   const messages = await owner.fetch(10);
   assert.deepEqual(
     messages.map(({ position }) => position),
     [0n],
   );
   for (let again = 0; again < 2; again++) await assert.rejects(owner.fetch(10), /damaged/);
+});
+
+test("a fetch that waits at the end of a partition does not ask the store again because something was settled", async () => {
+  const run = new DamagedRun();
+  run.position = 2;
+  let fetches = 0;
+  const lane = laneOf(run);
+  const counted: OpenedLane = {
+    ...lane,
+    fetch: (request) => {
+      fetches += 1;
+      return lane.fetch(request);
+    },
+    commit: async () => 3,
+  };
+  const owner = new LaneOwner(grant, counted, hostOf(100));
+  const [last] = await owner.fetch(10);
+  const waits = new AbortController();
+  const waiting = owner.fetch(10, { signal: waits.signal });
+  await owner.commit({ settled: [last!.position] });
+  // Whoever was woken has asked by then.
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(owner.low, 3);
+  assert.equal(fetches, 2);
+  waits.abort(new Error("enough"));
+  await assert.rejects(waiting, /enough/);
 });

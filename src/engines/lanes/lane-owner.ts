@@ -176,8 +176,10 @@ export class LaneOwner implements Lane, CommittingLane {
   settled(positions: Ranges, low: number): void {
     eachOf(positions, (position) => this.#settledAhead.add(position), this.#handedOut);
     if (low <= this.low) return;
+    // Where the window was no limit, and all that was there is here, a waiting fetch would find nothing.
+    const hasWaited = this.#isFull || this.#cursor < this.#next;
     this.low = low;
-    this.wake();
+    if (hasWaited) this.wake();
   }
 
   release(): Promise<void> {

@@ -28,7 +28,8 @@ export interface FetchedPartition extends Fetched {
   readonly batches: readonly KafkaBatch[];
 }
 
-export type PartitionEnd = Omit<FetchedAs<void>, "content">;
+/** A partition as it came: its batches are not opened. */
+export type Arrived = FetchedAs<readonly Buffer[]>;
 
 /** A session of fetches is not kept. */
 const noSession = { id: 0, epoch: -1 } as const;
@@ -40,18 +41,14 @@ const noSession = { id: 0, epoch: -1 } as const;
 export class Fetching {
   readonly #client: KafkaClient;
   readonly #decompressedBytesMax: number;
-  readonly #batches: KafkaRequest<FetchParameters, FetchedAs<readonly Buffer[]>[]>;
-  readonly #ends: KafkaRequest<FetchParameters, PartitionEnd[]>;
+  readonly #arrivals: KafkaRequest<FetchParameters, Arrived[]>;
 
   constructor(client: KafkaClient, decompressedBytesMax: number) {
     this.#client = client;
     this.#decompressedBytesMax = decompressedBytesMax;
     const { api, createRequest } = client.fetchV13;
-    this.#batches = client.createAPI(api.key, api.version, createRequest, (_correlation, _key, _version, reader) =>
+    this.#arrivals = client.createAPI(api.key, api.version, createRequest, (_correlation, _key, _version, reader) =>
       readFetchAnswer(reader, batchesBetween),
-    );
-    this.#ends = client.createAPI(api.key, api.version, createRequest, (_correlation, _key, _version, reader) =>
-      readFetchAnswer(reader, () => undefined),
     );
   }
 
@@ -73,13 +70,16 @@ export class Fetching {
       partitionMaxBytes: bytesMax,
     };
     const topics = [{ topicId: topic.id, partitions: [from] }];
-    const { id, epoch } = noSession;
-    const answer = await this.#batches.async(connection, maxWaitMs, 1, bytesMax, shown, id, epoch, topics, [], "");
-    const [fetched] = answer;
+    const [fetched] = await this.arrivals(connection, topics, { maxWaitMs, bytesMax, isolation: shown });
     if (fetched === undefined) throw new Error("an answer without the partition that was asked for");
     refuse(fetched.errorCode);
-    const place = { topic: topic.name, partition };
-    return { ...fetched, batches: openBatches(fetched.content, place, this.#client, this.#decompressedBytesMax) };
+    return this.open(fetched, topic.name);
+  }
+
+  /** As above. */
+  open(arrived: Arrived, topic: string): FetchedBatches {
+    const place = { topic, partition: arrived.partition };
+    return { ...arrived, batches: openBatches(arrived.content, place, this.#client, this.#decompressedBytesMax) };
   }
 
   /** The same, read. */
@@ -93,12 +93,17 @@ export class Fetching {
     return { ...fetched, batches: readable(fetched.batches, kafkaBatchOf) };
   }
 
-  /** Where partitions end, once one of them has something from the offset on that was asked for, or after a while. */
-  ends(
+  /** Where partitions end and what is there, once one of them has something from the offset on that was asked for, or after a while. */
+  arrivals(
     connection: KafkaConnection,
     topics: FetchTopic[],
-    { maxWaitMs, isolation: shown }: { readonly maxWaitMs: number; readonly isolation: Isolation },
-  ): Promise<readonly PartitionEnd[]> {
-    return this.#ends.async(connection, maxWaitMs, 1, 1, shown, noSession.id, noSession.epoch, topics, [], "");
+    {
+      maxWaitMs,
+      bytesMax,
+      isolation: shown,
+    }: { readonly maxWaitMs: number; readonly bytesMax: number; readonly isolation: Isolation },
+  ): Promise<readonly Arrived[]> {
+    const { id, epoch } = noSession;
+    return this.#arrivals.async(connection, maxWaitMs, 1, bytesMax, shown, id, epoch, topics, [], "");
   }
 }

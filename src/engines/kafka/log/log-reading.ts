@@ -12,6 +12,8 @@ import type { PartitionReading } from "./partition-reading.ts";
 
 /** A notice that was missed makes a record come so much late, and is never a loss. */
 const lookMs = 2_000;
+/** What comes is read by whoever waits for it. */
+const noticeBytes = 1;
 
 /** Waiting for what comes, or for what is decided. */
 export class LogReading {
@@ -28,7 +30,7 @@ export class LogReading {
     this.#journal = journal;
     this.#logs = logs;
     this.#partitions = partitions;
-    this.#watcher = new Watcher(cluster, isolation.committed);
+    this.#watcher = new Watcher(cluster, noticeBytes, isolation.committed);
   }
 
   async read(request: LogRead, signal: AbortSignal | undefined): Promise<LogPage> {

@@ -20,7 +20,7 @@ import type { Appends } from "./appends.ts";
 import { runsOf } from "./fetched-runs.ts";
 import type { Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
-import type { Watcher } from "./watcher.ts";
+import type { News, Watcher } from "./watcher.ts";
 
 /** What lanes need of the engine. */
 export interface LaneParts {
@@ -42,15 +42,19 @@ export class KafkaLane implements OpenedLane {
   readonly #place: JournaledTopic;
   readonly #grant: Grant;
   readonly #before: LaneProgress;
-  readonly #hear: () => void;
+  readonly #wake: () => void;
   #revision = 0;
   #next = 0;
+  /** Where the partition ended, when all before it was read: there it is waited for more, without another look. */
+  #end = -1;
+  /** What came while it was waited for. */
+  #news: News | undefined;
 
   static async open(
     parts: LaneParts,
     place: JournaledTopic,
     grant: Grant,
-    hear: () => void,
+    wake: () => void,
   ): Promise<KafkaLane | undefined> {
     const find = () => {
       const group = parts.journal.state.topic(place.number)?.group(grant.groupNumber);
@@ -63,7 +67,7 @@ export class KafkaLane implements OpenedLane {
     const found = find();
     if (found === undefined) return undefined;
     const before = LaneProgress.decode(found.lane.progress.encode());
-    return new KafkaLane(parts, place, grant, before, Math.min(end, before.low + found.windowMax), hear);
+    return new KafkaLane(parts, place, grant, before, Math.min(end, before.low + found.windowMax), wake);
   }
 
   private constructor(
@@ -72,13 +76,13 @@ export class KafkaLane implements OpenedLane {
     grant: Grant,
     before: LaneProgress,
     suspectBelow: number,
-    hear: () => void,
+    wake: () => void,
   ) {
     this.#parts = parts;
     this.#place = place;
     this.#grant = grant;
     this.#before = before;
-    this.#hear = hear;
+    this.#wake = wake;
     this.low = before.low;
     this.held = before.held;
     this.settledEnd = before.end;
@@ -103,6 +107,10 @@ export class KafkaLane implements OpenedLane {
     if (low === undefined) return undefined;
     const from = Math.max(cursor, low);
     if (from >= low + windowMax) return { low, next: Math.max(this.#next, from), dueMs: -1, runs: [] };
+    if (from === this.#end) {
+      this.#watch();
+      return { low, next: this.#next, dueMs: -1, runs: [] };
+    }
     const fetched = await this.#read(from, bytesMax);
     if (fetched === undefined) return undefined;
     if (fetched === "out of range") return this.#findRange(from);
@@ -111,11 +119,40 @@ export class KafkaLane implements OpenedLane {
     if (gaps.length > 0) await this.#settle(gaps);
     const lowNow = this.#lowNow();
     if (lowNow === undefined) return undefined;
-    if (runs.length === 0 && this.#next <= end) {
-      const { kafkaName, kafkaId } = this.#place;
-      this.#parts.watcher.watch(kafkaName, kafkaId, this.#grant.partition, this.#next, this.#hear);
+    if (end >= this.#next) {
+      this.#end = this.#next;
+      if (runs.length === 0) this.#watch();
     }
     return { low: lowNow, next: this.#next, dueMs: -1, runs: runs.filter((run) => run.position < lowNow + windowMax) };
+  }
+
+  /** Tells once, and perhaps never: who is called without news looks for itself. */
+  #watch(): void {
+    const { kafkaName, kafkaId } = this.#place;
+    this.#end = -1;
+    this.#parts.watcher.watch(kafkaName, kafkaId, this.#grant.partition, this.#next, this.#hear);
+  }
+
+  /** Waits no more: a topic that is gone afterwards would be looked for with every request, and hold up what others wait for. */
+  end(): void {
+    const { watcher } = this.#parts;
+    watcher.unwatch(this.#place.kafkaId, this.#grant.partition, this.#hear);
+    this.#news = undefined;
+  }
+
+  readonly #hear = (news: News | undefined) => {
+    this.#news = news;
+    this.#wake();
+  };
+
+  /** What came from a position on, if nothing was left out. */
+  #arrivedAt(offset: number): FetchedBatches | undefined {
+    const news = this.#news;
+    this.#news = undefined;
+    if (news === undefined || news.from > offset) return undefined;
+    const fetched = this.#parts.cluster.fetching.open(news.arrived, this.#place.kafkaName);
+    const last = fetched.batches.at(-1);
+    return last !== undefined && last.end > offset ? fetched : undefined;
   }
 
   /** `undefined`: the grant is superseded. */
@@ -127,6 +164,8 @@ export class KafkaLane implements OpenedLane {
     };
     const { partition } = this.#grant;
     try {
+      const arrived = this.#arrivedAt(offset);
+      if (arrived !== undefined) return arrived;
       return await cluster.leader(
         { what, outcome: "not-applied", check },
         this.#place.kafkaName,

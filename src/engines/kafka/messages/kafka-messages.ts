@@ -11,6 +11,7 @@ import type {
   TopicDescription,
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
+import { fetchBytesMax } from "../../lanes/fetch-size.ts";
 import { checkTarget, type Member, Memberships, topicNotFound } from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { closed } from "../failures.ts";
@@ -69,7 +70,7 @@ export class KafkaMessages implements MessageEngine {
     const appends = new Appends({ cluster, journal, topics, trimmer, capabilities });
     this.#topics = topics;
     this.#appends = appends;
-    this.#watcher = new Watcher(cluster);
+    this.#watcher = new Watcher(cluster, fetchBytesMax);
     this.#parts = { cluster, journal, topics, appends, watcher: this.#watcher, trimmer };
   }
 
