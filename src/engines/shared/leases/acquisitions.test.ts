@@ -14,12 +14,14 @@ const waiting: Answer = { type: "waiting", askAgainMs: 10_000 };
 /** A server whose answers are given by hand; what it was asked and told, in order. */
 class Server {
   readonly heard: string[] = [];
-  readonly #open: ((answer: Answer) => void)[] = [];
+  readonly #open: PromiseWithResolvers<Answer>[] = [];
   readonly acquisitions = new Acquisitions({
     world: systemWorld(),
     asking: () => () => {
       this.heard.push("ask");
-      return new Promise((resolve) => this.#open.push(resolve));
+      const question = Promise.withResolvers<Answer>();
+      this.#open.push(question);
+      return question.promise;
     },
     leave: async (_name, _holder, what) => {
       this.heard.push(`leave ${what}`);
@@ -27,7 +29,12 @@ class Server {
   });
 
   async answer(answer: Answer): Promise<void> {
-    this.#open.shift()!(answer);
+    this.#open.shift()!.resolve(answer);
+    await turns();
+  }
+
+  async fail(): Promise<void> {
+    this.#open.shift()!.reject(new Error("no answer"));
     await turns();
   }
 
@@ -94,6 +101,19 @@ test("what is released while it is handed over is not given back a second time",
   offer.handOver(lease);
   assert.equal(await waits.lease, undefined);
   assert.deepEqual(server.heard, ["ask"]);
+});
+
+test("what was released stays so when a question fails that was under way", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  server.acquisitions.wake("name", "a");
+  await turns();
+  server.acquisitions.give("name", "a");
+  await server.fail();
+  offer.handOver(lease);
+  assert.equal(await waits.lease, undefined);
+  assert.deepEqual(server.heard, ["ask", "ask"]);
 });
 
 test("who asks anew for a holder that has gone is granted nothing that is then given back", async () => {
