@@ -29,6 +29,9 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
   const { clock, random, timers } = engine.world;
   const { what, waitMs, timeoutMs } = wanted;
   const holder = random.uuid();
+  wanted.signal?.throwIfAborted();
+  // First of all: what is made ready for the answer is made while the engine works.
+  let asked = ask(engine, wanted, holder, waitMs);
   let lastError: TenonError | undefined;
   let uncertain = false;
   const late = () => unanswered(what, waitMs + timeoutMs, lastError);
@@ -40,8 +43,6 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
   // `using` would cost more than all else that is done here.
   try {
     for (let failures = 0; ; failures++) {
-      const leftMs = failures === 0 ? waitMs : Math.max(0, Math.ceil(waitMs - (clock.monotonic() - startedAt)));
-      const asked = ask(engine, wanted, holder, leftMs);
       try {
         const lease = await deadline.race(asked);
         if (lease === undefined && uncertain) void releaseLease(engine, wanted.name, holder, wanted.ttlMs);
@@ -64,6 +65,7 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
         if (uncertain) abandon(engine, wanted, holder, asked);
         throw deadline.signal.reason;
       }
+      asked = ask(engine, wanted, holder, Math.max(0, Math.ceil(waitMs - (clock.monotonic() - startedAt))));
     }
   } finally {
     deadline[Symbol.dispose]();

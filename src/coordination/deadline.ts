@@ -12,8 +12,8 @@ export interface DeadlineOptions {
  * caller's signal are let go by `Symbol.dispose`.
  */
 export class Deadline implements Disposable {
-  readonly #signal: AbortSignal | undefined;
   readonly #stop: () => void;
+  readonly #deafen: (() => void) | undefined;
   /** Those who race against it: nearly always one, for whom a set would cost more than the race. */
   #racing: ((reason: unknown) => void) | Set<(reason: unknown) => void> | undefined;
   /** Made when somebody asks for it. */
@@ -24,8 +24,11 @@ export class Deadline implements Disposable {
   constructor(timers: Pick<Timers, "schedule">, afterMs: number, late: () => Error, options: DeadlineOptions = {}) {
     const { signal, keepsAlive = true } = options;
     signal?.throwIfAborted();
-    this.#signal = signal;
-    signal?.addEventListener("abort", this.#abort, { once: true });
+    if (signal !== undefined) {
+      const abort = (): void => this.#end(signal.reason);
+      signal.addEventListener("abort", abort, { once: true });
+      this.#deafen = () => signal.removeEventListener("abort", abort);
+    }
     if (afterMs === Number.POSITIVE_INFINITY) this.#stop = () => {};
     else this.#stop = timers.schedule(afterMs, () => this.#end(late()), { keepsAlive });
   }
@@ -75,10 +78,8 @@ export class Deadline implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stop();
-    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#deafen?.();
   }
-
-  readonly #abort = (): void => this.#end(this.#signal?.reason);
 
   #end(reason: unknown): void {
     if (this.#ended !== undefined) return;

@@ -19,15 +19,18 @@ export async function releaseLease(
   forMs: number,
 ): Promise<TenonError | undefined> {
   const { clock, random, timers, log } = engine.world;
-  const endsAt = clock.monotonic() + forMs;
+  let endsAt: number | undefined;
   for (let failures = 0; ; failures++) {
-    const leftMs = Math.max(1, failures === 0 ? forMs : endsAt - clock.monotonic());
-    const answerMs = Math.min(answerMsMax, leftMs);
+    // First of all: what is made ready for the answer is made while the engine works.
+    const released = ask(engine, name, holder);
+    const now = clock.monotonic();
+    endsAt ??= now + forMs;
+    const answerMs = Math.min(answerMsMax, Math.max(1, endsAt - now));
     const late = () => unanswered(`Releasing "${name}"`, answerMs, undefined);
     const deadline = new Deadline(lateTimersOf(engine), answerMs, late, { keepsAlive: false });
     let error: TenonError;
     try {
-      await deadline.race(engine.leases.release(name, holder));
+      await deadline.race(released);
       return undefined;
     } catch (thrown) {
       error = asTenonError(thrown, `Releasing "${name}"`);
@@ -43,5 +46,13 @@ export async function releaseLease(
       return error;
     }
     await timers.sleep(delayMs);
+  }
+}
+
+function ask({ leases }: LeasingEngine, name: string, holder: string): Promise<void> {
+  try {
+    return leases.release(name, holder);
+  } catch (error) {
+    return Promise.reject(error);
   }
 }

@@ -1,4 +1,4 @@
-import type { LeaseDescription } from "../contracts/leases.ts";
+import type { Lease, LeaseDescription } from "../contracts/leases.ts";
 import { acquireLease } from "./acquisition.ts";
 import type { AcquireOptions, LeasingEngine, Lock, LockOptions, NamedLockable } from "./api.ts";
 import { notAcquired } from "./failures.ts";
@@ -45,13 +45,17 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
 
   async acquire(options?: Options): Promise<Lock> {
     const settings = this.#settings(options);
-    const lock = await this.#request(settings, options);
-    if (lock === undefined) throw notAcquired(this.#what, settings.waitMs);
-    return lock;
+    const share = this.#shareOf(options);
+    const lease = await this.#request(share, settings, options?.signal);
+    if (lease === undefined) throw notAcquired(this.#what, settings.waitMs);
+    return this.#hold(lease, share, settings);
   }
 
   async tryAcquire(options?: Options): Promise<Lock | undefined> {
-    return this.#request(this.#settings({ ...options, waitMs: options?.waitMs ?? 0 }), options);
+    const settings = this.#settings({ ...options, waitMs: options?.waitMs ?? 0 });
+    const share = this.#shareOf(options);
+    const lease = await this.#request(share, settings, options?.signal);
+    return lease && this.#hold(lease, share, settings);
   }
 
   use<Result>(work: (lock: Lock) => Promise<Result> | Result, options?: Options): Promise<Result> {
@@ -67,21 +71,25 @@ export class LeaseLocks<Options extends AcquireOptions> implements NamedLockable
     return settingsOf(this.#what, this.#engine.leases.capabilities, this.#options, options);
   }
 
-  async #request(settings: Settings, options: Options | undefined): Promise<Lock | undefined> {
-    const { weight, capacity } = this.#shareOf(options);
-    const { ttlMs, waitMs, timeoutMs, renew, marginMs, data } = settings;
+  #request(
+    { weight, capacity }: Share,
+    { ttlMs, waitMs, timeoutMs, data }: Settings,
+    signal: AbortSignal | undefined,
+  ): Promise<Lease | undefined> {
     const what = this.#what;
     const name = this.#leaseName;
-    const signal = options?.signal;
-    const wanted = { what, name, weight, capacity, ttlMs, waitMs, timeoutMs, data, signal };
-    const lease = await acquireLease(this.#engine, wanted);
-    if (lease === undefined) return undefined;
-    const held = new HeldLease(this.#engine, lease, { what, renew, marginMs });
-    if (held.isOver) {
-      // The answer came later than the lease lasts.
-      await held.release();
-      throw held.over;
-    }
-    return lockHandle(what, this.name, weight, held);
+    return acquireLease(this.#engine, { what, name, weight, capacity, ttlMs, waitMs, timeoutMs, data, signal });
   }
+
+  #hold(lease: Lease, { weight }: Share, { renew, marginMs }: Settings): Lock | Promise<never> {
+    const what = this.#what;
+    const held = new HeldLease(this.#engine, lease, { what, renew, marginMs });
+    // Unless the answer came later than the lease lasts.
+    return held.isOver ? giveBack(held) : lockHandle(what, this.name, weight, held);
+  }
+}
+
+async function giveBack(held: HeldLease): Promise<never> {
+  await held.release();
+  throw held.over;
 }

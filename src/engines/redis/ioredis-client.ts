@@ -34,22 +34,12 @@ class IoredisSession implements Session {
   }
 
   send(_key: string | undefined, args: readonly Argument[]): Promise<unknown> | undefined {
-    if (this.#client.status !== "ready") return undefined;
-    if (!this.#gathering) this.#gather();
-    return call(this.#client, args);
+    return this.#client.status === "ready" ? call(this.#client, args) : undefined;
   }
 
-  flush(): void {
+  gather(): void {
     const { stream } = this.#client;
-    if (!this.#gathering || stream === undefined) return;
-    stream.uncork();
-    stream.cork();
-  }
-
-  /** What is sent within the same turn is written at once: writing costs more than most commands do. */
-  #gather(): void {
-    const { stream } = this.#client;
-    if (stream === undefined) return;
+    if (this.#gathering || stream === undefined) return;
     this.#gathering = true;
     stream.cork();
     // A promise's reaction comes in the same order as queueMicrotask's, at a third of its price.
@@ -57,6 +47,13 @@ class IoredisSession implements Session {
       this.#gathering = false;
       stream.uncork();
     });
+  }
+
+  flush(): void {
+    const { stream } = this.#client;
+    if (!this.#gathering || stream === undefined) return;
+    stream.uncork();
+    stream.cork();
   }
 
   subscribe(channel: string): Promise<unknown> {

@@ -113,9 +113,12 @@ export class Link {
   }
 
   #give(pending: Pending): boolean {
+    const session = this.#session!;
     let reply: Promise<unknown> | undefined;
     try {
-      reply = pending.send(this.#session!);
+      // While nothing is under way there is nothing to wait for.
+      if (this.#sent.size > 0) session.gather?.();
+      reply = pending.send(session);
     } catch (error) {
       // A client that throws has sent nothing.
       pending.reject(new TenonError("unavailable", `${pending.what} was not sent`, { cause: plain(error) }));

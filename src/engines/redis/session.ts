@@ -23,7 +23,9 @@ export interface Session {
   readonly isCluster: boolean;
   /** `undefined` when it cannot be written now: then it surely was not sent. */
   send(key: string | undefined, args: readonly Argument[]): Promise<unknown> | undefined;
-  /** Writes what was sent and is held back until the end of the turn. */
+  /** What is sent from now on is held back until the end of the turn, and written at once then: writing costs more than most commands do. */
+  gather?(): void;
+  /** Writes what is held back. */
   flush?(): void;
   subscribe(channel: string): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;

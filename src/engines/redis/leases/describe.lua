@@ -2,7 +2,7 @@
 -- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
 
--- include: alone.part.lua
+local call = redis.call
 -- include: lease.part.lua
 look_at(KEYS[1])
 

@@ -1,5 +1,7 @@
--- Leased names that several hold or wait for, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot.
--- Nothing is left of a name that nobody holds or waits for. Needs alone.part.lua, which says how most names look, and what an owner is.
+-- Leased names, as the scripts of this folder keep them. One of KEYS for each; its other keys are derived and in the same slot. Nothing is left of a name that
+-- nobody holds or waits for. One that one holder has and nobody waits for, as most are, is a string, which ends by itself when the lease does:
+--   B:n:<name>  owner '/' token '/' weight '/' capacity '/' data
+-- An owner is a holder behind the count of its bytes and a colon, so that no owner begins with another. As soon as somebody else is to be noted:
 --   B:n:<name>  hash: w what is held together · e no holder ends before this instant · q how many wait · t the last ticket ·
 --          x when the key ends
 --          h<owner>  token, weight, capacity, end (f64 each) .. data, behind a byte that says whether there is any

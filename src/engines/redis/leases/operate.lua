@@ -9,11 +9,12 @@
 --         'n' · channel of those who watch · owner · token · ttl in ms: renew
 -- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
--- include: alone.part.lua
+local call = redis.call
 
 -- For names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs, as do calls and numbers that become text.
 local in_full
 
+-- How a name that one holder has alone looks, lease.part.lua says.
 local function operate(key, at)
   local kind, channel, owner = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'a' then

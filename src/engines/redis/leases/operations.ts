@@ -20,12 +20,13 @@ interface Operation {
 const thisTurn = Promise.resolve();
 
 /**
- * Operations on leases that are asked for in the same turn go with one script, in the order of the calls. On a cluster names lie in several slots, and each
- * operation has a script to itself.
+ * Operations on leases that are asked for in the same turn go with one script, in the order of the calls. One that is asked for while none is under way goes at
+ * once: nothing would come of waiting for others. On a cluster names lie in several slots, and each operation has a script to itself.
  */
 export class LeaseOperations {
   readonly #connection: DirectConnection;
   #gathered: Operation[] = [];
+  #scriptsUnderWay = 0;
 
   constructor(connection: DirectConnection) {
     this.#connection = connection;
@@ -35,7 +36,7 @@ export class LeaseOperations {
   run(key: string, args: readonly Argument[]): Promise<OperationAnswer> {
     return new Promise((resolve, reject) => {
       const count = this.#gathered.push({ key, args, resolve, reject });
-      if (this.#connection.isCluster) this.#send();
+      if (this.#connection.isCluster || this.#scriptsUnderWay === 0) this.#send();
       else if (count >= countMax) {
         this.#send();
         this.#connection.flush();
@@ -52,18 +53,17 @@ export class LeaseOperations {
   };
 
   #sendAlone({ key, args, resolve, reject }: Operation): void {
-    this.#connection.runFor(operate, [key], args, resolve as (reply: unknown) => void, reject);
+    this.#run([key], args, (answer) => resolve(answer as OperationAnswer), reject);
   }
 
   #sendTogether(operations: readonly Operation[]): void {
     const keys = operations.map(({ key }) => key);
     const args = operations.flatMap((operation) => operation.args);
-    this.#connection.runFor(
-      operate,
+    this.#run(
       keys,
       args,
-      (reply) => {
-        for (const [index, answer] of (reply as readonly OperationAnswer[]).entries()) {
+      (answers) => {
+        for (const [index, answer] of (answers as readonly OperationAnswer[]).entries()) {
           const { resolve, reject } = operations[index]!;
           if (typeof answer !== "number" && answer[0] === -1) reject(refused(answer[1]));
           else resolve(answer);
@@ -71,6 +71,28 @@ export class LeaseOperations {
       },
       (error) => {
         for (const { reject } of operations) reject(error);
+      },
+    );
+  }
+
+  #run(
+    keys: readonly string[],
+    args: readonly Argument[],
+    answered: (reply: unknown) => void,
+    failed: (error: unknown) => void,
+  ): void {
+    this.#scriptsUnderWay++;
+    this.#connection.runFor(
+      operate,
+      keys,
+      args,
+      (reply) => {
+        this.#scriptsUnderWay--;
+        answered(reply);
+      },
+      (error) => {
+        this.#scriptsUnderWay--;
+        failed(error);
       },
     );
   }

@@ -1,15 +1,10 @@
 // Made by scripts/lua.ts from the .lua files of this folder; edit those.
 import type { Script } from "../script.ts";
 
-const alonePart = `-- A name that one holder has and nobody waits for: most are. Such a name is one string, which ends by itself when the lease does; as soon as somebody else
--- is to be noted it becomes a hash, see lease.part.lua.
+const leasePart = `-- Leased names, as the scripts of this folder keep them. One of KEYS for each; its other keys are derived and in the same slot. Nothing is left of a name that
+-- nobody holds or waits for. One that one holder has and nobody waits for, as most are, is a string, which ends by itself when the lease does:
 --   B:n:<name>  owner '/' token '/' weight '/' capacity '/' data
--- An owner is a holder behind the count of its bytes and a colon, so that no owner begins with another.
-local call = redis.call
-`;
-
-const leasePart = `-- Leased names that several hold or wait for, shared by the scripts of this folder. One of KEYS for each; its other keys are derived and in the same slot.
--- Nothing is left of a name that nobody holds or waits for. Needs alone.part.lua, which says how most names look, and what an owner is.
+-- An owner is a holder behind the count of its bytes and a colon, so that no owner begins with another. As soon as somebody else is to be noted:
 --   B:n:<name>  hash: w what is held together · e no holder ends before this instant · q how many wait · t the last ticket ·
 --          x when the key ends
 --          h<owner>  token, weight, capacity, end (f64 each) .. data, behind a byte that says whether there is any
@@ -384,12 +379,13 @@ end
 
 export const describe: Script = {
   name: "leases/describe",
-  sha: "670e2337d734f20e7bd51642a2bd742384fd1ccb",
+  sha: "9bc4966420b5972e45d61c3b27f8e75fa23a07f8",
   source: `-- Who holds a name, and how many wait for it.
 -- KEYS    the name's first
 -- Answers how many wait · now · then for each holder: holder, token, weight, end, 1 and its data or 0
 
-${alonePart}${leasePart}look_at(KEYS[1])
+local call = redis.call
+${leasePart}look_at(KEYS[1])
 
 local function holder_of(owner)
   return string.sub(owner, string.find(owner, ':', 1, true) + 1)
@@ -421,7 +417,7 @@ return answer
 
 export const operate: Script = {
   name: "leases/operate",
-  sha: "049cefeb7a9cd99efa2a1cfae56847a47a284249",
+  sha: "6db982902e2dea42cacbbb5bdb9abb8093ebb3df",
   source: `-- Carries out operations on leased names, one after the other.
 -- KEYS    the first of each operation's name
 -- ARGV    of each operation one of
@@ -433,10 +429,12 @@ export const operate: Script = {
 --         'n' · channel of those who watch · owner · token · ttl in ms: renew
 -- Answers for each what the part of that name says, or -1 and the server's error. A single operation's answer stands alone.
 
-${alonePart}
+local call = redis.call
+
 -- For names that several hold or wait for. Made when it is needed: every function costs time whenever the script runs, as do calls and numbers that become text.
 local in_full
 
+-- How a name that one holder has alone looks, lease.part.lua says.
 local function operate(key, at)
   local kind, channel, owner = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if kind == 'a' then

@@ -30,21 +30,21 @@ interface Asker {
 /** A place is asked for again so often, and believed in for three times as long; see `patience` in acquire.part.lua. */
 const askAgainMsMax = 1_000;
 
+/** After `wanted` the first of these that comes to pass: granted to whoever wanted it, released by its holder, or left by everybody, so that what is still granted is given back. */
+type State = "wanted" | "granted" | "released" | "left";
+
 /** One holder's way to a name. Calls for the same holder share it, each with its own end of waiting. */
 export class Acquisition {
   readonly #parts: AcquisitionParts;
   readonly #alarm: Alarm;
   /** Nearly always one, for whom a set would cost more than the rest. Made anew where it changes while somebody may look through it. */
   #askers: readonly Asker[] = [];
-  #asking = false;
-  /** Offers of which it is not known what came; several may be under way at once. */
-  #offers = 0;
+  /** Questions and offers of which it is not known what came: each may bring a grant, wanted or not. */
+  #underWay = 0;
   #queued = false;
   /** Offers of which nobody knows what came, and which no answer to a question that was asked since has settled. */
   #doubts = 0;
-  #over = false;
-  #granted = false;
-  #given = false;
+  #state: State = "wanted";
   #answered: PromiseWithResolvers<void> | undefined;
   request: ValidRequest;
 
@@ -54,14 +54,13 @@ export class Acquisition {
     this.#alarm = new Alarm(parts.world);
   }
 
-  /** Whether something is under way that may bring a grant, wanted or not. */
-  get #pending(): boolean {
-    return this.#asking || this.#offers > 0;
+  get #over(): boolean {
+    return this.#state !== "wanted";
   }
 
   /** When nothing is under way any more, and what nobody wanted of it is being given back; `undefined`: it is so now. */
   get answered(): Promise<void> | undefined {
-    if (!this.#pending) return undefined;
+    if (this.#underWay === 0) return undefined;
     this.#answered ??= Promise.withResolvers();
     return this.#answered.promise;
   }
@@ -95,13 +94,13 @@ export class Acquisition {
   /** Whether it may be granted right now, without having asked just then. If so, `handOver` or `passOver` is called, once for each offer, when it is known what came of it. */
   offer(): boolean {
     if (this.#over) return false;
-    this.#offers++;
+    this.#underWay++;
     return true;
   }
 
   /** `undefined`: it was not granted, or nobody knows. */
   handOver(lease: Lease | undefined): void {
-    this.#offers--;
+    this.#underWay--;
     if (this.#over) this.#leave("all");
     else if (lease !== undefined) this.#grant(lease);
     else {
@@ -113,15 +112,14 @@ export class Acquisition {
 
   /** It surely was not granted by this offer, and stands in line as before. */
   passOver(): void {
-    this.#offers--;
-    if (this.#over && !this.#pending && this.#queued) this.#leave(this.#doubts > 0 ? "all" : "place");
+    this.#underWay--;
+    if (this.#over && this.#underWay === 0 && this.#queued) this.#leave(this.#doubts > 0 ? "all" : "place");
     this.#settled();
   }
 
   /** The holder gives everything up; nobody is granted anything. */
   give(): void {
-    this.#given = true;
-    this.#finish((asker) => asker.resolve(undefined));
+    this.#finish("released", (asker) => asker.resolve(undefined));
   }
 
   /** As if everybody had gone for this reason. */
@@ -136,27 +134,27 @@ export class Acquisition {
       settle();
       return;
     }
-    this.#over = true;
+    this.#state = "left";
     this.#alarm.ring();
     this.#parts.ended();
     // What is under way is looked at when it is answered.
-    if (this.#queued && !this.#pending) void this.#parts.leave(this.#doubts > 0 ? "all" : "place");
+    if (this.#queued && this.#underWay === 0) void this.#parts.leave(this.#doubts > 0 ? "all" : "place");
     settle();
   }
 
   /** What nobody wants any more. Who was granted it otherwise, or has released it, looks to it himself. */
   #leave(what: "place" | "all"): void {
-    if (!this.#given && !this.#granted) void this.#parts.leave(what);
+    if (this.#state === "left") void this.#parts.leave(what);
   }
 
   #grant(lease: Lease): void {
-    this.#granted = true;
-    this.#finish((asker) => asker.resolve(lease));
+    this.#finish("granted", (asker) => asker.resolve(lease));
   }
 
-  #finish(settle: (asker: Asker) => void): void {
-    if (!this.#over) this.#parts.ended();
-    this.#over = true;
+  #finish(state: Exclude<State, "wanted">, settle: (asker: Asker) => void): void {
+    if (this.#over) return;
+    this.#state = state;
+    this.#parts.ended();
     this.#alarm.ring();
     const askers = this.#askers;
     this.#askers = [];
@@ -164,7 +162,7 @@ export class Acquisition {
   }
 
   #settled(): void {
-    if (!this.#pending) this.#answered?.resolve();
+    if (this.#underWay === 0) this.#answered?.resolve();
   }
 
   async #run(after: Promise<void> | undefined): Promise<void> {
@@ -172,17 +170,17 @@ export class Acquisition {
     while (!this.#over) {
       const present = this.#askers;
       const doubts = this.#doubts;
-      this.#asking = true;
+      this.#underWay++;
       let answer: Answer;
       try {
         answer = await this.#parts.ask(this.request, this.waits, () => this.#over);
       } catch (error) {
-        this.#asking = false;
+        this.#underWay--;
         this.#failed(error);
         this.#settled();
         return;
       }
-      this.#asking = false;
+      this.#underWay--;
       this.#queued = answer.type === "waiting";
       if (this.#over) {
         this.#giveBack(answer, doubts);
@@ -205,7 +203,7 @@ export class Acquisition {
     const isInDoubt = this.#doubts > 0;
     if (!this.#over) {
       const reason = isInDoubt ? unknownAfter(error) : error;
-      this.#finish((asker) => asker.reject(reason));
+      this.#finish("left", (asker) => asker.reject(reason));
     } else if (isInDoubt || mayBeApplied(error)) this.#leave("all");
     else if (this.#queued) this.#leave("place");
   }
@@ -229,10 +227,10 @@ export class Acquisition {
   /** Everybody has gone while it was asked; `doubts`: as many as there were when it was asked, which the answer settles. */
   #giveBack(answer: Answer, doubts: number): void {
     // What was asked before is released by whoever gave it up; by now the holder may have asked anew.
-    if (this.#given) return;
+    if (this.#state === "released") return;
     const isGranted = answer.type === "granted";
     // Who was granted it by an offer meanwhile is told here of its own lease.
-    const mayHave = !this.#granted && this.#doubts > (isGranted ? 0 : doubts);
+    const mayHave = this.#state === "left" && this.#doubts > (isGranted ? 0 : doubts);
     if (mayHave || (isGranted && answer.isNew)) void this.#parts.leave("all");
     else if (answer.type === "waiting") void this.#parts.leave("place");
   }

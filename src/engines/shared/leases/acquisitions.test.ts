@@ -104,6 +104,19 @@ test("what is released while it is handed over is not given back a second time",
   assert.deepEqual(server.heard, ["ask"]);
 });
 
+test("what was released stays so when a question fails that was under way", async () => {
+  const server = new Server();
+  const waits = await server.queue();
+  const offer = server.acquisitions.offer("name", "a")!;
+  server.acquisitions.wake("name", "a");
+  await turns();
+  server.acquisitions.give("name", "a");
+  await server.fail("unknown");
+  offer.handOver(lease);
+  assert.equal(await waits.lease, undefined);
+  assert.deepEqual(server.heard, ["ask", "ask"]);
+});
+
 test("who asks anew for a holder that has gone is granted nothing that is then given back", async () => {
   for (const way of ["asked", "offered"] as const) {
     const server = new Server();
