@@ -59,6 +59,7 @@ function recording() {
   const metadata: string[] = [];
   /** By position, whether something was waited for there. */
   const waits = new Map<bigint, PromiseWithResolvers<void>>();
+  const together = { count: Number.POSITIVE_INFINITY, reached: Promise.withResolvers<void>() };
   const waitAt = (position: bigint) => {
     const known = waits.get(position) ?? Promise.withResolvers<void>();
     waits.set(position, known);
@@ -69,6 +70,11 @@ function recording() {
     looks: 0,
     /** Resolves when a request has waited at this position of a topic other than the journal. */
     waitsAt: (position: number) => waitAt(BigInt(position)).promise,
+    /** Resolves when a request waits for so many partitions of a topic other than the journal. */
+    waitsFor: (partitions: number) => {
+      together.count = partitions;
+      return together.reached.promise;
+    },
   };
   const recorded: KafkaOptions["client"] = {
     ...client,
@@ -86,8 +92,12 @@ function recording() {
       createRequest: (...asked) => {
         const [maxWaitMs, , bytesMax, , , , topics] = asked;
         if (maxWaitMs === 0) fetches.looks += 1;
-        else if (bytesMax < journalBytes)
-          for (const { partitions } of topics) waitAt(partitions[0]!.fetchOffset).resolve();
+        else if (bytesMax < journalBytes) {
+          for (const { partitions } of topics) {
+            waitAt(partitions[0]!.fetchOffset).resolve();
+            if (partitions.length >= together.count) together.reached.resolve();
+          }
+        }
         return fetchV13.createRequest(...asked);
       },
     },
@@ -402,7 +412,8 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     };
     const gone = await memberOf("gone", 8);
     for (let lanes = 0; lanes < 8; lanes++) (await gone.nextLane()).fetch(10).catch(() => undefined);
-    await fetches.waitsAt(0);
+    // All of them: one that was only being read is looked for until it is known to be gone.
+    await fetches.waitsFor(8);
     await gone.leave();
     await messages.remove("gone");
     metadata.length = 0;
