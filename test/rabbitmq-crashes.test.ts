@@ -6,7 +6,7 @@ import { type RabbitmqClient, type RabbitmqClientChannel, type RabbitmqEngine, r
 import { systemWorld } from "tenon/world";
 import { engine as find } from "./engines.ts";
 import { mortalWorld } from "./mortal-world.ts";
-import { removeAll, testPrefix } from "./rabbitmq-host.ts";
+import { endSessionsSoon, removeAll, testPrefix } from "./rabbitmq-host.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
 const keepAlive = setInterval(() => undefined, 60_000);
@@ -188,6 +188,28 @@ describe("a process dies on RabbitMQ", { skip: server.skip, concurrency: 3 }, ()
       await append(survivor, "new");
       assert.deepEqual(await read(survivor, "one", "new"), isThere ? ["old", "new"] : ["new"]);
       await survivor.messages.remove("orders");
+    }
+  });
+
+  test("while it keeps what is delayed: each message comes once, and a batch as a whole or not at all", async (t) => {
+    const { prefix, survivor } = await site(t);
+    await survivor.messages.declare("orders", { partitions: 1, groups: ["one"] });
+    let lives = false;
+    for (let number = 1; !lives; number += 2 * step) {
+      const mortal = await MortalProcess.start(prefix);
+      const dueAt = Date.now() + 50;
+      lives = await mortal.lives(number, async ({ messages }) => {
+        const delayed = [text(`a${number}`), text(`b${number}`)].map((message) => ({ ...message, dueAt }));
+        await messages.append({ topic: "orders", partition: 0, messages: delayed });
+        const waits = async () => (await messages.describe("orders")).delayedCount > 0;
+        while (await waits()) await survivor.world.timers.sleep(1);
+      });
+      if (!lives) await endSessionsSoon(server.url, prefix);
+      const end = { ...text(`end${number}`), dueAt: Math.max(dueAt, Date.now()) + 200 };
+      await survivor.messages.append({ topic: "orders", partition: 0, messages: [end] });
+      const texts = await read(survivor, "one", `end${number}`);
+      if (lives) assert.ok(texts.length > 1, "what was acknowledged is there");
+      assert.deepEqual(texts, [...(texts.length > 1 ? [`a${number}`, `b${number}`] : []), `end${number}`]);
     }
   });
 });

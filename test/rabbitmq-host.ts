@@ -100,7 +100,7 @@ async function withValues(
 }
 
 /** As if the members had joined with short sessions, which a busy machine could end while they live. */
-async function endSessionsSoon(url: string, prefix: string): Promise<void> {
+export async function endSessionsSoon(url: string, prefix: string): Promise<void> {
   const names = namesOf(prefix);
   await withValues(url, async (values) => {
     const read = async ({ bytes }: { bytes: Buffer }) => bytes;

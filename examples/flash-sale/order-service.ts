@@ -1,5 +1,4 @@
 import type { Consumer } from "tenon/messaging";
-import type { Later } from "./later.ts";
 import { type OrderEvent, type OrderEventType, type OrderReference, payWindowMs } from "./model.ts";
 import type { OrderStore } from "./order-store.ts";
 import type { StockService } from "./stock.ts";
@@ -15,7 +14,6 @@ export async function consumeOrders(
   topics: SaleTopics,
   store: OrderStore,
   stock: StockService,
-  later: Later,
 ): Promise<readonly Consumer[]> {
   const tell = async (type: OrderEventType, { orderId, buyer, item }: OrderReference) => {
     const event: OrderEvent = { type, orderId, buyer, item };
@@ -27,23 +25,21 @@ export async function consumeOrders(
       async (order) => {
         await store.create(order);
         const { orderId, buyer, item, reservedAt } = order;
-        const check = { key: orderId, id: orderId, ...later.at(reservedAt + payWindowMs) };
+        const check = { key: orderId, id: orderId, dueAt: reservedAt + payWindowMs };
         await Promise.all([topics.unpaidChecks.publish({ orderId, buyer, item }, check), tell("created", order)]);
       },
       consumeOptions,
     ),
     topics.payments.consume(
       groups.orders,
-      async (order, context) => {
-        await later.wait(context);
+      async (order) => {
         await tell(await store.pay(order.orderId), order);
       },
       consumeOptions,
     ),
     topics.unpaidChecks.consume(
       groups.orders,
-      async (order, context) => {
-        await later.wait(context);
+      async (order) => {
         if ((await store.cancelUnpaid(order.orderId)) !== "cancelled") return;
         await stock.giveBack(order.orderId, order.item);
         await tell("cancelled", order);

@@ -1,5 +1,4 @@
 import type { Consumer } from "tenon/messaging";
-import type { Later } from "./later.ts";
 import { payWindowMs } from "./model.ts";
 import { seededFraction } from "./random.ts";
 import { groups, type SaleTopics, sessionMs } from "./topics.ts";
@@ -21,13 +20,13 @@ export function paymentDelayMs(seed: number, orderId: string): number | undefine
 }
 
 /** The payment service: hears of new orders and brings in the money of those who pay. */
-export function consumeForPayment(topics: SaleTopics, seed: number, later: Later): Promise<Consumer> {
+export function consumeForPayment(topics: SaleTopics, seed: number): Promise<Consumer> {
   return topics.orderEvents.consume(
     groups.payment,
     async ({ type, orderId, buyer, item }) => {
       const delayMs = type === "created" ? paymentDelayMs(seed, orderId) : undefined;
       if (delayMs === undefined) return;
-      await topics.payments.publish({ orderId, buyer, item }, { key: orderId, id: orderId, ...later.after(delayMs) });
+      await topics.payments.publish({ orderId, buyer, item }, { key: orderId, id: orderId, delayMs });
     },
     { concurrency: 1_024, sessionMs },
   );

@@ -6,7 +6,6 @@ import { DirectSale } from "./direct-sale.ts";
 import type { SaleEngine } from "./engine-store.ts";
 import { DirectGateway, type Gateway, QueueingGateway } from "./gateway.ts";
 import type { ServeHttp } from "./http-server.ts";
-import { Later } from "./later.ts";
 import { type Flow, gatewayIds, type SaleOptions } from "./model.ts";
 import { consumeForObservers } from "./observers.ts";
 import { OrderSender } from "./order-sender.ts";
@@ -109,11 +108,10 @@ async function startOrders({ engine, topics, stock, openOrders, options }: Workp
   await store.migrate();
   // SQLite has one writer, for whom one transaction is cheaper than two. Elsewhere orders need not wait for those who only watch.
   const observing = sql.dialect === "sqlite" ? transactions : new SharedTransactions(sql, engine.world);
-  const later = new Later(engine);
   const consumers: Consumer[] = [
     ...(await consumeForObservers(topics, sql, observing)),
-    await consumeForPayment(topics, options.seed, later),
-    ...(await consumeOrders(topics, store, stock, later)),
+    await consumeForPayment(topics, options.seed),
+    ...(await consumeOrders(topics, store, stock)),
   ];
   return {
     async close() {

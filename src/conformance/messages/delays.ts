@@ -1,8 +1,10 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
+import type { NewMessage } from "../../contracts/index.ts";
 import type { MessageCase } from "../conformance-case.ts";
 import { bytesOf, eventually, refused, textOf } from "../expectations.ts";
 import {
   append,
+  batch,
   declared,
   fetched,
   fetchedTexts,
@@ -10,6 +12,7 @@ import {
   needsAll,
   needsCrash,
   needsDelay,
+  needsSequences,
   soleLane,
 } from "./fixtures.ts";
 
@@ -132,6 +135,48 @@ export const delayCases: readonly MessageCase[] = [
       ok(positions[2]! > positions[0]!);
       const { lane } = await soleLane(engine, "orders");
       deepEqual(await fetchedTexts(engine.world, lane, 3), ["a", "b", "later"]);
+    },
+  },
+  {
+    name: "a repeated batch of which some messages are delayed is stored once, and its sequence counts them all",
+    rule: "A sequence that is already stored is stored no second time; the sequence counts the batch's messages.",
+    needs: needsAll(needsDelay, needsSequences),
+    async run({ engine }) {
+      const { messages, world } = engine;
+      await declared(engine);
+      const dueAt = world.clock.now() + notYetMs;
+      const marked = (sequence: number, ...of: readonly (string | NewMessage)[]) =>
+        messages.append(batch("orders", of, { producer: { id: "p", epoch: 0, sequence } }));
+      const mixed = ["a", { body: bytesOf("later"), dueAt }, "b"];
+      const stored = await marked(0, ...mixed);
+      equal(stored[1], undefined);
+      deepEqual(await marked(0, ...mixed), stored);
+      await marked(3, { body: bytesOf("latest"), dueAt: dueAt + 1 });
+      await marked(3, { body: bytesOf("latest"), dueAt: dueAt + 1 });
+      await refused("conflict", "a gap", () => marked(5, "gap", { body: bytesOf("gap"), dueAt }));
+      await marked(4, "c");
+      await eventually(world, "three are to be settled", async () => (await laneOf(engine, "orders")).lag === 3);
+      const { lane } = await soleLane(engine, "orders");
+      deepEqual(await fetchedTexts(world, lane, 5), ["a", "b", "c", "later", "latest"]);
+      await append(engine, "orders", "end");
+      deepEqual(await fetchedTexts(world, lane, 1), ["end"]);
+      equal((await messages.describe("orders")).delayedCount, 0);
+    },
+  },
+  {
+    name: "a producer that was fenced delays nothing",
+    rule: "One of an older epoch is refused.",
+    needs: needsAll(needsDelay, needsSequences),
+    async run({ engine }) {
+      await declared(engine);
+      const dueAt = engine.world.clock.now() + 60_000;
+      const marked = (epoch: number) => {
+        const producer = { id: "p", epoch, sequence: 0 };
+        return engine.messages.append(batch("orders", [{ body: bytesOf("m"), dueAt }], { producer }));
+      };
+      await marked(2);
+      await refused("lost", "an older epoch", () => marked(1));
+      equal((await engine.messages.describe("orders")).delayedCount, 1);
     },
   },
   {

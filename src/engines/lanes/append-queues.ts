@@ -1,7 +1,7 @@
-import { type BatchRefusal, type CheckedBatch, refusedBatch } from "./batches.ts";
+import { type BatchRefusal, type CheckedBatch, type Misdirected, refusedBatch } from "./batches.ts";
 import type { Positions } from "./producer-marks.ts";
 
-export type Appended = { readonly positions: Positions } | BatchRefusal;
+export type Appended = { readonly positions: Positions } | BatchRefusal | Misdirected;
 
 interface Waiting {
   readonly checked: CheckedBatch;

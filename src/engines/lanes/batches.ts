@@ -2,6 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
 import { topicSealed } from "../../contracts/topic-declarations.ts";
 import { utf8Length } from "../shared/utf8.ts";
+import { topicNotFound } from "./errors.ts";
 import { packedBytes, packHeaders, packMessage } from "./message-format.ts";
 
 /** A run is at most this large, unless it is one message: what a lane reads, it reads in whole runs. */
@@ -20,6 +21,10 @@ export interface CheckedBatch {
   readonly bytes: number;
   /** Whether any message has an id or a due instant. */
   readonly special: boolean;
+  /** Only for the topic of this number, and not for another one that has its name now. */
+  readonly topicNumber?: number | undefined;
+  /** Its messages are counted already, where the topic counts. */
+  readonly isCounted?: boolean | undefined;
 }
 
 /** Throws `invalid` when the batch breaks a limit. Which topics and partitions there are, the store knows. */
@@ -138,6 +143,26 @@ function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
 }
 
+export function isDelayed({ dueAt }: NewMessage): boolean {
+  return dueAt !== undefined;
+}
+
+export function isMisdirected({ topicNumber }: CheckedBatch, number: number): boolean {
+  return topicNumber !== undefined && topicNumber !== number;
+}
+
+/** The batch without what is delayed. */
+export function withoutDelayed(checked: CheckedBatch): CheckedBatch {
+  const { batch, headers, special } = checked;
+  if (!special || !batch.messages.some(isDelayed)) return checked;
+  const messages = batch.messages.filter((message) => !isDelayed(message));
+  return {
+    ...checked,
+    batch: { ...batch, messages },
+    headers: headers?.filter((_, index) => !isDelayed(batch.messages[index]!)),
+  };
+}
+
 /** The messages in runs: how many there are in each, and their bytes. `allocate` answers room for so many bytes, whatever is in it. */
 export function packChunks(
   { batch, headers }: CheckedBatch,
@@ -195,8 +220,14 @@ export type BatchRefusal =
   | { readonly refused: "repeated" }
   | { readonly refused: "gap"; readonly expected: number };
 
-export function refusedBatch(batch: Batch, refusal: BatchRefusal): TenonError {
+/** The batch is for another topic than the one that has its name now. */
+export interface Misdirected {
+  readonly refused: "topic";
+}
+
+export function refusedBatch(batch: Batch, refusal: BatchRefusal | Misdirected): TenonError {
   const { topic } = batch;
+  if (refusal.refused === "topic") return topicNotFound(topic);
   if (refusal.refused === "partition") return noSuchPartition(batch, refusal.partitions);
   if (refusal.refused === "sealed") return topicSealed(topic, refusal.sealed);
   if (refusal.refused === "full") {

@@ -29,6 +29,8 @@ export {
   type BatchRefusal,
   type CheckedBatch,
   checkBatch,
+  isDelayed,
+  isMisdirected,
   type PackedChunk,
   packChunks,
   packOne,
@@ -62,6 +64,12 @@ export {
   type Report,
   type ReportedLane,
 } from "./lane-store.ts";
+export { type Copying, copyingOf } from "./later/copying.ts";
+export { countWaiting, type WaitingLane } from "./later/counting.ts";
+export { Later } from "./later/later.ts";
+export { keeperGroup, type LaterPlace, laterName, laterPlaceOf, refuseLaterName } from "./later/later-names.ts";
+export type { LaterStore, LaterTopic } from "./later/later-store.ts";
+export { levelMax } from "./later/levels.ts";
 export { type Joining, Member, type MemberHost } from "./member.ts";
 export { Memberships } from "./memberships.ts";
 export { Run } from "./message-format.ts";

@@ -4,6 +4,7 @@ import type { World } from "../../world/world.ts";
 import { fetchBytesMax } from "./fetch-size.ts";
 import { type CommittingLane, LaneCommits } from "./lane-commits.ts";
 import { type FetchedRun, type Grant, laneNameOf, type OpenedLane } from "./lane-store.ts";
+import { toPosition } from "./positions.ts";
 import { eachOf, type Ranges } from "./ranges.ts";
 
 /** A waiting lane looks again at least this often, lest a notice was lost. */
@@ -212,14 +213,21 @@ export class LaneOwner implements Lane, CommittingLane {
   /** The next unsettled messages from what was fetched, within the window. */
   #take(limit: number): Stored[] {
     const messages: Stored[] = [];
+    const empty: bigint[] = [];
     const end = this.low + this.#host.windowMax;
     for (let run = this.#runs[0]; run !== undefined && messages.length < limit; run = this.#runs[0]) {
       const stop = Math.min(run.end, end, run.position + limit - messages.length);
       const allNews = this.#isAllNewsFrom(run.position);
       try {
         while (run.position < stop) {
-          if (allNews || this.#isNews(run.position)) messages.push(run.read());
-          else run.skip();
+          if (!allNews && !this.#isNews(run.position)) {
+            run.skip();
+            continue;
+          }
+          const { position } = run;
+          const message = run.read();
+          if (message !== undefined) messages.push(message);
+          else empty.push(toPosition(position));
         }
       } catch (error) {
         // What was read goes first; what cannot be read is met again by the next call.
@@ -233,7 +241,20 @@ export class LaneOwner implements Lane, CommittingLane {
       this.#runBytes -= run.sizeBytes;
       this.#runs.shift();
     }
+    if (empty.length > 0) void this.#passOver(empty);
     return messages;
+  }
+
+  /** Settles what nobody else will. */
+  async #passOver(positions: readonly bigint[]): Promise<void> {
+    while (!this.ended) {
+      try {
+        await this.#commits.add({ settled: positions });
+        return;
+      } catch {
+        await this.#host.world.timers.sleep(pollMs);
+      }
+    }
   }
 
   /** Nothing from here on can have been settled or handed out: so it mostly is. */

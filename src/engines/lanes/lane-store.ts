@@ -127,7 +127,8 @@ export interface FetchedRun {
   readonly end: number;
   /** What it takes in memory, about. */
   readonly sizeBytes: number;
-  read(): Stored;
+  /** `undefined`: there is no message at the position, which counts as settled. */
+  read(): Stored | undefined;
   /** Goes past one message without making anything of it. */
   skip(): void;
 }

@@ -1,4 +1,5 @@
 import type { Held } from "../../../contracts/messages.ts";
+import { laterPlaceOf } from "../../lanes/index.ts";
 import type { LogCommand } from "./log-commands.ts";
 
 /**
@@ -44,6 +45,8 @@ export type Command =
       readonly admission: string;
       /** Where the partition ends now; 0: that is not known. */
       readonly end: number;
+      /** Positions without a message: places of what is delayed. */
+      readonly empty?: readonly number[] | undefined;
     }
   /** Where each partition ended: for topics without groups, whose messages nobody settles. */
   | { readonly kind: "trim"; readonly topic: number; readonly ends: readonly number[] }
@@ -124,7 +127,10 @@ export interface ProducerCommand {
   readonly kafkaId: string;
 }
 
-export const commandVersion = 1;
+const commandVersion = 2;
+/** Whoever does not know topics of delayed messages would take them, and places for such messages, for what they are not. Everything else they understand. */
+const versionOf = (command: Command) =>
+  command.kind === "declare" && laterPlaceOf(command.name) !== undefined ? 2 : 1;
 
 export interface StoredCommand {
   readonly id: string;
@@ -132,7 +138,7 @@ export interface StoredCommand {
 }
 
 export function encodeCommand({ id, command }: StoredCommand): Buffer {
-  return Buffer.from(JSON.stringify({ version: commandVersion, id, ...command }));
+  return Buffer.from(JSON.stringify({ version: versionOf(command), id, ...command }));
 }
 
 /** `undefined`: it is none, and means nothing to anybody. `"newer"`: a later version of Tenon wrote it. */

@@ -143,5 +143,5 @@ test("a record that is no command means nothing, and a later version's is told a
   assert.equal(decodeCommand(Buffer.from("hello")), undefined);
   assert.equal(decodeCommand(Buffer.from('{"version":1}')), undefined);
   assert.equal(decodeCommand(Buffer.from("null")), undefined);
-  assert.equal(decodeCommand(Buffer.from('{"version":2,"id":"x","kind":"look"}')), "newer");
+  assert.equal(decodeCommand(Buffer.from('{"version":3,"id":"x","kind":"look"}')), "newer");
 });

@@ -1,4 +1,12 @@
-import { ByteReader, ByteWriter, type Refused, type Report } from "../../lanes/index.ts";
+import {
+  ByteReader,
+  ByteWriter,
+  laterName,
+  laterPlaceOf,
+  levelMax,
+  type Refused,
+  type Report,
+} from "../../lanes/index.ts";
 import type { Command, DeclareCommand, JoinCommand } from "./commands.ts";
 import { JournaledGroup } from "./group.ts";
 import type { CommittedCommand, DeclareLogCommand } from "./log-commands.ts";
@@ -9,6 +17,8 @@ import type { Declared, JoinedOrNot, News, Removed, Results } from "./results.ts
 import { JournaledTopic, type TopicPlace } from "./topic.ts";
 
 const format = 2;
+/** With topics of delayed messages. */
+const laterFormat = 3;
 /** How long Kafka's number of a removed topic is remembered, so that nobody declares what is being deleted. */
 const removalMs = 3_600_000;
 
@@ -37,7 +47,23 @@ export class JournalState {
   }
 
   get names(): readonly string[] {
-    return [...this.#topics.keys()].sort();
+    return [...this.#topics.keys()].filter((name) => laterPlaceOf(name) === undefined).sort();
+  }
+
+  /** Those that hold what is delayed of a topic, by level. */
+  laterOf(number: number): ReadonlyMap<number, JournaledTopic> {
+    const levels = new Map<number, JournaledTopic>();
+    for (let level = 0; level <= levelMax; level++) {
+      const topic = this.#topics.get(laterName({ topic: number, level }));
+      if (topic !== undefined) levels.set(level, topic);
+    }
+    return levels;
+  }
+
+  #countLater(topic: number): number {
+    let count = 0;
+    for (const level of this.laterOf(topic).values()) count += level.kept;
+    return count;
   }
 
   get logs(): JournaledLogs {
@@ -102,9 +128,9 @@ export class JournalState {
       case "producer":
         return this.producersOf(command.topic)?.open(command, this.now);
       case "admit":
-        return this.#letTimePass(this.topic(command.topic))?.admit(command, this.now);
+        return this.#letTimePass(this.topic(command.topic))?.admit(command, this.#countLater(command.topic), this.now);
       case "appended":
-        this.topic(command.topic)?.appended(command.partition, command.admission, command.end);
+        this.topic(command.topic)?.appended(command.partition, command.admission, command.end, command.empty);
         return undefined;
       case "trim":
         this.#letTimePass(this.topic(command.topic))?.trim(command.ends, this.now);
@@ -141,6 +167,8 @@ export class JournalState {
     const topic = known ?? new JournaledTopic(command, ++this.#numbers);
     topic.set(command);
     this.#topics.set(name, topic);
+    const later = laterPlaceOf(name);
+    if (later !== undefined) this.#news.push({ topic: later.topic });
     for (const group of missing) this.#make(topic, group, command.starts!);
     return { topic: topic.number };
   }
@@ -272,9 +300,14 @@ export class JournalState {
   }
 
   encode(): Buffer {
-    const writer = new ByteWriter().u8(format).f64(this.now).whole(this.#numbers).whole(this.#fences);
+    const isLater = [...this.#topics.keys()].some((name) => laterPlaceOf(name) !== undefined);
+    const writer = new ByteWriter()
+      .u8(isLater ? laterFormat : format)
+      .f64(this.now)
+      .whole(this.#numbers)
+      .whole(this.#fences);
     writer.whole(this.#topics.size);
-    for (const topic of this.#topics.values()) topic.encode(writer);
+    for (const topic of this.#topics.values()) topic.encode(writer, isLater);
     writer.whole(this.#removed.size);
     for (const [kafkaId, at] of this.#removed) writer.text(kafkaId).f64(at);
     this.#logs.encode(writer);
@@ -284,13 +317,14 @@ export class JournalState {
 
   static decode(bytes: Uint8Array): JournalState {
     const reader = new ByteReader(bytes, "a snapshot in Kafka's journal");
-    if (reader.u8() !== format) throw reader.corrupt();
+    const found = reader.u8();
+    if (found !== format && found !== laterFormat) throw reader.corrupt();
     const state = new JournalState();
     state.now = reader.f64();
     state.#numbers = reader.whole();
     state.#fences = reader.whole();
     for (let left = reader.whole(); left > 0; left--) {
-      const topic = JournaledTopic.decode(reader);
+      const topic = JournaledTopic.decode(reader, found === laterFormat);
       state.#topics.set(topic.name, topic);
     }
     for (let left = reader.whole(); left > 0; left--) state.#removed.set(reader.text(), reader.f64());

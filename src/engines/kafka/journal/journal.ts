@@ -36,6 +36,8 @@ export class Journal {
   readonly #writer: JournalWriter;
   readonly #listeners = new Listeners();
   #state = new JournalState();
+  /** The last record's instant, and when it came. */
+  #heard = { at: 0, heardAt: 0 };
   /** The offset of the record that is read next. */
   #next = 0;
   #lastEpoch = -1;
@@ -56,6 +58,12 @@ export class Journal {
   /** As far as this engine has read. */
   get state(): JournalState {
     return this.#state;
+  }
+
+  /** The brokers' time is this or later: as much as has passed here since a record came that bears theirs. */
+  get now(): number {
+    const { at, heardAt } = this.#heard;
+    return at + this.#world.clock.monotonic() - heardAt;
   }
 
   /** Reads what is there, and goes on reading. */
@@ -221,6 +229,7 @@ export class Journal {
     for (const record of batch.records) {
       const offset = Number(batch.firstOffset) + record.offsetDelta;
       if (offset < from || record.value === null) continue;
+      this.#heard = { at: timestampOf(batch, record), heardAt: this.#world.clock.monotonic() };
       const part = partFrom(record.key, record.value);
       if (part !== undefined) this.#noteSnapshot(part);
       else this.#carryOutRecord(offset, record.value, timestampOf(batch, record), transactionOf(batch));

@@ -6,6 +6,7 @@ const lows = [0, 0];
 const parts = (more: Partial<RoomParts> = {}): RoomParts => ({
   countMax: 5,
   evicts: false,
+  delayed: 0,
   settled: (partition) => lows[partition]!,
   settleForAll: () => assert.fail("nothing is to be evicted"),
   ...more,
@@ -51,4 +52,27 @@ test("only what is stored is evicted, the rest waits for its turn", () => {
     [0, 4],
     [1, 1],
   ]);
+});
+
+test("what is delayed counts, and is not evicted", () => {
+  const room = new Room(2);
+  room.note([2, 0]);
+  assert.deepEqual(ask(room, "a", [1]).admitted({ delayed: 3 }), { decisions: ["full"], countMax: 5, count: 5 });
+  const more = { evicts: true, delayed: 3, settleForAll: () => undefined };
+  assert.deepEqual(ask(room, "b", [1, 2, 3]).admitted(more), {
+    decisions: ["yes", "later", "full"],
+    countMax: 5,
+    count: 5,
+  });
+});
+
+test("a position without a message keeps nothing, and is passed over when messages are evicted", () => {
+  const room = new Room(2);
+  room.appended(0, "", 6, [1, 2]);
+  assert.deepEqual(ask(room, "a", [1]).admitted(), { decisions: ["yes"], countMax: 5, count: 4 });
+  room.appended(0, "a", 7);
+  const evicted: [number, number][] = [];
+  const more = { evicts: true, settleForAll: (partition: number, below: number) => evicted.push([partition, below]) };
+  ask(room, "b", [2]).admitted(more);
+  assert.deepEqual(evicted, [[0, 4]]);
 });

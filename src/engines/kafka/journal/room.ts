@@ -19,6 +19,8 @@ interface Admission {
 export interface RoomParts {
   readonly countMax: number;
   readonly evicts: boolean;
+  /** How many wait to be due. They cannot be evicted. */
+  readonly delayed: number;
   /** The lowest position that the slowest group has not settled. */
   readonly settled: (partition: number, end: number) => number;
   readonly settleForAll: (partition: number, below: number) => void;
@@ -32,9 +34,12 @@ export class Room {
   readonly #ends: number[];
   /** Of each partition, by their ids. */
   readonly #admissions: readonly Map<string, Admission>[];
+  /** Of each partition, positions without a message: they keep nothing. Ascending. */
+  readonly #empty: number[][];
 
   constructor(partitions: number) {
     this.#ends = new Array(partitions).fill(0);
+    this.#empty = Array.from({ length: partitions }, () => []);
     this.#admissions = Array.from({ length: partitions }, () => new Map());
   }
 
@@ -50,15 +55,15 @@ export class Room {
       else if (at + turnMs > now) return "busy";
     }
     this.#ends[partition] = Math.max(this.#ends[partition]!, end);
-    const { countMax, evicts } = parts;
+    const { countMax, evicts, delayed } = parts;
     const kept = this.#kept(parts);
     const stored = kept.reduce((sum, { size }) => sum + size, 0);
-    const used = stored + this.#coming(now);
+    const used = stored + delayed + this.#coming(now);
     let fresh = 0;
     const decisions = counts.map((count) => {
-      if (count > countMax) return "full";
+      if (delayed + count > countMax) return "full";
       // Only what is stored can be evicted, not what comes with the same request.
-      if (fresh + count > countMax) return evicts ? "later" : "full";
+      if (delayed + fresh + count > countMax) return evicts ? "later" : "full";
       if (used + fresh + count > countMax && !evicts) return "full";
       fresh += count;
       return "yes";
@@ -66,7 +71,7 @@ export class Room {
     const excess = used + fresh - countMax;
     if (fresh > 0 && excess > stored) return "busy";
     if (fresh > 0 && excess > 0) {
-      for (const each of evictionOf(kept, excess)) parts.settleForAll(each.partition, each.below);
+      for (const each of evictionOf(kept, excess)) parts.settleForAll(each.partition, this.#behind(each));
     }
     if (fresh > 0) admissions.set(id, { at: now, count: fresh });
     return { decisions, countMax, count: used };
@@ -84,31 +89,61 @@ export class Room {
   #kept({ settled }: RoomParts): readonly KeptMessages[] {
     return this.#ends.map((end, partition) => {
       const low = Math.min(end, settled(partition, end));
-      return { partition, low, size: end - low };
+      const empty = this.#empty[partition]!.filter((position) => position >= low);
+      this.#empty[partition] = empty;
+      return { partition, low, size: end - low - empty.length };
     });
   }
 
+  /** Behind as many messages as lie below `below` where no position is empty. */
+  #behind({ partition, below }: { readonly partition: number; readonly below: number }): number {
+    let behind = below;
+    for (const position of this.#empty[partition]!) if (position < behind) behind += 1;
+    return behind;
+  }
+
   /** Whoever was admitted is done. `end`: where the partition ends now; 0: who knows. */
-  appended(partition: number, id: string, end: number): void {
+  appended(partition: number, id: string, end: number, empty: readonly number[] = []): void {
     this.#ends[partition] = Math.max(this.#ends[partition]!, end);
+    this.#empty[partition]!.push(...empty);
+    this.#empty[partition]!.sort((one, other) => one - other);
     this.#admissions[partition]!.delete(id);
   }
 
-  encode(writer: ByteWriter): void {
+  encode(writer: ByteWriter, withEmpty: boolean): void {
     for (const [partition, end] of this.#ends.entries()) {
       writer.whole(end).whole(this.#admissions[partition]!.size);
       for (const [id, { at, count }] of this.#admissions[partition]!) writer.text(id).f64(at).whole(count);
+      if (withEmpty) writePositions(writer, this.#empty[partition]!);
     }
   }
 
-  static decode(reader: ByteReader, partitions: number): Room {
+  static decode(reader: ByteReader, partitions: number, withEmpty: boolean): Room {
     const room = new Room(partitions);
     for (let partition = 0; partition < partitions; partition++) {
       room.#ends[partition] = reader.whole();
       for (let left = reader.whole(); left > 0; left--) {
         room.#admissions[partition]!.set(reader.text(), { at: reader.f64(), count: reader.whole() });
       }
+      if (withEmpty) room.#empty[partition]!.push(...readPositions(reader));
     }
     return room;
   }
+}
+
+function writePositions(writer: ByteWriter, positions: readonly number[]): void {
+  writer.whole(positions.length);
+  let last = 0;
+  for (const position of positions) {
+    writer.whole(position - last);
+    last = position;
+  }
+}
+
+function readPositions(reader: ByteReader): readonly number[] {
+  let last = 0;
+  return Array.from({ length: reader.whole() }, () => {
+    last += reader.whole();
+    return last;
+  });
 }

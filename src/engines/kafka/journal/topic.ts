@@ -1,4 +1,4 @@
-import { type ByteReader, type ByteWriter, Retention } from "../../lanes/index.ts";
+import { type ByteReader, type ByteWriter, keeperGroup, laterPlaceOf, Retention, rangesOf } from "../../lanes/index.ts";
 import type { AdmitCommand, DeclareCommand } from "./commands.ts";
 import { JournaledGroup } from "./group.ts";
 import { JournaledProducers } from "./producers.ts";
@@ -6,6 +6,9 @@ import { type Admitted, Room } from "./room.ts";
 
 /** Kept after settlement when nothing else was declared. */
 const retentionMsDefault = 0;
+
+/** So far ahead of what a group has settled it is noted that a position is empty; whoever consumes finds out about what is farther. */
+const emptyAheadMax = 100_000;
 
 /** A topic: where its messages are, what is set, its groups, and what is known of its producers. */
 export class JournaledTopic {
@@ -24,6 +27,8 @@ export class JournaledTopic {
   readonly #retention: Retention[];
   /** Of a topic that counts. */
   #room: Room | undefined;
+  /** Where the partitions end, as far as that was told: of a topic of what is delayed, which counts for the one that it belongs to. */
+  readonly #laterEnds: number[] | undefined;
 
   constructor({ name, kafkaName, kafkaId, partitions }: TopicPlace, number: number) {
     this.number = number;
@@ -32,6 +37,7 @@ export class JournaledTopic {
     this.kafkaId = kafkaId;
     this.partitions = partitions;
     this.first = new Array(partitions).fill(0);
+    if (laterPlaceOf(name) !== undefined) this.#laterEnds = new Array(partitions).fill(0);
     this.#retention = Array.from({ length: partitions }, () => new Retention());
   }
 
@@ -44,12 +50,13 @@ export class JournaledTopic {
     this.#room.note(ends ?? []);
   }
 
-  /** `undefined`: the topic does not count. */
-  admit(command: AdmitCommand, now: number): Admitted | undefined {
+  /** `undefined`: the topic does not count. `delayed`: how many messages of it are. */
+  admit(command: AdmitCommand, delayed: number, now: number): Admitted | undefined {
     if (this.#room === undefined || this.countMax === undefined) return undefined;
     const parts = {
       countMax: this.countMax,
       evicts: this.whenFull === "evict",
+      delayed,
       settled: (partition: number, end: number) => this.settled(partition, end),
       settleForAll: (partition: number, below: number) => {
         for (const { lanes } of this.groups.values()) lanes[partition]!.state.progress.settleBelow(below);
@@ -58,8 +65,24 @@ export class JournaledTopic {
     return this.#room.admit(command, parts, now);
   }
 
-  appended(partition: number, admission: string, end: number): void {
-    this.#room?.appended(partition, admission, end);
+  appended(partition: number, admission: string, end: number, empty: readonly number[] = []): void {
+    this.#room?.appended(partition, admission, end, empty);
+    if (this.#laterEnds !== undefined) this.#laterEnds[partition] = Math.max(this.#laterEnds[partition]!, end);
+    if (empty.length === 0) return;
+    for (const { lanes } of this.groups.values()) {
+      const { progress } = lanes[partition]!.state;
+      // It takes a bit for each position between.
+      const near = empty.filter((position) => position < progress.low + emptyAheadMax);
+      progress.apply({ settled: rangesOf(near) });
+    }
+  }
+
+  /** How many messages are not settled, as far as was told where its partitions end. */
+  get kept(): number {
+    const lanes = this.groups.get(keeperGroup)?.lanes ?? [];
+    return lanes.reduce((sum, { state }, partition) => {
+      return sum + Math.max(0, state.progress.lag(this.#laterEnds?.[partition] ?? 0));
+    }, 0);
   }
 
   group(number: number): JournaledGroup | undefined {
@@ -99,12 +122,14 @@ export class JournaledTopic {
     }
   }
 
-  encode(writer: ByteWriter): void {
+  /** `withLater`: with what is delayed. */
+  encode(writer: ByteWriter, withLater: boolean): void {
     const { number, name, kafkaName, kafkaId, partitions, retentionMs, whenFull } = this;
     writer.whole(number).text(name).text(kafkaName).text(kafkaId).whole(partitions);
     writer.f64(retentionMs).u8(whenFull === "evict" ? 1 : 0);
     writer.whole(this.countMax ?? 0);
-    this.#room?.encode(writer);
+    this.#room?.encode(writer, withLater);
+    for (const end of this.#laterEnds ?? []) writer.whole(end);
     for (const position of this.first) writer.whole(position);
     for (const retention of this.#retention) writer.bytes(retention.encode());
     writer.whole(this.groups.size);
@@ -112,7 +137,7 @@ export class JournaledTopic {
     this.producers.encode(writer);
   }
 
-  static decode(reader: ByteReader): JournaledTopic {
+  static decode(reader: ByteReader, withLater: boolean): JournaledTopic {
     const number = reader.whole();
     const place = { name: reader.text(), kafkaName: reader.text(), kafkaId: reader.text(), partitions: reader.whole() };
     const topic = new JournaledTopic(place, number);
@@ -121,8 +146,9 @@ export class JournaledTopic {
     const countMax = reader.whole();
     if (countMax > 0) {
       topic.countMax = countMax;
-      topic.#room = Room.decode(reader, place.partitions);
+      topic.#room = Room.decode(reader, place.partitions, withLater);
     }
+    for (const partition of topic.#laterEnds?.keys() ?? []) topic.#laterEnds![partition] = reader.whole();
     for (let partition = 0; partition < place.partitions; partition++) topic.first[partition] = reader.whole();
     for (let partition = 0; partition < place.partitions; partition++) {
       topic.#retention[partition] = Retention.decode(reader.bytes());

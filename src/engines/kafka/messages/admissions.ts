@@ -2,7 +2,7 @@ import { TenonError } from "../../../contracts/errors.ts";
 import { refusedBatch } from "../../lanes/index.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
 import type { AppendParts } from "./appends.ts";
-import { countOf, settle, type Waiting } from "./waiting.ts";
+import { countOf, placesIn, settle, type Waiting } from "./waiting.ts";
 
 /** How long to wait for somebody else who is appending. */
 const busyMs = { first: 2, longest: 50 };
@@ -32,14 +32,14 @@ export async function admitted(
   }
   const fitting = chosen("yes");
   if (fitting.length === 0) return chosen("later");
-  const done = (end: number) => {
-    const command = { kind: "appended", topic: topic.number, partition, admission, end } as const;
+  const done = (end: number, empty?: readonly number[]) => {
+    const command = { kind: "appended", topic: topic.number, partition, admission, end, empty } as const;
     // Unheard, it is counted as if it were coming, for a while.
     return journal.submit<"appended">(command, "an append").catch(() => undefined);
   };
   try {
     const first = await store(fitting);
-    await done(first + fitting.reduce((sum, each) => sum + countOf(each), 0));
+    await done(first + fitting.reduce((sum, each) => sum + countOf(each), 0), placesIn(fitting, first));
     settle(fitting, first);
   } catch (error) {
     await done(0);

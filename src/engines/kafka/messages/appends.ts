@@ -1,6 +1,15 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
-import { checkBatch, refusedBatch, topicNotFound } from "../../lanes/index.ts";
+import {
+  type CheckedBatch,
+  type Copying,
+  checkBatch,
+  isDelayed,
+  isMisdirected,
+  type Later,
+  refusedBatch,
+  topicNotFound,
+} from "../../lanes/index.ts";
 import type { ProducerOptions } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { failureOf } from "../failures.ts";
@@ -12,7 +21,7 @@ import { isMarked, type MarkedBatch, Producers } from "./producers.ts";
 import { recordOf } from "./records.ts";
 import type { Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
-import { settle, type Waiting } from "./waiting.ts";
+import { countOf, placesIn, settle, type Waiting } from "./waiting.ts";
 
 /** About so much of batches without a producer goes out as one batch. */
 const requestBytesMax = 1024 * 1024;
@@ -27,19 +36,55 @@ export interface AppendParts {
 
 /** Appending: one request is under way for each partition, which keeps the order of the calls. */
 export class Appends {
+  /** Keeps what is delayed. */
+  readonly later: Later;
   readonly #parts: AppendParts;
   readonly #producers: Producers;
   readonly #queues = new Map<string, Waiting[]>();
 
-  constructor(parts: AppendParts) {
+  constructor(parts: AppendParts, later: (appends: Appends) => Later) {
     this.#parts = parts;
+    this.later = later(this);
     this.#producers = new Producers(parts.cluster, parts.journal, topicNotFound);
   }
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
-    return new Promise((resolve, reject) => {
+    try {
       const checked = checkBatch(batch, this.#parts.capabilities);
-      refuseDelays(batch);
+      return checked.special && batch.messages.some(isDelayed) ? this.#appendLater(batch) : this.#enqueue(checked);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** It may have been removed and declared anew, as this engine has read since. */
+  async #appendLater(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    const { topics, journal } = this.#parts;
+    const topic = await topics.find(batch.topic);
+    try {
+      return await this.later.append(topic, batch);
+    } catch (error) {
+      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+      await journal.reach("an append", batch.topic);
+      const now = await topics.find(batch.topic);
+      if (now.number === topic.number) throw error;
+      return this.later.append(now, batch);
+    }
+  }
+
+  /** Appends to the topic of this number, and keeps nothing for later. `isCounted`: there is room for it. */
+  async appendTo(topicNumber: number, batch: Batch, isCounted = false): Promise<readonly (bigint | undefined)[]> {
+    return this.#enqueue({ ...checkBatch(batch, this.#parts.capabilities), topicNumber, isCounted });
+  }
+
+  /** Whether what was begun to be copied is in the partition. */
+  async hasCopy(topic: JournaledTopic, partition: number, { mark, positions }: Copying): Promise<boolean> {
+    return this.#producers.hasCopy(topic, partition, mark, positions.length);
+  }
+
+  #enqueue(checked: CheckedBatch): Promise<readonly (bigint | undefined)[]> {
+    const { batch } = checked;
+    return new Promise((resolve, reject) => {
       const waiting: Waiting = { checked, resolve, reject };
       const name = `${batch.partition}/${batch.topic}`;
       const queue = this.#queues.get(name);
@@ -81,19 +126,36 @@ export class Appends {
     }
   }
 
-  async #sendTo(topic: JournaledTopic, taken: readonly Waiting[]): Promise<readonly Waiting[]> {
+  async #sendTo(topic: JournaledTopic, all: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const taken = all.filter(({ checked }) => !isMisdirected(checked, topic.number));
+    for (const { checked, reject } of all) {
+      if (isMisdirected(checked, topic.number)) reject(refusedBatch(checked.batch, { refused: "topic" }));
+    }
+    if (taken.length === 0) return [];
     const { batch } = taken[0]!.checked;
     if (batch.partition >= topic.partitions) {
       throw refusedBatch(batch, { refused: "partition", partitions: topic.partitions });
     }
     const isRepeated =
       topic.countMax !== undefined && isMarked(batch) && (await this.#producers.hasStored(topic, batch));
-    if (topic.countMax === undefined || isRepeated) {
-      settle(taken, await this.#store(topic, taken));
+    const { isCounted = false } = taken[0]!.checked;
+    if (topic.countMax === undefined || isRepeated || isCounted) {
+      const first = await this.#store(topic, taken);
+      settle(taken, first);
+      this.#tell(topic, batch.partition, first, taken);
       this.#parts.trimmer.note(topic);
       return [];
     }
     return admitted(this.#parts, topic, taken, (fitting) => this.#store(topic, fitting));
+  }
+
+  /** Tells those who count where the partition ends, and that nobody has to settle the places of what is delayed; who consumes finds that, too. */
+  #tell(topic: JournaledTopic, partition: number, first: number, taken: readonly Waiting[]): void {
+    const empty = placesIn(taken, first);
+    if (topic.countMax === undefined && (empty === undefined || empty.length === 0)) return;
+    const end = first + taken.reduce((sum, each) => sum + countOf(each), 0);
+    const command = { kind: "appended", topic: topic.number, partition, admission: "", end, empty } as const;
+    this.#parts.journal.submit<"appended">(command, "an append").catch(() => undefined);
   }
 
   /** Answers the first position. */
@@ -147,12 +209,6 @@ class Moved extends TenonError {
     const text = `Kafka's topic ${kafkaName} is not the one that topic ${name} was declared on: somebody else has deleted that one; remove the topic, and declare it anew`;
     super("conflict", text, { fields: { topic: name, kafkaName } });
   }
-}
-
-function refuseDelays({ topic, messages }: Batch): void {
-  if (messages.every(({ dueAt }) => dueAt === undefined)) return;
-  const text = `a message for topic ${topic} has dueAt, and Kafka delays none; leave it out, or take an engine with the capability delay`;
-  throw new TenonError("unsupported", text, { fields: { topic } });
 }
 
 /** One batch with a producer's mark, or several without. */

@@ -12,7 +12,7 @@ import type {
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import { fetchBytesMax } from "../../lanes/fetch-size.ts";
-import { checkTarget, type Member, Memberships, topicNotFound } from "../../lanes/index.ts";
+import { checkTarget, Later, type Member, Memberships, refuseLaterName, topicNotFound } from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { closed } from "../failures.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -21,6 +21,7 @@ import type { TopicMaker } from "../topic-maker.ts";
 import { Appends } from "./appends.ts";
 import type { LaneParts } from "./kafka-lane.ts";
 import { KafkaLaneStore } from "./kafka-lane-store.ts";
+import { type Join, KafkaLaterStore } from "./kafka-later-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 import { Trimmer } from "./trimmer.ts";
 import { Watcher } from "./watcher.ts";
@@ -36,6 +37,7 @@ export interface MessageSettings {
 /** The `messages` contract on Kafka. */
 export class KafkaMessages implements MessageEngine {
   readonly capabilities: MessageCapabilities;
+  readonly #journal: Journal;
   readonly #topics: Topics;
   readonly #appends: Appends;
   readonly #watcher: Watcher;
@@ -47,8 +49,8 @@ export class KafkaMessages implements MessageEngine {
     this.capabilities = {
       survives,
       deduplicate: "session",
-      delay: false,
-      delayLatenessMs: 0,
+      delay: true,
+      delayLatenessMs: 1_000,
       replay: true,
       fence: true,
       orderAfterCrash: true,
@@ -67,7 +69,10 @@ export class KafkaMessages implements MessageEngine {
     this.#members = new Memberships({ world: cluster.world, capabilities });
     const topics = new Topics({ cluster, journal, maker, prefix });
     const trimmer = new Trimmer(cluster, journal, topics);
-    const appends = new Appends({ cluster, journal, topics, trimmer, capabilities });
+    const parts = { cluster, journal, topics, trimmer, capabilities };
+    const join: Join = (topic, group, options) => this.#join(topic, group, options);
+    const appends = new Appends(parts, (self) => new Later(new KafkaLaterStore(parts, self, join)));
+    this.#journal = journal;
     this.#topics = topics;
     this.#appends = appends;
     this.#watcher = new Watcher(cluster, fetchBytesMax);
@@ -76,6 +81,7 @@ export class KafkaMessages implements MessageEngine {
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
     this.#throwIfClosed("declaring a topic");
+    refuseLaterName(topic);
     await this.#topics.declare(topic, declaration);
   }
 
@@ -86,6 +92,8 @@ export class KafkaMessages implements MessageEngine {
 
   async remove(topic: string): Promise<void> {
     this.#throwIfClosed("removing a topic");
+    await this.#journal.reach("removing a topic", topic);
+    await this.#appends.later.remove(await this.#topics.find(topic));
     await this.#topics.remove(topic);
   }
 
@@ -96,7 +104,7 @@ export class KafkaMessages implements MessageEngine {
 
   async describe(topic: string): Promise<TopicDescription> {
     this.#throwIfClosed("describing a topic");
-    return this.#topics.describe(topic);
+    return this.#topics.describe(topic, (of, partition, copying) => this.#appends.hasCopy(of, partition, copying));
   }
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
@@ -108,25 +116,32 @@ export class KafkaMessages implements MessageEngine {
     this.#throwIfClosed("joining a group");
     checkName("group", group);
     checkJoin(options, this.capabilities);
+    checkTarget(name, options.from ?? "now");
+    const joined = await this.#join(name, group, options);
+    const topic = this.#journal.state.topicNamed(name);
+    if (topic !== undefined) this.#appends.later.consumed(topic);
+    return joined;
+  }
+
+  async #join(name: string, group: string, options: JoinOptions): Promise<Member> {
     const from = options.from ?? "now";
-    checkTarget(name, from);
     const topic = await this.#topics.find(name);
     // It may have been removed and declared anew, as this engine has read since.
     const joined =
-      (await this.#join(topic, group, options, from)) ?? (await this.#joinAnew(name, group, options, from));
+      (await this.#joinTo(topic, group, options, from)) ?? (await this.#joinAnew(name, group, options, from));
     if (this.#closing !== undefined) await joined.close(closed("joining a group"));
     this.#throwIfClosed("joining a group");
     return joined;
   }
 
   async #joinAnew(name: string, group: string, options: JoinOptions, from: SeekTarget): Promise<Member> {
-    const joined = await this.#join(await this.#topics.find(name), group, options, from);
+    const joined = await this.#joinTo(await this.#topics.find(name), group, options, from);
     if (joined === undefined) throw topicNotFound(name);
     return joined;
   }
 
   /** `undefined`: the topic is gone. */
-  async #join(
+  async #joinTo(
     topic: JournaledTopic,
     group: string,
     options: JoinOptions,

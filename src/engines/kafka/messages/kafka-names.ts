@@ -1,3 +1,5 @@
+import type { LaterPlace } from "../../lanes/index.ts";
+
 /** Kafka takes no longer ones. */
 const lengthMax = 249;
 /** Two topics of one name for Kafka are told apart by a number. */
@@ -9,4 +11,9 @@ export function kafkaNamesOf(prefix: string, name: string): readonly string[] {
   const plain = `${prefix}.${escaped}`.slice(0, lengthMax);
   const others = Array.from({ length: alternatives }, (_, index) => `${plain.slice(0, lengthMax - 2)}-${index + 2}`);
   return [plain, ...others];
+}
+
+/** Topics of users have a dot behind the prefix. */
+export function laterKafkaName(prefix: string, { topic, level }: LaterPlace): string {
+  return `${prefix}_later.${topic}-${level}`;
 }

@@ -15,6 +15,8 @@ export interface MarkedBatch extends Batch {
   readonly producer: ProducerMark;
 }
 
+type MarkedPlace = Pick<MarkedBatch, "partition" | "producer">;
+
 /** A topic, or a log. */
 export interface ProducedTo {
   readonly number: number;
@@ -62,10 +64,19 @@ export class Producers {
 
   /** Whether the partition has this batch already, or one behind it. */
   async hasStored(topic: ProducedTo, batch: MarkedBatch): Promise<boolean> {
-    const known = await this.#open(topic, batch);
-    const active = await this.#active(topic, batch, known);
+    return this.#has(topic, batch, await this.#open(topic, batch), batch.messages.length);
+  }
+
+  /** The same of so many messages of a producer's only epoch. Opens no producer. */
+  async hasCopy(topic: ProducedTo, partition: number, producer: ProducerMark, count: number): Promise<boolean> {
+    const known = this.#known(topic, { producer });
+    return known !== undefined && this.#has(topic, { partition, producer }, known, count);
+  }
+
+  async #has(topic: ProducedTo, at: MarkedPlace, known: JournaledProducer, count: number): Promise<boolean> {
+    const active = await this.#active(topic, at, known);
     if (active?.producerEpoch !== known.kafkaEpoch || active.lastSequence < 0) return false;
-    const last = (batch.producer.sequence + batch.messages.length - 1) % sequences;
+    const last = (at.producer.sequence + count - 1) % sequences;
     return (active.lastSequence - last + sequences) % sequences < sequences / 2;
   }
 
@@ -86,7 +97,7 @@ export class Producers {
     return failureOf(error, "an append", "unknown");
   }
 
-  #known({ number }: ProducedTo, { producer }: MarkedBatch): JournaledProducer | undefined {
+  #known({ number }: ProducedTo, { producer }: Pick<MarkedBatch, "producer">): JournaledProducer | undefined {
     return this.#journal.state.producersOf(number)?.get(producer.id);
   }
 
@@ -136,7 +147,7 @@ export class Producers {
   /** The producer as the partition remembers it. */
   async #active(
     topic: ProducedTo,
-    { partition }: Batch,
+    { partition }: Pick<Batch, "partition">,
     { kafkaId }: JournaledProducer,
   ): Promise<ActiveProducer | undefined> {
     const asked = { what: "an append", outcome: "not-applied" } as const;

@@ -24,7 +24,7 @@ function runsFrom(bytes: readonly Buffer[], from: number) {
 
 function readAll(bytes: readonly Buffer[], from: number): Stored[] {
   const messages: Stored[] = [];
-  for (const run of runsFrom(bytes, from).runs) while (run.position < run.end) messages.push(run.read());
+  for (const run of runsFrom(bytes, from).runs) while (run.position < run.end) messages.push(run.read()!);
   return messages;
 }
 
@@ -53,7 +53,7 @@ test("messages come out of a batch as they were published, whichever are skipped
           run!.skip();
           continue;
         }
-        const read = run!.read();
+        const read = run!.read()!;
         assert.deepEqual([read.position, read.publishedAt], [BigInt(1_000 + index), 200]);
         const headers = each.headers && Object.fromEntries(Object.entries(each.headers));
         assert.deepEqual([read.key, read.id, read.headers], [each.key, each.id, headers]);
@@ -110,7 +110,7 @@ test("positions without a message are told: marks of transactions, and what was 
   const holes = stored([record, record], { first: 4, deltas: [1, 3], lastOffsetDelta: 4 });
   const { runs, gaps, end } = runsFrom([two, marks, holes], 1);
   assert.deepEqual(
-    runs.map((run) => [run.position, run.end, run.read().position]),
+    runs.map((run) => [run.position, run.end, run.read()!.position]),
     [
       [1, 2, 1n],
       [5, 6, 5n],

@@ -5,7 +5,7 @@ import { readKey } from "../../lanes/keys-seen.ts";
 import { toPosition } from "../../lanes/positions.ts";
 import { RecordBatch } from "../fetching/record-batch.ts";
 import { RecordReader } from "../fetching/record-reader.ts";
-import { idBytesMax, idHeader, keyBytesMax } from "./records.ts";
+import { idBytesMax, idHeader, keyBytesMax, placeHeader } from "./records.ts";
 
 /** A record where it lies in its batch. What is not asked for at once is made when it is: then most of it does not outlive its handler. */
 class RecordMessage implements Stored {
@@ -60,6 +60,8 @@ interface Named {
 }
 
 const nothingNamed: Named = { id: undefined, headers: undefined };
+/** The record is no message. */
+const onlyPlace: Named = { ...nothingNamed };
 
 keepShape(new RecordMessage(RecordBatch.empty(), 0, 0, undefined, nothingNamed, 0, 0, 0));
 
@@ -91,7 +93,7 @@ export class RecordRun implements FetchedRun {
     this.position += 1;
   }
 
-  read(): Stored {
+  read(): Stored | undefined {
     const batch = this.#batch;
     const reader = this.#reader;
     const from = this.#at;
@@ -116,7 +118,9 @@ export class RecordRun implements FetchedRun {
     const named = headerCount === 0 ? nothingNamed : this.#named(headerCount, end);
     reader.leaveAt(end);
     this.#at = end;
-    return new RecordMessage(batch, this.position++, timestampDelta, key, named, end - from, bodyFrom, bodyTo);
+    const position = this.position++;
+    if (named === onlyPlace) return undefined;
+    return new RecordMessage(batch, position, timestampDelta, key, named, end - from, bodyFrom, bodyTo);
   }
 
   #named(count: number, end: number): Named {
@@ -130,6 +134,7 @@ export class RecordRun implements FetchedRun {
       if (isId) id = text.toString();
       else texts.push([name.toString(), text?.toString() ?? ""]);
     }
+    if (count === 1 && texts[0]?.[0] === placeHeader) return onlyPlace;
     return { id, headers: texts.length === 0 ? undefined : Object.fromEntries(texts) };
   }
 }

@@ -1,7 +1,18 @@
+import { isDeepStrictEqual } from "node:util";
 import { TenonError } from "../../../contracts/errors.ts";
 import type { SeekTarget, TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
-import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/index.ts";
+import {
+  type Copying,
+  countWaiting,
+  ephemeralTaken,
+  groupNotFound,
+  keeperGroup,
+  laterPlaceOf,
+  otherPartitions,
+  topicNotFound,
+  type WaitingLane,
+} from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, kafkaCode } from "../failures.ts";
 import { UnreadableBatch } from "../fetching/place.ts";
@@ -10,7 +21,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
 import { isControl, listOffset, offsetAt, timestampOf } from "../requests.ts";
 import type { TopicMaker } from "../topic-maker.ts";
-import { kafkaNamesOf } from "./kafka-names.ts";
+import { kafkaNamesOf, laterKafkaName } from "./kafka-names.ts";
 
 export const partitionsMax = 1_024;
 /** So often a declaration begins anew when others declare and remove at the same time. */
@@ -109,7 +120,9 @@ export class Topics {
   async #make(name: string, partitions: number): Promise<Place | undefined> {
     const { maker, prefix, journal } = this.#parts;
     // What another topic has, this one cannot have: long names may be the same when they are cut.
-    const names = kafkaNamesOf(prefix, name).filter((kafkaName) => !journal.state.isTaken(kafkaName));
+    const later = laterPlaceOf(name);
+    const wanted = later === undefined ? kafkaNamesOf(prefix, name) : [laterKafkaName(prefix, later)];
+    const names = wanted.filter((kafkaName) => !journal.state.isTaken(kafkaName));
     const made = await maker.make(names, partitions);
     if (made.partitions === partitions) return made;
     if (journal.state.isRemoved(made.kafkaId)) {
@@ -197,21 +210,48 @@ export class Topics {
 
   // Describing ---------------------------------------------------------------------------------------------------------
 
-  async describe(name: string): Promise<TopicDescription> {
+  /** `hasCopy`: whether what is being copied of delayed messages is in a partition already. */
+  async describe(name: string, hasCopy: HasCopy): Promise<TopicDescription> {
     const { journal } = this.#parts;
     await journal.reach("describing a topic", name);
     let topic = await this.find(name);
     for (let tries = 0; ; tries++) {
-      const check = () => this.checkThere(topic);
-      const before = await this.ends(topic, "describing a topic", check);
+      const before = await this.#allEnds(topic);
       await journal.reach("describing a topic", name);
       topic = await this.find(name);
-      const description = describe(topic, before, journal.state.now);
-      const after = await this.ends(topic, "describing a topic", check);
+      const described = describe(topic, before.get(topic.number) ?? [], journal.state.now);
+      const delayedCount = await this.#countDelayed(topic, before, hasCopy);
+      const after = await this.#allEnds(topic);
       // What was appended and settled between the two looks would be counted half.
-      const isExact = after.every((end, partition) => end === before[partition]);
-      if (isExact || tries === 3) return this.#withAges(topic, description);
+      const isExact = isDeepStrictEqual(before, after);
+      if (isExact || tries === 3) return this.#withAges(topic, { ...described, delayedCount });
     }
+  }
+
+  /** Where the partitions end, of the topic and of those that hold what is delayed of it; by number. */
+  async #allEnds(topic: JournaledTopic): Promise<ReadonlyMap<number, readonly number[]>> {
+    const check = () => this.checkThere(topic);
+    const all = [topic, ...this.#parts.journal.state.laterOf(topic.number).values()];
+    const ends = all.map(async (each) => [each.number, await this.ends(each, "describing a topic", check)] as const);
+    return new Map(await Promise.all(ends));
+  }
+
+  #countDelayed(
+    topic: JournaledTopic,
+    ends: ReadonlyMap<number, readonly number[]>,
+    hasCopy: HasCopy,
+  ): Promise<number> {
+    const levels = this.#parts.journal.state.laterOf(topic.number);
+    const lanes = [...levels].flatMap(([level, of]) => {
+      const lanes = of.groups.get(keeperGroup)?.lanes ?? [];
+      return lanes.map(({ state: { progress } }, partition): WaitingLane => {
+        return { level, partition, progress, next: ends.get(of.number)?.[partition] ?? 0 };
+      });
+    });
+    return countWaiting(lanes, async (copying, partition) => {
+      const target = copying.target === undefined ? topic : levels.get(copying.target);
+      return target !== undefined && hasCopy(target, partition, copying);
+    });
   }
 
   async #withAges(topic: JournaledTopic, description: TopicDescription): Promise<TopicDescription> {
@@ -256,6 +296,8 @@ export class Topics {
     }
   }
 }
+
+type HasCopy = (topic: JournaledTopic, partition: number, copying: Copying) => Promise<boolean>;
 
 type Place = Pick<JournaledTopic, "kafkaName" | "kafkaId" | "partitions">;
 

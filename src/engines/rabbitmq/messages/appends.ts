@@ -1,7 +1,7 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch } from "../../../contracts/messages.ts";
 import { type Appended, AppendQueues } from "../../lanes/append-queues.ts";
-import { type CheckedBatch, checkBatch } from "../../lanes/batches.ts";
+import { type CheckedBatch, checkBatch, isDelayed } from "../../lanes/batches.ts";
+import type { Later } from "../../lanes/later/later.ts";
 import type { MessageParts } from "./parts.ts";
 import type { Topics } from "./topics.ts";
 
@@ -9,27 +9,32 @@ import type { Topics } from "./topics.ts";
 const changeBytesMax = 1024 * 1024;
 
 export class Appends {
+  /** Keeps what is delayed. */
+  readonly later: Later;
   readonly #parts: MessageParts;
   readonly #topics: Topics;
   readonly #queues: AppendQueues;
 
-  constructor(parts: MessageParts, topics: Topics) {
+  constructor(parts: MessageParts, topics: Topics, later: (appends: Appends) => Later) {
     this.#parts = parts;
     this.#topics = topics;
     this.#queues = new AppendQueues((batches) => this.#send(batches), changeBytesMax);
+    this.later = later(this);
   }
 
-  async check(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+  check(batch: Batch): Promise<readonly (bigint | undefined)[]> {
     return this.append(checkBatch(batch, this.#parts.capabilities));
   }
 
-  async append(checked: CheckedBatch): Promise<readonly (bigint | undefined)[]> {
-    const { topic, messages } = checked.batch;
-    if (messages.some(({ dueAt }) => dueAt !== undefined)) {
-      const text = `a message for topic ${topic} is delayed, and RabbitMQ delays none; leave dueAt out`;
-      throw new TenonError("unsupported", text, { fields: { topic } });
-    }
-    return this.#queues.append(checked);
+  append(checked: CheckedBatch): Promise<readonly (bigint | undefined)[]> {
+    const { batch, special } = checked;
+    if (!special || !batch.messages.some(isDelayed)) return this.#queues.append(checked);
+    return this.#topics.withPlace(batch.topic, (place) => this.later.append(place, batch));
+  }
+
+  /** Appends to the topic of this number, and keeps nothing for later. */
+  appendTo(number: number, batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    return this.#queues.append({ ...checkBatch(batch, this.#parts.capabilities), topicNumber: number });
   }
 
   #send(batches: readonly CheckedBatch[]): Promise<readonly Appended[]> {

@@ -71,9 +71,9 @@ export class PartitionHead {
   }
 
   /** The batch is stored. */
-  remember(mark: ProducerMark, count: number, position: number): void {
+  remember(mark: ProducerMark, count: number, positions: Positions): void {
     const marks = this.#producers.get(mark.id) ?? new ProducerMarks(mark.epoch);
-    marks.add(mark, count, position);
+    marks.add(mark, count, positions);
     this.#use(mark.id, marks);
   }
 

@@ -1,7 +1,6 @@
-import type { ProducerMark } from "../../../contracts/messages.ts";
+import type { NewMessage, ProducerMark } from "../../../contracts/messages.ts";
 import type { Appended } from "../../lanes/append-queues.ts";
-import type { CheckedBatch } from "../../lanes/batches.ts";
-import { packChunks } from "../../lanes/batches.ts";
+import { type CheckedBatch, isDelayed, isMisdirected, packChunks, withoutDelayed } from "../../lanes/batches.ts";
 import type { HeldValue, LockedValues } from "../locked-values.ts";
 import { encodeRun, PartitionHead } from "./partition-head.ts";
 import type { Topic } from "./topics.ts";
@@ -44,22 +43,24 @@ export class Partitions {
     let next = start;
     const news: CheckedBatch[] = [];
     const answers = batches.map((checked): Appended => {
+      if (isMisdirected(checked, topic.id)) return { refused: "topic" };
       const { producer, messages } = checked.batch;
       const before = producer && head.check(producer, messages.length);
       if (before !== undefined) return "known" in before ? { positions: before.known } : before;
-      const positions = next;
+      const stored = withoutDelayed(checked);
+      const positions = stored === checked ? next : positionsOf(messages, next);
       if (producer !== undefined) head.remember(producer, messages.length, positions);
-      next += messages.length;
-      news.push(checked);
+      next += stored.batch.messages.length;
+      news.push(stored);
       return { positions };
     });
-    if (news.length > 0) {
+    if (next > start) {
       const packed = Buffer.concat(news.flatMap((batch) => packChunks(batch).map((chunk) => chunk.packed)));
       head.add(next - start, this.#now(), packed);
       await value.write(head.encode());
       await sendOn(topic, partition, head, value);
       value.writeQuietly(head.encode());
-    }
+    } else if (news.length > 0) await value.write(head.encode());
     return answers;
   }
 
@@ -91,6 +92,12 @@ export class Partitions {
       return work(head, value);
     });
   }
+}
+
+/** Of messages of which some are delayed, and have none. */
+function positionsOf(messages: readonly NewMessage[], first: number): readonly number[] {
+  let next = first;
+  return messages.map((message) => (isDelayed(message) ? -1 : next++));
 }
 
 /** Whether others have to hear of the producer's epoch first; a first epoch fences nobody. */

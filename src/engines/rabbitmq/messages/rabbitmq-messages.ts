@@ -12,6 +12,8 @@ import type {
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import type { World } from "../../../world/world.ts";
+import { Later } from "../../lanes/later/later.ts";
+import { refuseLaterName } from "../../lanes/later/later-names.ts";
 import { Memberships } from "../../lanes/memberships.ts";
 import { checkTarget } from "../../lanes/targets.ts";
 import type { RabbitmqQueueOptions } from "../clients.ts";
@@ -25,6 +27,7 @@ import { Groups } from "./groups.ts";
 import { Partitions } from "./partitions.ts";
 import type { LaneParts } from "./rabbitmq-lane.ts";
 import { RabbitmqLaneStore } from "./rabbitmq-lane-store.ts";
+import { RabbitmqLaterStore } from "./rabbitmq-later-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 
 export interface MessageSettings {
@@ -51,8 +54,8 @@ export class RabbitmqMessages implements MessageEngine {
     this.capabilities = {
       survives,
       deduplicate: "session",
-      delay: false,
-      delayLatenessMs: 0,
+      delay: true,
+      delayLatenessMs: 1_000,
       replay: false,
       fence: false,
       orderAfterCrash: true,
@@ -72,12 +75,16 @@ export class RabbitmqMessages implements MessageEngine {
     const parts = { ...settings, capabilities: this.capabilities, partitions };
     this.#groups = new Groups(parts);
     this.#topics = new Topics(parts, this.#groups);
-    this.#appends = new Appends(parts, this.#topics);
+    this.#appends = new Appends(parts, this.#topics, (appends) => {
+      const join = (topic: string, group: string, options: JoinOptions) => this.#join(topic, group, options);
+      return new Later(new RabbitmqLaterStore(parts, this.#topics, appends, join));
+    });
     this.#parts = { ...parts, appends: this.#appends };
   }
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
     this.#throwIfClosed("declaring a topic");
+    refuseLaterName(topic);
     await this.#topics.declare(topic, declaration);
   }
 
@@ -88,6 +95,7 @@ export class RabbitmqMessages implements MessageEngine {
 
   async remove(topic: string): Promise<void> {
     this.#throwIfClosed("removing a topic");
+    await this.#topics.withPlace(topic, (place) => this.#appends.later.remove(place));
     await this.#topics.remove(topic);
   }
 
@@ -110,6 +118,14 @@ export class RabbitmqMessages implements MessageEngine {
     this.#throwIfClosed("joining a group");
     checkName("group", group);
     checkJoin(options, this.capabilities);
+    const joined = await this.#join(name, group, options);
+    const place = this.#topics.placeKnown(name);
+    if (place !== undefined) this.#appends.later.consumed(place);
+    return joined;
+  }
+
+  async #join(name: string, group: string, options: JoinOptions): Promise<Membership> {
+    this.#throwIfClosed("joining a group");
     const from = options.from ?? "now";
     checkTarget(name, from);
     if (from !== "now") throw noReplay(name);

@@ -3,6 +3,9 @@ import type { LaneDescription, TopicDeclaration, TopicDescription } from "../../
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/errors.ts";
 import type { LaneProgress } from "../../lanes/lane-progress.ts";
+import { countWaiting, type WaitingLane } from "../../lanes/later/counting.ts";
+import { keeperGroup, laterName, laterPlaceOf } from "../../lanes/later/later-names.ts";
+import type { LaterTopic } from "../../lanes/later/later-store.ts";
 import { Gone } from "../failures.ts";
 import type { HeldValue } from "../locked-values.ts";
 import { type TopicNames, topicNamesOf } from "../names.ts";
@@ -83,7 +86,44 @@ export class Topics {
 
   async names(): Promise<readonly string[]> {
     const { topics } = await this.#catalogue("listing the topics", async (catalogue) => catalogue);
-    return [...topics].flatMap(([name, { stage }]) => (stage === "ready" ? [name] : [])).sort();
+    const there = [...topics].filter(([name, { stage }]) => stage === "ready" && laterPlaceOf(name) === undefined);
+    return there.map(([name]) => name).sort();
+  }
+
+  // What is delayed ----------------------------------------------------------------------------------------------------
+
+  /** Works on a topic as it stands there; when it turns out to be gone, once more on the one that has its name now. */
+  async withPlace<T>(name: string, work: (place: LaterTopic) => Promise<T>): Promise<T> {
+    const topic = await this.find(name);
+    try {
+      return await work(placeOf(topic));
+    } catch (error) {
+      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+      this.#known.delete(name);
+      const now = await this.find(name);
+      if (now.id === topic.id) throw error;
+      return work(placeOf(now));
+    }
+  }
+
+  placeKnown(name: string): LaterTopic | undefined {
+    const known = this.#known.get(name);
+    return known && placeOf(known);
+  }
+
+  /** Whether the name is still that topic's. */
+  async isThere({ name, number }: LaterTopic): Promise<boolean> {
+    const entry = await this.#catalogue("finding a topic", async ({ topics }) => topics.get(name));
+    return entry?.stage === "ready" && entry.id === number;
+  }
+
+  /** The levels of delayed messages that a topic has. */
+  async levels(topic: number): Promise<readonly number[]> {
+    const { topics } = await this.#catalogue("looking for delayed messages", async (catalogue) => catalogue);
+    return [...topics].flatMap(([name, { stage }]) => {
+      const place = laterPlaceOf(name);
+      return place?.topic === topic && stage === "ready" ? [place.level] : [];
+    });
   }
 
   // Declaring ----------------------------------------------------------------------------------------------------------
@@ -228,6 +268,8 @@ export class Topics {
 
   describe(name: string): Promise<TopicDescription> {
     return this.during(name, async (topic) => {
+      // First, so that what becomes due meanwhile is not missed.
+      const delayedCount = await this.#countDelayed(topic);
       const record = await this.#groups.ofTopic(topic, "describing a topic", async (held) => {
         await this.#groups.removeEnded(topic, held);
         return held.record;
@@ -248,20 +290,56 @@ export class Topics {
           members: members[index]!,
           lanes: partitions.map(({ lanes }) => lanes[index]!),
         })),
-        delayedCount: 0,
+        delayedCount,
       };
+    });
+  }
+
+  async #countDelayed(topic: Topic): Promise<number> {
+    const levels = await this.levels(topic.id);
+    if (levels.length === 0) return 0;
+    const lanes = levels.map((level) =>
+      this.during(laterName({ topic: topic.id, level }), (of) => this.#waitingIn(of, level)),
+    );
+    return countWaiting((await Promise.all(lanes)).flat(), ({ target, mark, positions }, partition) => {
+      const isStored = (of: Topic) =>
+        this.#parts.partitions.hold(of, partition, "counting delayed messages", (head) => {
+          const before = head.check(mark, positions.length);
+          return before !== undefined && "known" in before;
+        });
+      return target === undefined
+        ? isStored(topic)
+        : this.during(laterName({ topic: topic.id, level: target }), isStored);
+    });
+  }
+
+  async #waitingIn(topic: Topic, level: number): Promise<readonly WaitingLane[]> {
+    const { groups } = await this.#groups.ofTopic(topic, "counting delayed messages", async ({ record }) => record);
+    const { number } = groups.get(keeperGroup)!;
+    return inParallel(upTo(topic.partitions), async (partition) => {
+      const progress = await this.#progressOf(topic, number, partition);
+      const next = await this.#parts.partitions.hold(
+        topic,
+        partition,
+        "counting delayed messages",
+        (head) => head.next,
+      );
+      return { level, partition, progress, next };
+    });
+  }
+
+  #progressOf(topic: Topic, group: number, partition: number): Promise<LaneProgress> {
+    const name = topic.names.lane(group, partition);
+    return this.#parts.values.hold(name, "describing a lane", async ({ bytes }) => {
+      return LaneRecord.decode(bytes).state.progress;
     });
   }
 
   /** Lanes first: what is settled by then is below the next position that is read after it. */
   async #describePartition(topic: Topic, partition: number, groups: readonly (readonly [string, GroupEntry])[]) {
-    const { values, partitions } = this.#parts;
+    const { partitions } = this.#parts;
     const progresses: LaneProgress[] = [];
-    for (const [, { number }] of groups) {
-      const name = topic.names.lane(number, partition);
-      const lane = await values.hold(name, "describing a lane", async ({ bytes }) => LaneRecord.decode(bytes));
-      progresses.push(lane.state.progress);
-    }
+    for (const [, { number }] of groups) progresses.push(await this.#progressOf(topic, number, partition));
     return partitions.hold(topic, partition, "describing a partition", (head) => {
       const lanes = progresses.map((progress): LaneDescription => {
         const lag = progress.lag(head.next);
@@ -278,6 +356,10 @@ export class Topics {
       work(decodeCatalogue(value.bytes), value),
     );
   }
+}
+
+function placeOf({ name, id, partitions }: Topic): LaterTopic {
+  return { name, number: id, partitions };
 }
 
 /** A topic's record under its lock. */
