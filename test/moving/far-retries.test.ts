@@ -1,11 +1,12 @@
-/** What waits for a retry far away moves to an engine that cannot delay: it goes to the topic itself, for its group alone, when it is due. */
+/** What waits for a retry far away moves, too: as what it is where the other engine can delay, else it goes to the topic itself, for its group alone, when it is due. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type EmbeddedEngine, embedded } from "tenon/embedded";
+import type { Batch, MessageEngine } from "tenon/contracts";
+import { type EmbeddedEngine, embedded, memory } from "tenon/embedded";
 import { json, type Topic, topic } from "tenon/messaging";
 import { type MessagingEngine, moveTopic, moving } from "tenon/moving";
 import { systemWorld, type World } from "tenon/world";
@@ -52,16 +53,9 @@ async function failOnce(from: EmbeddedEngine): Promise<void> {
   assert.equal((await from.messages.describe("orders..billing..retry")).delayedCount, count);
 }
 
-test("from the embedded engine to Kafka, which has no delay", { skip: kafka.skip, timeout: 120_000 }, async (t) => {
-  const server = serverOf(kafka.url);
-  const prefix = testPrefix();
+async function moveRetries(t: TestContext, to: MessagingEngine): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "tenon-move-"));
-  const { engine: to } = await startKafka(server, prefix);
-  t.after(async () => {
-    await to.close();
-    await deleteTopics(server, prefix);
-    await rm(directory, { recursive: true });
-  });
+  t.after(() => rm(directory, { recursive: true }));
   const before = await embedded({ directory, world: worldAhead(0) });
   await failOnce(before);
   await before.close();
@@ -78,4 +72,41 @@ test("from the embedded engine to Kafka, which has no delay", { skip: kafka.skip
   const expected = Array.from({ length: count }, (_, number) => `${number}, attempt 2`);
   assert.deepEqual(billed.toSorted(), expected.toSorted());
   assert.deepEqual(counted, [], "others do not see them again");
+}
+
+const toKafka = { skip: kafka.skip, timeout: 120_000 };
+test("retries that wait on the embedded engine are made on Kafka", toKafka, async (t) => {
+  const server = serverOf(kafka.url);
+  const prefix = testPrefix();
+  const { engine: to } = await startKafka(server, prefix);
+  t.after(async () => {
+    await to.close();
+    await deleteTopics(server, prefix);
+  });
+  await moveRetries(t, to);
+});
+
+/** Like one that somebody else made. */
+function withoutDelay(sound: MessageEngine): MessageEngine {
+  const capabilities = { ...sound.capabilities, delay: false };
+  const append = (batch: Batch): ReturnType<MessageEngine["append"]> => {
+    assert.ok(
+      batch.messages.every(({ dueAt }) => dueAt === undefined),
+      "it was given a delayed message",
+    );
+    return sound.append(batch);
+  };
+  return new Proxy(sound, {
+    get: (target, member: keyof MessageEngine) => {
+      if (member === "capabilities") return capabilities;
+      if (member === "append") return append;
+      const value = target[member];
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+test("retries that wait on the embedded engine are made on an engine without delay", async (t) => {
+  await using sound = await memory();
+  await moveRetries(t, { world: sound.world, messages: withoutDelay(sound.messages) });
 });
