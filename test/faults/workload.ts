@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type KeyValueChange, TenonError, type WatchEvent } from "tenon/contracts";
 import { fenced, type Lock, mutex } from "tenon/coordination";
-import { json, type Topic, topic } from "tenon/messaging";
+import { json, type PublishOptions, type Topic, topic } from "tenon/messaging";
 import type { RedisEngine } from "tenon/redis";
 import { below } from "../durability/reports.ts";
 import { CounterLedger, LockLedger, MessageLedger } from "./ledgers.ts";
@@ -18,6 +18,8 @@ type LockingEngine = Engine & Pick<RedisEngine, "leases">;
 interface Message {
   readonly key: string;
   readonly number: number;
+  /** Of one that is delayed. */
+  readonly dueAt?: number;
 }
 
 const topicName = "orders";
@@ -65,7 +67,9 @@ export class Workload {
 
   async addProcess(name: string, engine: Engine): Promise<void> {
     const orders = topicOf(engine);
-    const handle = async ({ key, number }: Message, { partition, position, fence }: Handled) => {
+    const handle = async ({ key, number, dueAt = 0 }: Message, { partition, position, fence }: Handled) => {
+      const earlyMs = dueAt - engine.world.clock.now();
+      if (earlyMs > 0) this.#faults.push(`${key}/${number} came ${earlyMs} ms early`);
       // Some are still running when their lane has passed on.
       if (this.#draw(8) === 0) await sleep(this.#draw(40));
       this.messages.handled({ key, number, partition, position, fence });
@@ -74,6 +78,7 @@ export class Workload {
     this.#consumers.push(orders);
     for (let index = 0; index < keysPerProcess; index++) this.#start(() => this.#publish(orders, `${name}-${index}`));
     const { messages, keyValue, leases, world } = engine;
+    this.#start(() => this.#delay(engine, orders, `${name}-later`));
     if (leases !== undefined) {
       const locking = { messages, keyValue, leases, world };
       for (const letter of ["a", "b"]) this.#start(() => this.#lock(locking, `${name}-${letter}`));
@@ -106,23 +111,35 @@ export class Workload {
   async #publish(orders: Topic<Message>, key: string): Promise<void> {
     let underWay: Promise<void>[] = [];
     for (let number = 0; !this.#stopping; number++) {
-      this.messages.publishes(key, number);
       const timeoutMs = this.#draw(10) === 0 ? 300 + this.#draw(500) : 30_000;
-      underWay.push(
-        orders.publish({ key, number }, { key, timeoutMs }).then(
-          ({ partition, position }) => this.messages.acknowledged(key, number, partition, position),
-          (error: unknown) => {
-            this.#expect(error);
-            this.messages.failed(key, number, error);
-          },
-        ),
-      );
+      underWay.push(this.#publishOne(orders, { key, number }, { timeoutMs }));
       if (this.#draw(4) > 0) continue;
       await Promise.all(underWay);
       underWay = [];
       await sleep(this.#draw(30));
     }
     await Promise.all(underWay);
+  }
+
+  /** Each has a key of its own, as those of one key come in the order in which they are due. */
+  async #delay({ world }: Engine, orders: Topic<Message>, prefix: string): Promise<void> {
+    for (let number = 0; !this.#stopping; number++) {
+      const dueAt = world.clock.now() + this.#draw(1_500);
+      await this.#publishOne(orders, { key: `${prefix}-${number}`, number: 0, dueAt }, { dueAt, timeoutMs: 30_000 });
+      await sleep(this.#draw(30));
+    }
+  }
+
+  async #publishOne(orders: Topic<Message>, message: Message, options: PublishOptions): Promise<void> {
+    const { key, number } = message;
+    this.messages.publishes(key, number);
+    try {
+      const { partition, position } = await orders.publish(message, { key, ...options });
+      this.messages.acknowledged(key, number, partition, position);
+    } catch (error) {
+      this.#expect(error);
+      this.messages.failed(key, number, error);
+    }
   }
 
   async #lock(engine: LockingEngine, holder: string): Promise<void> {
@@ -241,10 +258,12 @@ export class Workload {
   async settle(auditor: Engine): Promise<void> {
     const orders = topicOf(auditor);
     for (;;) {
+      // First, as what becomes due meanwhile counts below.
+      const { delayedCount } = await auditor.messages.describe(topicName);
       const { messages, held, deadLetters } = await orders.lag(group);
       if (deadLetters > 0) this.#faults.push(`${deadLetters} dead letters`);
       // One that is settled and was not handled would be waited for in vain.
-      if (messages === 0 && held === 0) break;
+      if (delayedCount === 0 && messages === 0 && held === 0) break;
       await sleep(20);
     }
     const { keyValue } = auditor;
