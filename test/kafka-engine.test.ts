@@ -66,8 +66,8 @@ function recording() {
     return known;
   };
   const fetches = {
-    /** Requests that do not wait. */
-    looks: 0,
+    /** What was asked for of topics other than the journal, each partition by itself: whether the request waits, and the position. */
+    asked: [] as { readonly partition: number; readonly waits: boolean; readonly position: bigint }[],
     /** Resolves when a request has waited at this position of a topic other than the journal. */
     waitsAt: (position: number) => waitAt(BigInt(position)).promise,
     /** Resolves when a request waits for so many partitions of a topic other than the journal. */
@@ -91,8 +91,12 @@ function recording() {
       ...fetchV13,
       createRequest: (...asked) => {
         const [maxWaitMs, , bytesMax, , , , topics] = asked;
-        if (maxWaitMs === 0) fetches.looks += 1;
-        else if (bytesMax < journalBytes) {
+        if (bytesMax < journalBytes) {
+          for (const { partition, fetchOffset } of topics.flatMap(({ partitions }) => partitions)) {
+            fetches.asked.push({ partition, waits: maxWaitMs > 0, position: fetchOffset });
+          }
+        }
+        if (maxWaitMs > 0 && bytesMax < journalBytes) {
           for (const { partitions } of topics) {
             waitAt(partitions[0]!.fetchOffset).resolve();
             if (partitions.length >= together.count) together.reached.resolve();
@@ -358,8 +362,9 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const append = () => messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
     await append();
     assert.equal((await lane.fetch(10)).length, 1);
-    const before = fetches.looks;
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 4; round++) {
+      // Before it waits for the first time it has to look.
+      if (round === 1) fetches.asked.length = 0;
       const coming = lane.fetch(10);
       await fetches.waitsAt(round + 1);
       await append();
@@ -367,7 +372,26 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
       assert.deepEqual(settled, [BigInt(round + 1)]);
       await lane.commit({ settled });
     }
-    assert.equal(fetches.looks, before);
+    const looks = fetches.asked.filter(({ waits }) => !waits);
+    assert.deepEqual(looks, []);
+  });
+
+  test("a lane looks for what is there before it waits, unless that is waited for already", async (t) => {
+    const { client: counting, fetches } = recording();
+    const { messages } = await open(t, { client: counting });
+    await messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    const lane = await (await messages.join("orders", "billing", { ...joining, from: "earliest" })).nextLane();
+    const append = () => messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
+    await append();
+    const [first] = await lane.fetch(10);
+    // The second one has not been fetched yet.
+    for (const settled of [first!.position, 4n]) {
+      for (let count = 0; count < 2; count++) await append();
+      await lane.commit({ settled: [settled] });
+      fetches.asked.length = 0;
+      await lane.fetch(10);
+      assert.equal(fetches.asked[0]?.waits, false);
+    }
   });
 
   test("news that was asked for from further on than where a lane stands is no reason to pass by what lies between", async (t) => {

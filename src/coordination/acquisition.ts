@@ -35,10 +35,17 @@ export async function acquireLease(engine: LeasingEngine, wanted: Wanted): Promi
   let lastError: TenonError | undefined;
   let uncertain = false;
   const late = () => unanswered(what, waitMs + timeoutMs, lastError);
-  const deadline = new Deadline(lateTimersOf(engine), waitMs + timeoutMs, late, {
-    signal: wanted.signal,
-    keepsAlive: waitMs > 0,
-  });
+  let deadline: Deadline;
+  try {
+    deadline = new Deadline(lateTimersOf(engine), waitMs + timeoutMs, late, {
+      signal: wanted.signal,
+      keepsAlive: waitMs > 0,
+    });
+  } catch (error) {
+    // It was aborted by what the engine does when it is asked.
+    abandon(engine, wanted, holder, asked);
+    throw error;
+  }
   const startedAt = clock.monotonic();
   // `using` would cost more than all else that is done here.
   try {

@@ -433,3 +433,14 @@ test("its data is shown to those who look", () =>
     const { name, holders } = await refunds.describe();
     assert.deepEqual([name, holders.map((holder) => holder.data)], ["refunds", ["node-1, order 7"]]);
   }));
+
+test("what was asked for is released when asking itself aborts the caller's signal", () =>
+  onMemory(async ({ engine, faults, other }) => {
+    const stop = new AbortController();
+    faults.acquire = (apply) => {
+      stop.abort(new Error("enough"));
+      return apply();
+    };
+    await assert.rejects(mutex(engine, "refunds").acquire({ signal: stop.signal }), /enough/);
+    await using _lock = await mutex(other, "refunds").acquire({ waitMs: 1_000, ttlMs: 60_000 });
+  }));

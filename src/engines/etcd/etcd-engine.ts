@@ -17,7 +17,7 @@ export interface EtcdEngine extends AsyncDisposable {
   readonly requirements: readonly Requirement[];
   /** Aborts when the engine was closed. An outage does not end it. */
   readonly ended: AbortSignal;
-  /** Ends its watches and its waits; takes a second or two at most, also when the server does not answer. Idempotent. */
+  /** Ends its watches and its waits; takes a few seconds at most, also when the server does not answer. Idempotent. */
   close(): Promise<void>;
 }
 

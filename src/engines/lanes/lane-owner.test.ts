@@ -59,6 +59,24 @@ test("what stands before a message that cannot be read is handed out", async () 
   for (let again = 0; again < 2; again++) await assert.rejects(owner.fetch(10), /damaged/);
 });
 
+test("an empty place before a message that cannot be read is settled", async () => {
+  class EmptyAndDamaged extends DamagedRun {
+    override read(): Stored {
+      const message = super.read();
+      return message.position === 0n ? (undefined as unknown as Stored) : message;
+    }
+  }
+  const settled = Promise.withResolvers<readonly number[]>();
+  const lane = laneOf(new EmptyAndDamaged());
+  const commit: OpenedLane["commit"] = async (change) => {
+    settled.resolve(Array.from(change.settled.from));
+    return 1;
+  };
+  const owner = new LaneOwner(grant, { ...lane, commit }, hostOf(100));
+  await assert.rejects(owner.fetch(10), /damaged/);
+  assert.deepEqual(await settled.promise, [0]);
+});
+
 test("a fetch that waits at the end of a partition does not ask the store again because something was settled", async () => {
   const run = new DamagedRun();
   run.position = 2;

@@ -231,7 +231,10 @@ export class LaneOwner implements Lane, CommittingLane {
         }
       } catch (error) {
         // What was read goes first; what cannot be read is met again by the next call.
-        if (messages.length === 0) throw error;
+        if (messages.length === 0) {
+          if (empty.length > 0) void this.#passOver(empty);
+          throw error;
+        }
         this.#handedOut = Math.max(this.#handedOut, run.position);
         break;
       }

@@ -45,8 +45,10 @@ export class LogReading {
       const leftMs = deadline - clock.monotonic();
       if (page.records.length > 0 || !(leftMs > 0)) return page;
       from = page.next;
-      const watch = (wake: () => void) =>
+      const watch = (wake: () => void) => {
         this.#watcher.watch(log.kafkaName, log.kafkaId, partition, Number(from), wake);
+        return () => this.#watcher.unwatch(log.kafkaId, partition, wake);
+      };
       await this.#wait(log, Math.min(leftMs, lookMs), signal, watch);
       this.#logs.checkThere(log);
     }
@@ -73,7 +75,7 @@ export class LogReading {
     { number }: JournaledLog,
     ms: number,
     signal?: AbortSignal,
-    watch?: (wake: () => void) => void,
+    watch?: (wake: () => void) => () => void,
   ): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => resolve();
@@ -81,9 +83,11 @@ export class LogReading {
     const stop = this.#journal.listen(number, wake);
     signal?.addEventListener("abort", wake, { once: true });
     this.#waiting.add(wake);
-    if (signal?.aborted || this.#closed !== undefined) wake();
-    else watch?.(wake);
+    const isOver = signal?.aborted || this.#closed !== undefined;
+    if (isOver) wake();
+    const unwatch = isOver ? undefined : watch?.(wake);
     await promise;
+    unwatch?.();
     this.#waiting.delete(wake);
     signal?.removeEventListener("abort", wake);
     stop();

@@ -49,6 +49,7 @@ export class KafkaLane implements OpenedLane {
   #end = -1;
   /** What came while it was waited for. */
   #news: News | undefined;
+  #isOver = false;
 
   static async open(
     parts: LaneParts,
@@ -107,7 +108,7 @@ export class KafkaLane implements OpenedLane {
     if (low === undefined) return undefined;
     const from = Math.max(cursor, low);
     if (from >= low + windowMax) return { low, next: Math.max(this.#next, from), dueMs: -1, runs: [] };
-    if (from === this.#end) {
+    if (this.#isWaitedForAt(from)) {
       this.#watch();
       return { low, next: this.#next, dueMs: -1, runs: [] };
     }
@@ -126,15 +127,23 @@ export class KafkaLane implements OpenedLane {
     return { low: lowNow, next: this.#next, dueMs: -1, runs: runs.filter((run) => run.position < lowNow + windowMax) };
   }
 
+  /** Nothing was there when it was looked at, and what has come since is on its way. */
+  #isWaitedForAt(from: number): boolean {
+    if (from !== this.#end || from !== this.#next) return false;
+    return this.#parts.watcher.waitsAt(this.#place.kafkaId, this.#grant.partition, from);
+  }
+
   /** Tells once, and perhaps never: who is called without news looks for itself. */
   #watch(): void {
     const { kafkaName, kafkaId } = this.#place;
     this.#end = -1;
+    if (this.#isOver) return;
     this.#parts.watcher.watch(kafkaName, kafkaId, this.#grant.partition, this.#next, this.#hear);
   }
 
   /** Waits no more: a topic that is gone afterwards would be looked for with every request, and hold up what others wait for. */
   end(): void {
+    this.#isOver = true;
     const { watcher } = this.#parts;
     watcher.unwatch(this.#place.kafkaId, this.#grant.partition, this.#hear);
     this.#news = undefined;

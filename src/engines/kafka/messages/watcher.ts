@@ -70,6 +70,11 @@ export class Watcher {
     if (isNew) queueMicrotask(() => this.#ask());
   }
 
+  /** Whether what comes from there on is waited for already. */
+  waitsAt(topicId: string, partition: number, next: number): boolean {
+    return this.#watched.get(keyOf({ topicId, partition }))?.next === next;
+  }
+
   /** Who asked to hear does not wait any more, or will not again. */
   unwatch(topicId: string, partition: number, hear: Hear): void {
     const key = keyOf({ topicId, partition });

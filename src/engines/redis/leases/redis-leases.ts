@@ -28,7 +28,7 @@ export interface LeaseSettings {
 }
 
 /**
- * Leases on Redis: one round trip per operation, by the server's clock, and one script for those of one turn. Who waits has a place in a queue there, is told by a published
+ * Leases on Redis: one round trip per operation, by the server's clock, and one script for those that are asked for together. Who waits has a place in a queue there, is told by a published
  * message when its turn has come, and asks again now and then, by which the server knows that it is still there.
  */
 export class RedisLeases implements LeaseEngine {

@@ -123,7 +123,10 @@ export class Acquisition {
   }
 
   /** As if everybody had gone for this reason. */
-  end(reason: unknown): void {
+  end({ code, message, outcome }: TenonError): void {
+    // What is under way is given back afterwards, if the server answers.
+    const isInDoubt = this.#underWay > 0 || this.#doubts > 0;
+    const reason = new TenonError(code, message, { outcome: isInDoubt ? "unknown" : outcome });
     for (const asker of this.#askers) this.#depart(asker, () => asker.reject(reason));
   }
 
