@@ -15,9 +15,9 @@ export async function countWaiting(
   lanes: readonly WaitingLane[],
   isStored: (copying: Copying, partition: number) => Promise<boolean>,
 ): Promise<number> {
-  const counts = lanes.map(async ({ level, partition, progress, next }) => {
+  const counts = lanes.map(async ({ partition, progress, next }) => {
     const waiting = Math.max(0, progress.lag(next));
-    const copying = copyingOf(progress.held, level, partition);
+    const copying = copyingOf(progress.held);
     return copying !== undefined && (await isStored(copying, partition)) ? waiting - copying.positions.length : waiting;
   });
   return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);

@@ -13,7 +13,7 @@ export interface KeeperHost {
   /** Makes the level when it is not there, and sees to it that somebody keeps it. */
   ready(topic: LaterTopic, level: number): Promise<void>;
   /** The topic, or the level, is gone. */
-  gone(topic: LaterTopic): void;
+  gone(topic: LaterTopic, level: number): void;
 }
 
 /** This process as one of those that keep a level of a topic's delayed messages, until the engine closes or they are gone. */
@@ -34,8 +34,8 @@ export class Keeper {
       const membership = await this.#join();
       for (;;) void this.#keep(membership, await membership.nextLane());
     } catch (error) {
-      // Whatever else may have ended it: it begins anew with the next delayed message.
-      if (!isClosed(error)) this.#host.gone(this.#topic);
+      // Whatever else may have ended it: it begins anew.
+      if (!isClosed(error)) this.#host.gone(this.#topic, this.#level);
     }
   }
 
@@ -73,7 +73,7 @@ export class Keeper {
     } catch {
       // The lane would be granted again and again.
       await membership.leave().catch(() => undefined);
-      this.#host.gone(this.#topic);
+      this.#host.gone(this.#topic, this.#level);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Held, Lane, NewMessage, ProducerMark, Stored } from "../../../contracts/messages.ts";
 import type { World } from "../../../world/world.ts";
-import { type Copying, copyingOf, copyingProducer, markedAs, type Target } from "./copying.ts";
+import { type Copying, copyingAs, copyingOf, drawProducer, markedAs, type Target } from "./copying.ts";
 import { dueAtOf, identityOf, lookAtOf, moved, published } from "./delayed-message.ts";
 import { type Dated, DueQueue } from "./due-queue.ts";
 import { type LaterBounds, pauseBeforeTry } from "./later-store.ts";
@@ -13,6 +13,8 @@ const roundBytesMax = 1024 * 1024;
 const fetchCountMax = 1_000;
 /** So much of a level above 0 is in memory: its messages leave in the order in which they came. */
 const levelCountMax = 1_000;
+/** From here on messages are sent on: where some leave all the time it is never quite full. */
+const spillShare = 0.9;
 /** The clock may be set, so it is looked at at least so often while messages wait. */
 const lookMs = 1_000;
 /** How soon a lane is given back whose copies are not remembered. */
@@ -42,6 +44,8 @@ export class KeptLane {
   readonly #host: KeptLaneHost;
   readonly #lane: Lane;
   readonly #level: number;
+  /** Of the copies under this grant. */
+  readonly #producer: number;
   /** Whatever was fetched and is not settled, in the order of positions. */
   readonly #waiting = new Map<number, Waiting>();
   readonly #queue = new DueQueue<Waiting>();
@@ -64,7 +68,8 @@ export class KeptLane {
     this.#host = host;
     this.#lane = lane;
     this.#level = level;
-    this.#former = copyingOf(lane.held, level, lane.partition);
+    this.#former = copyingOf(lane.held);
+    this.#producer = drawProducer(host.world.random);
     this.#formerEnd = Math.max(0, ...(this.#former?.positions ?? [])) + 1;
   }
 
@@ -149,11 +154,16 @@ export class KeptLane {
   }
 
   get #isFull(): boolean {
+    return this.#isFilled(1);
+  }
+
+  /** Whether so much of what may be in memory is. */
+  #isFilled(share: number): boolean {
     if (!this.#hasFormer) return false;
     const { windowMax, bytesMax } = this.#host.bounds;
     const [lowest = this.#end] = this.#waiting.keys();
     if (this.#level > 0 && this.#waiting.size >= levelCountMax) return true;
-    return this.#bytes >= bytesMax || this.#end - lowest >= windowMax;
+    return this.#bytes >= share * bytesMax || this.#end - lowest >= share * windowMax;
   }
 
   // Copying ------------------------------------------------------------------------------------------------------------
@@ -176,8 +186,11 @@ export class KeptLane {
     while (!this.#isOver) {
       const due = this.#takeDue();
       if (due.length > 0) await this.#move(due, this.#level === 0 ? undefined : 0);
-      else if (this.#done.length > 0) await this.#commit([]);
-      else if (!(await this.#spill())) await this.#change(this.#untilNextMs());
+      // Also when something is due all the time: what is behind the bound may be due, too.
+      const hasSpilled = !this.#isOver && this.#isFilled(spillShare) && (await this.#spill());
+      if (due.length > 0 || hasSpilled) continue;
+      if (this.#done.length > 0) await this.#commit([]);
+      else await this.#change(this.#untilNextMs());
     }
     this.#lane.lost.throwIfAborted();
     if (this.#done.length > 0) await this.#commit([]);
@@ -202,10 +215,10 @@ export class KeptLane {
   }
 
   /**
-   * Sends on what is not due soon, the first ones first, when nothing more can be looked at: to the level where it waits for the longest part of what is left. Answers `false` when there is nothing to do.
+   * Sends on what is not due soon, the first ones first, when hardly more can be looked at: to the level where it waits for the longest part of what is left. Answers `false` when there is nothing to do.
    */
   async #spill(): Promise<boolean> {
-    if (this.#level > 0 || !this.#isFull) return false;
+    if (this.#level > 0) return false;
     const now = this.#host.now();
     const { unitMs } = this.#host.bounds;
     const byLevel = new Map<number, Waiting[]>();
@@ -233,10 +246,8 @@ export class KeptLane {
   /** Marks them, and settles what was copied before; then copies them. */
   async #move(messages: readonly Waiting[], target: Target): Promise<void> {
     const sequence = this.#sequences.get(target) ?? 0;
-    const fence = Number(this.#lane.fence);
-    const mark = { id: copyingProducer(this.#level, this.#lane.partition, fence), epoch: 0, sequence };
-    const copying = { target, mark, positions: messages.map(({ position }) => position) };
-    await this.#commit(markedAs(copying, fence));
+    const copying = copyingAs(this.#producer, target, sequence, messages);
+    await this.#commit(markedAs(copying));
     const copied = await this.#copy(copying, messages);
     if (copied === "forgotten") {
       // A producer that was silent for long may be forgotten. Under the next grant there is another one.
@@ -250,7 +261,10 @@ export class KeptLane {
   async #copy({ target, mark }: Copying, messages: readonly Waiting[]): Promise<"copied" | "forgotten"> {
     const now = this.#host.now();
     const lookAt = target === undefined || target === 0 ? undefined : now + spanOf(target, this.#host.bounds.unitMs);
-    const copies = messages.map(({ message }) => (target === undefined ? published(message) : moved(message, lookAt)));
+    // Not beyond its instant: time has passed since the level was chosen, days where an owner vanished meanwhile.
+    const copies = messages.map(({ message, at }) =>
+      target === undefined ? published(message) : moved(message, lookAt && Math.min(lookAt, at)),
+    );
     for (let failures = 0; ; failures++) {
       this.#lane.lost.throwIfAborted();
       try {
@@ -260,7 +274,7 @@ export class KeptLane {
         return "copied";
       } catch (error) {
         if (isCode(error, "not-found")) throw error;
-        if (isCode(error, "conflict")) return "forgotten";
+        if (isCode(error, "conflict") && error.outcome !== "unknown") return "forgotten";
         this.#log("copying delayed messages failed; it is repeated", error);
         await pauseBeforeTry(this.#host.world, failures, this.#lane.lost);
       }
@@ -318,6 +332,6 @@ export class KeptLane {
   }
 }
 
-function isCode(error: unknown, code: TenonError["code"]): boolean {
+function isCode(error: unknown, code: TenonError["code"]): error is TenonError {
   return error instanceof TenonError && error.code === code;
 }

@@ -19,9 +19,11 @@ class EmbeddedLaterStore implements LaterStore {
   deliverBy = (apply: () => Promise<readonly (bigint | undefined)[]>) => apply();
   keptCount = 0;
   readonly #messages: MessageEngine;
-  readonly #hears = new Set<() => void>();
+  /** Of all processes. */
+  readonly #hears: Set<() => void>;
 
-  constructor(world: World, messages: MessageEngine) {
+  constructor(world: World, messages: MessageEngine, hears: Set<() => void>) {
+    this.#hears = hears;
     this.world = world;
     this.#messages = messages;
   }
@@ -103,12 +105,13 @@ async function onBench(work: (bench: Bench) => Promise<void>): Promise<void> {
         }
       }
     })().catch(() => undefined);
+    const hears = new Set<() => void>();
     await work({
       world,
       messages,
       arrived,
       keeping(bounds = {}) {
-        const store = new EmbeddedLaterStore(world, messages);
+        const store = new EmbeddedLaterStore(world, messages, hears);
         return { store, later: new Later(store, { ...laterBounds, ...bounds }) };
       },
       async until(count) {
@@ -254,4 +257,79 @@ test("what is delayed goes with a topic that is gone, also when it was made whil
     await messages.remove("orders");
     await world.timers.sleep(5_000);
     assert.deepEqual(await messages.topics(), []);
+  }));
+
+test("what was being sent on when its owner vanished is looked at when it is due, however late the next owner comes", () =>
+  onBench(async ({ world, keeping, arrived, until }) => {
+    const bounds = { windowMax: 4, unitMs: 1 };
+    const [first, second] = [keeping(bounds), keeping(bounds)];
+    const sentOn = Promise.withResolvers<void>();
+    const keep = first.store.keep.bind(first.store);
+    first.store.keep = (topic, level, of) => {
+      if (level === 0) return keep(topic, level, of);
+      sentOn.resolve();
+      return new Promise<never>(() => undefined);
+    };
+    const dueAt = world.clock.now() + 1_200_000;
+    for (let i = 0; i < 6; i++) await first.later.append(orders, batch(delayed(`m${i}`, dueAt)));
+    await sentOn.promise;
+    for (const member of first.store.members) await member.abandon!();
+    // Level 10 takes 1,049 s here, more than is left then.
+    await world.timers.sleep(800_000);
+    second.later.consumed(orders);
+    await until(6);
+    for (const { text, at } of arrived) assert.ok(at - dueAt <= 4_000, `${text} came ${at - dueAt} ms late`);
+  }));
+
+test("something may be due all the time: what is behind the bound is looked at as well", () =>
+  onBench(async ({ world, keeping, arrived, until }) => {
+    const { later, store } = keeping({ windowMax: 100, unitMs: 100 });
+    // By then the next one is due.
+    store.deliverBy = async (apply) => {
+      const answers = await apply();
+      await world.timers.sleep(25);
+      return answers;
+    };
+    const start = world.clock.now() + 20;
+    const all = Array.from({ length: 1_000 }, (_, i) => delayed(`m${i}`, start + i * 20));
+    await later.append(orders, batch(...all.slice(0, 90)));
+    await until(20);
+    await later.append(orders, batch(...all.slice(90)));
+    const dueAt = world.clock.now() + 1_000;
+    await later.append(orders, batch(delayed("soon", dueAt)));
+    await until(1_001);
+    const { at } = arrived.find(({ text }) => text === "soon")!;
+    assert.ok(at - dueAt < 8_000, `it came ${at - dueAt} ms late`);
+  }));
+
+test("a level that was made anew is kept by those who kept it before, and what is copied there is taken for nothing else", () =>
+  onBench(async ({ world, messages, keeping, arrived, until }) => {
+    const [first, second] = [keeping(), keeping()];
+    const level = laterName({ topic: orders.number, level: 0 });
+    await first.later.append(orders, batch(delayed("one", world.clock.now() + 1_000)));
+    second.later.consumed(orders);
+    await until(1);
+    // As by a removal that came no further.
+    await messages.remove(level);
+    await world.timers.sleep(10_000);
+    await first.later.append(orders, batch(delayed("two", world.clock.now() + 30_000)));
+    await world.timers.sleep(5_000);
+    for (const member of first.store.members) await member.abandon!();
+    await until(2);
+    assert.deepEqual(
+      arrived.map(({ text }) => text),
+      ["one", "two"],
+    );
+  }));
+
+test("a large batch of small messages is kept in parts", () =>
+  onBench(async ({ world, keeping, arrived, until }) => {
+    const { later } = keeping();
+    const dueAt = world.clock.now() + 1_000;
+    const body = Buffer.alloc(120);
+    // Within the engine's limit as they are, and not with what each bears while it waits.
+    const messages = Array.from({ length: 100_000 }, () => ({ body, dueAt }));
+    await later.append(orders, batch(...messages));
+    await until(messages.length);
+    assert.equal(arrived.length, messages.length);
   }));

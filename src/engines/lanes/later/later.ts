@@ -1,5 +1,6 @@
 import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, NewMessage } from "../../../contracts/messages.ts";
+import { contentBytes } from "../batches.ts";
 import { topicNotFound } from "../errors.ts";
 import { kept } from "./delayed-message.ts";
 import { Keeper, type KeeperHost } from "./keeper.ts";
@@ -7,9 +8,17 @@ import { type LaterBounds, type LaterStore, type LaterTopic, pauseBeforeTry } fr
 
 export const laterBounds: LaterBounds = { windowMax: 50_000, bytesMax: 16 * 1024 * 1024, unitMs: 1_000 };
 
+/** A keeper that failed begins anew after a pause as after so many failures. */
+const anewAfterFailures = 5;
+/** What is kept with one append. */
+const partBytesMax = 1024 * 1024;
+const partCountMax = 10_000;
+
 interface Known {
-  /** Those that are kept here, or are being made. */
+  /** Those that this process has made, or is making: with their groups, without which what is appended may be nobody's. */
   readonly levels: Map<number, Promise<void>>;
+  /** Those that it keeps. */
+  readonly kept: Set<number>;
   readonly hear: () => void;
   stop: () => void;
 }
@@ -41,7 +50,7 @@ export class Later implements KeeperHost {
     const answers = isWhole ? await this.store.append(topic, whole) : await this.#appendOthers(topic, whole);
     if (delayed.length === 0) return answers;
     try {
-      await this.store.keep(topic, 0, { partition, messages: delayed });
+      for (const messages of parts(delayed)) await this.store.keep(topic, 0, { partition, messages });
       return answers;
     } catch (error) {
       if (delayed.length === messages.length && !isWhole) throw error;
@@ -93,19 +102,30 @@ export class Later implements KeeperHost {
       await this.#removeLevels(topic);
       throw topicNotFound(topic.name);
     }
-    new Keeper(this, topic, level);
+    this.#keep(topic, this.#know(topic), level);
   }
 
-  gone(topic: LaterTopic): void {
-    this.#forget(topic);
-    // Levels that were made while the topic was being removed.
-    const cleared = this.store.isThere(topic).then((isThere) => (isThere ? undefined : this.#removeLevels(topic)));
-    cleared.catch((error: unknown) => {
+  gone(topic: LaterTopic, level: number): void {
+    const known = this.#known.get(topic.number);
+    known?.kept.delete(level);
+    known?.levels.delete(level);
+    this.#clear(topic).catch((error: unknown) => {
       this.store.world.log.log("warn", "removing delayed messages of a topic that is gone failed", {
         topic: topic.name,
         error: String(error),
       });
     });
+  }
+
+  /** Removes levels that were made while the topic was being removed; where it is there, they are kept again. */
+  async #clear(topic: LaterTopic): Promise<void> {
+    await pauseBeforeTry(this.store.world, anewAfterFailures);
+    if (await this.store.isThere(topic)) {
+      await this.#look(topic, this.#know(topic));
+      return;
+    }
+    this.#forget(topic);
+    await this.#removeLevels(topic);
   }
 
   async #removeLevels(topic: LaterTopic): Promise<void> {
@@ -121,7 +141,12 @@ export class Later implements KeeperHost {
   #know(topic: LaterTopic): Known {
     const there = this.#known.get(topic.number);
     if (there !== undefined) return there;
-    const known: Known = { levels: new Map(), hear: () => void this.#look(topic, known), stop: () => undefined };
+    const known: Known = {
+      levels: new Map(),
+      kept: new Set(),
+      hear: () => void this.#look(topic, known),
+      stop: () => undefined,
+    };
     this.#known.set(topic.number, known);
     known.stop = this.store.listen(topic, known.hear);
     return known;
@@ -133,7 +158,7 @@ export class Later implements KeeperHost {
       try {
         const levels = await this.store.levels(topic);
         for (const level of levels) this.#keep(topic, known, level);
-        if (levels.length === 0 && known.levels.size === 0 && !(await this.store.isThere(topic))) this.#forget(topic);
+        if (levels.length === 0 && known.kept.size === 0 && !(await this.store.isThere(topic))) this.#forget(topic);
         return;
       } catch (error) {
         if (error instanceof TenonError && error.code === "closed") return;
@@ -143,10 +168,26 @@ export class Later implements KeeperHost {
   }
 
   #keep(topic: LaterTopic, known: Known, level: number): void {
-    if (known.levels.has(level) || this.#known.get(topic.number) !== known) return;
-    known.levels.set(level, Promise.resolve());
+    if (known.kept.has(level) || this.#known.get(topic.number) !== known) return;
+    known.kept.add(level);
     new Keeper(this, topic, level);
   }
+}
+
+/** With what each bears besides, they may come to more than one batch may. */
+function* parts(messages: readonly NewMessage[]): Generator<readonly NewMessage[]> {
+  let part: NewMessage[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    bytes += contentBytes(message);
+    if (part.length === partCountMax || (part.length > 0 && bytes > partBytesMax)) {
+      yield part;
+      part = [];
+      bytes = contentBytes(message);
+    }
+    part.push(message);
+  }
+  yield part;
 }
 
 /** The rest of the batch is stored. */

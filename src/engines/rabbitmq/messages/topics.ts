@@ -315,7 +315,9 @@ export class Topics {
 
   async #waitingIn(topic: Topic, level: number): Promise<readonly WaitingLane[]> {
     const { groups } = await this.#groups.ofTopic(topic, "counting delayed messages", async ({ record }) => record);
-    const { number } = groups.get(keeperGroup)!;
+    const number = groups.get(keeperGroup)?.number;
+    // Whoever was making it has not got so far: nothing is in it.
+    if (number === undefined) return [];
     return inParallel(upTo(topic.partitions), async (partition) => {
       const progress = await this.#progressOf(topic, number, partition);
       const next = await this.#parts.partitions.hold(
