@@ -333,3 +333,26 @@ test("a large batch of small messages is kept in parts", () =>
     await until(messages.length);
     assert.equal(arrived.length, messages.length);
   }));
+
+test("nothing is kept in a level that somebody else is only making, before its group is there", () =>
+  onBench(async ({ world, messages, keeping, arrived, until }) => {
+    const [first, second] = [keeping(), keeping()];
+    const made = Promise.withResolvers<void>();
+    const make = first.store.make.bind(first.store);
+    first.store.make = async (topic, level) => {
+      await messages.declare(laterName({ topic: topic.number, level }), { partitions: topic.partitions });
+      await made.promise;
+      await make(topic, level);
+    };
+    const join = second.store.join.bind(second.store);
+    second.store.join = (...asked) => made.promise.then(() => join(...asked));
+    const dueAt = world.clock.now() + 5_000;
+    const slow = first.later.append(orders, batch(delayed("slow", dueAt)));
+    second.later.consumed(orders);
+    await world.timers.sleep(1_000);
+    await second.later.append(orders, batch(delayed("fast", dueAt)));
+    made.resolve();
+    await slow;
+    await until(2);
+    assert.deepEqual(arrived.map(({ text }) => text).toSorted(), ["fast", "slow"]);
+  }));
