@@ -68,7 +68,7 @@ export { type Copying, copyingOf } from "./later/copying.ts";
 export { countWaiting, type WaitingLane } from "./later/counting.ts";
 export { Later } from "./later/later.ts";
 export { keeperGroup, type LaterPlace, laterName, laterPlaceOf, refuseLaterName } from "./later/later-names.ts";
-export type { LaterStore, LaterTopic } from "./later/later-store.ts";
+export type { Join, LaterStore, LaterTopic } from "./later/later-store.ts";
 export { levelMax } from "./later/levels.ts";
 export { type Joining, Member, type MemberHost } from "./member.ts";
 export { Memberships } from "./memberships.ts";

@@ -1,12 +1,9 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, JoinOptions, Membership } from "../../../contracts/messages.ts";
 import type { World } from "../../../world/world.ts";
-import { keeperGroup, type LaterStore, type LaterTopic, laterName } from "../../lanes/index.ts";
+import { type Join, keeperGroup, type LaterStore, type LaterTopic, laterName } from "../../lanes/index.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { AppendParts, Appends } from "./appends.ts";
 import type { Topics } from "./topics.ts";
-
-export type Join = (topic: string, group: string, options: JoinOptions) => Promise<Membership>;
 
 /** Delayed messages in topics of their own; see `Later`. */
 export class KafkaLaterStore implements LaterStore {
@@ -40,12 +37,8 @@ export class KafkaLaterStore implements LaterStore {
     return this.#topics.declare(laterName({ topic: number, level }), { partitions, groups: [keeperGroup] });
   }
 
-  async remove({ number }: LaterTopic, level: number): Promise<void> {
-    try {
-      await this.#topics.remove(laterName({ topic: number, level }));
-    } catch (error) {
-      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
-    }
+  remove({ number }: LaterTopic, level: number): Promise<void> {
+    return this.#topics.remove(laterName({ topic: number, level }));
   }
 
   append({ number }: LaterTopic, batch: Batch) {

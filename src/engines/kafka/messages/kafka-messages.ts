@@ -12,7 +12,15 @@ import type {
 } from "../../../contracts/messages.ts";
 import { checkName } from "../../../contracts/topic-declarations.ts";
 import { fetchBytesMax } from "../../lanes/fetch-size.ts";
-import { checkTarget, Later, type Member, Memberships, refuseLaterName, topicNotFound } from "../../lanes/index.ts";
+import {
+  checkTarget,
+  type Join,
+  Later,
+  type Member,
+  Memberships,
+  refuseLaterName,
+  topicNotFound,
+} from "../../lanes/index.ts";
 import type { Cluster } from "../cluster.ts";
 import { closed } from "../failures.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -21,7 +29,7 @@ import type { TopicMaker } from "../topic-maker.ts";
 import { Appends } from "./appends.ts";
 import type { LaneParts } from "./kafka-lane.ts";
 import { KafkaLaneStore } from "./kafka-lane-store.ts";
-import { type Join, KafkaLaterStore } from "./kafka-later-store.ts";
+import { KafkaLaterStore } from "./kafka-later-store.ts";
 import { partitionsMax, Topics } from "./topics.ts";
 import { Trimmer } from "./trimmer.ts";
 import { Watcher } from "./watcher.ts";

@@ -242,10 +242,10 @@ export class Topics {
     hasCopy: HasCopy,
   ): Promise<number> {
     const levels = this.#parts.journal.state.laterOf(topic.number);
-    const lanes = [...levels].flatMap(([level, of]) => {
+    const lanes = [...levels.values()].flatMap((of) => {
       const lanes = of.groups.get(keeperGroup)?.lanes ?? [];
       return lanes.map(({ state: { progress } }, partition): WaitingLane => {
-        return { level, partition, progress, next: ends.get(of.number)?.[partition] ?? 0 };
+        return { partition, progress, next: ends.get(of.number)?.[partition] ?? 0 };
       });
     });
     return countWaiting(lanes, async (copying, partition) => {

@@ -3,7 +3,6 @@ import { type Copying, copyingOf } from "./copying.ts";
 
 /** A lane of delayed messages. */
 export interface WaitingLane {
-  readonly level: number;
   readonly partition: number;
   readonly progress: LaneProgress;
   /** Where its partition ends. */

@@ -1,7 +1,7 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { Lane, Membership } from "../../../contracts/messages.ts";
+import { isCode, pauseBeforeTry } from "./failures.ts";
 import { KeptLane } from "./kept-lane.ts";
-import { type LaterBounds, type LaterStore, type LaterTopic, pauseBeforeTry } from "./later-store.ts";
+import type { LaterBounds, LaterStore, LaterTopic } from "./later-store.ts";
 
 /** As consumers have it, if nothing else is said. */
 const sessionMs = 10_000;
@@ -35,7 +35,7 @@ export class Keeper {
       for (;;) void this.#keep(membership, await membership.nextLane());
     } catch (error) {
       // Whatever else may have ended it: it begins anew.
-      if (!isClosed(error)) this.#host.gone(this.#topic, this.#level);
+      if (!isCode(error, "closed")) this.#host.gone(this.#topic, this.#level);
     }
   }
 
@@ -45,7 +45,7 @@ export class Keeper {
       try {
         return await store.join(this.#topic, this.#level, { sessionMs, revokeMs, windowMax: bounds.windowMax });
       } catch (error) {
-        if (isClosed(error) || (error instanceof TenonError && error.code === "not-found")) throw error;
+        if (isCode(error, "closed") || isCode(error, "not-found")) throw error;
         await pauseBeforeTry(store.world, failures);
       }
     }
@@ -76,8 +76,4 @@ export class Keeper {
       this.#host.gone(this.#topic, this.#level);
     }
   }
-}
-
-function isClosed(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "closed";
 }

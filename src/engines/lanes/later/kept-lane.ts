@@ -4,7 +4,8 @@ import type { World } from "../../../world/world.ts";
 import { type Copying, copyingAs, copyingOf, drawProducer, markedAs, type Target } from "./copying.ts";
 import { dueAtOf, identityOf, lookAtOf, moved, published } from "./delayed-message.ts";
 import { type Dated, DueQueue } from "./due-queue.ts";
-import { type LaterBounds, pauseBeforeTry } from "./later-store.ts";
+import { isCode, pauseBeforeTry } from "./failures.ts";
+import type { LaterBounds } from "./later-store.ts";
 import { levelFor, spanOf } from "./levels.ts";
 
 /** So many messages are copied at once, of about so many bytes. */
@@ -54,7 +55,8 @@ export class KeptLane {
   readonly #identities = new Set<string>();
   /** By target, the sequence that comes next. */
   readonly #sequences = new Map<Target, number>();
-  /** What the former owner was copying is below. */
+  readonly #formerPositions: ReadonlySet<number>;
+  /** They are below. */
   readonly #formerEnd: number;
   /** What has been copied, and is to be settled. */
   #done: bigint[] = [];
@@ -70,7 +72,8 @@ export class KeptLane {
     this.#level = level;
     this.#former = copyingOf(lane.held);
     this.#producer = drawProducer(host.world.random);
-    this.#formerEnd = Math.max(0, ...(this.#former?.positions ?? [])) + 1;
+    this.#formerPositions = new Set(this.#former?.positions);
+    this.#formerEnd = Math.max(0, ...this.#formerPositions) + 1;
   }
 
   /** Resolves when the lane has passed on or was given back; rejects with `not-found` when the topic is gone. */
@@ -126,7 +129,7 @@ export class KeptLane {
     const waiting = { at, position, message, bytes: message.sizeBytes ?? message.body.length };
     this.#waiting.set(position, waiting);
     this.#bytes += waiting.bytes;
-    if (position >= this.#formerEnd || this.#former?.positions.includes(position) !== true) this.#queue.add(waiting);
+    if (!this.#formerPositions.has(position)) this.#queue.add(waiting);
   }
 
   /** Whether it was stored before, by a producer that did not hear of that. */
@@ -234,9 +237,10 @@ export class KeptLane {
       chosen.push(each);
       if (chosen.length === roundCountMax || bytes > roundBytesMax) break;
     }
+    // Once for all of them, as it looks at everything that waits.
+    const leaving = new Set([...byLevel.values()].flat());
+    if (leaving.size > 0) this.#queue.keep((each) => !leaving.has(each));
     for (const [level, chosen] of byLevel) {
-      const leaving = new Set(chosen);
-      this.#queue.keep((each) => !leaving.has(each));
       await this.#move(chosen, level);
       if (this.#isOver) break;
     }
@@ -330,8 +334,4 @@ export class KeptLane {
   #log(message: string, error: unknown): void {
     this.#host.world.log.log("warn", message, { lane: this.#name, error: String(error) });
   }
-}
-
-function isCode(error: unknown, code: TenonError["code"]): error is TenonError {
-  return error instanceof TenonError && error.code === code;
 }

@@ -10,6 +10,9 @@ export interface LaterTopic {
   readonly countMax?: number | undefined;
 }
 
+/** Becomes a member of a group. */
+export type Join = (topic: string, group: string, options: JoinOptions) => Promise<Membership>;
+
 type Positions = readonly (bigint | undefined)[];
 
 /** What keeping delayed messages needs of an engine's messages: topics that users do not see, which are topics like any other otherwise. */
@@ -23,7 +26,7 @@ export interface LaterStore {
   levels(topic: LaterTopic): Promise<readonly number[]>;
   /** Makes a level with its group and tells those who listen to the topic. Idempotent. */
   make(topic: LaterTopic, level: number): Promise<void>;
-  /** Removes a level. Idempotent. */
+  /** Removes a level; `not-found` when there is none. */
   remove(topic: LaterTopic, level: number): Promise<void>;
   /** Appends to the topic, where what is delayed has places in its producer's sequence at most; `not-found` when it is gone, also when its name is another topic's now. */
   append(topic: LaterTopic, batch: Batch): Promise<Positions>;
@@ -44,12 +47,4 @@ export interface LaterBounds {
   readonly bytesMax: number;
   /** See `spanOf`. */
   readonly unitMs: number;
-}
-
-/** How soon what failed is tried again, at first and at most. */
-const retryMs = { first: 50, most: 2_000 };
-
-/** Waits before the next try. Rejects with the signal's reason. */
-export async function pauseBeforeTry(world: World, failures: number, signal?: AbortSignal): Promise<void> {
-  await world.timers.sleep(Math.min(retryMs.most, retryMs.first * 2 ** Math.min(failures, 10)), { signal });
 }

@@ -3,8 +3,9 @@ import type { Batch, NewMessage } from "../../../contracts/messages.ts";
 import { contentBytes } from "../batches.ts";
 import { topicNotFound } from "../errors.ts";
 import { kept } from "./delayed-message.ts";
+import { isCode, pauseBeforeTry } from "./failures.ts";
 import { Keeper, type KeeperHost } from "./keeper.ts";
-import { type LaterBounds, type LaterStore, type LaterTopic, pauseBeforeTry } from "./later-store.ts";
+import type { LaterBounds, LaterStore, LaterTopic } from "./later-store.ts";
 
 export const laterBounds: LaterBounds = { windowMax: 50_000, bytesMax: 16 * 1024 * 1024, unitMs: 1_000 };
 
@@ -42,6 +43,7 @@ export class Later implements KeeperHost {
   /** Appends a batch of which some messages have an instant. */
   async append(topic: LaterTopic, batch: Batch): Promise<readonly (bigint | undefined)[]> {
     const { partition, producer } = batch;
+    // Then the topic decides whether the batch may be stored, and what is delayed has places in its producer's sequence.
     const isWhole = producer !== undefined || topic.countMax !== undefined;
     const messages = producer === undefined ? this.#withoutPast(batch.messages) : batch.messages;
     const delayed = kept({ ...batch, messages });
@@ -66,7 +68,7 @@ export class Later implements KeeperHost {
     });
   }
 
-  /** Those that are not delayed. With a producer's mark, or where the topic counts, all of them go: the topic decides whether the batch may be stored, and those that are delayed have places in its producer's sequence. */
+  /** Appends those that are not delayed. */
   async #appendOthers(topic: LaterTopic, batch: Batch): Promise<readonly (bigint | undefined)[]> {
     const messages = batch.messages.filter(({ dueAt }) => dueAt === undefined);
     if (messages.length === 0) return batch.messages.map(() => undefined);
@@ -129,7 +131,12 @@ export class Later implements KeeperHost {
   }
 
   async #removeLevels(topic: LaterTopic): Promise<void> {
-    for (const level of await this.store.levels(topic)) await this.store.remove(topic, level);
+    for (const level of await this.store.levels(topic)) {
+      await this.store.remove(topic, level).catch((error: unknown) => {
+        // Somebody else was faster.
+        if (!isCode(error, "not-found")) throw error;
+      });
+    }
   }
 
   /** Until somebody delays or consumes there again. */
@@ -161,7 +168,7 @@ export class Later implements KeeperHost {
         if (levels.length === 0 && known.kept.size === 0 && !(await this.store.isThere(topic))) this.#forget(topic);
         return;
       } catch (error) {
-        if (error instanceof TenonError && error.code === "closed") return;
+        if (isCode(error, "closed")) return;
         await pauseBeforeTry(this.store.world, failures);
       }
     }

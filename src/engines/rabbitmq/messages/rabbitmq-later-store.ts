@@ -1,8 +1,7 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { Batch, JoinOptions, Membership } from "../../../contracts/messages.ts";
 import type { World } from "../../../world/world.ts";
 import { keeperGroup, laterName } from "../../lanes/later/later-names.ts";
-import type { LaterStore, LaterTopic } from "../../lanes/later/later-store.ts";
+import type { Join, LaterStore, LaterTopic } from "../../lanes/later/later-store.ts";
 import { topicNamesOf } from "../names.ts";
 import type { Appends } from "./appends.ts";
 import type { MessageParts } from "./parts.ts";
@@ -14,14 +13,9 @@ export class RabbitmqLaterStore implements LaterStore {
   readonly #parts: MessageParts;
   readonly #topics: Topics;
   readonly #appends: Appends;
-  readonly #join: (name: string, group: string, options: JoinOptions) => Promise<Membership>;
+  readonly #join: Join;
 
-  constructor(
-    parts: MessageParts,
-    topics: Topics,
-    appends: Appends,
-    join: (name: string, group: string, options: JoinOptions) => Promise<Membership>,
-  ) {
+  constructor(parts: MessageParts, topics: Topics, appends: Appends, join: Join) {
     this.world = parts.world;
     this.#parts = parts;
     this.#topics = topics;
@@ -50,12 +44,8 @@ export class RabbitmqLaterStore implements LaterStore {
     });
   }
 
-  async remove({ number }: LaterTopic, level: number): Promise<void> {
-    try {
-      await this.#topics.remove(laterName({ topic: number, level }));
-    } catch (error) {
-      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
-    }
+  remove({ number }: LaterTopic, level: number): Promise<void> {
+    return this.#topics.remove(laterName({ topic: number, level }));
   }
 
   append({ number }: LaterTopic, batch: Batch) {

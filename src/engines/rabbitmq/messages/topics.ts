@@ -299,7 +299,7 @@ export class Topics {
     const levels = await this.levels(topic.id);
     if (levels.length === 0) return 0;
     const lanes = levels.map((level) =>
-      this.during(laterName({ topic: topic.id, level }), (of) => this.#waitingIn(of, level)),
+      this.during(laterName({ topic: topic.id, level }), (of) => this.#waitingIn(of)),
     );
     return countWaiting((await Promise.all(lanes)).flat(), ({ target, mark, positions }, partition) => {
       const isStored = (of: Topic) =>
@@ -313,7 +313,7 @@ export class Topics {
     });
   }
 
-  async #waitingIn(topic: Topic, level: number): Promise<readonly WaitingLane[]> {
+  async #waitingIn(topic: Topic): Promise<readonly WaitingLane[]> {
     const { groups } = await this.#groups.ofTopic(topic, "counting delayed messages", async ({ record }) => record);
     const number = groups.get(keeperGroup)?.number;
     // Whoever was making it has not got so far: nothing is in it.
@@ -326,7 +326,7 @@ export class Topics {
         "counting delayed messages",
         (head) => head.next,
       );
-      return { level, partition, progress, next };
+      return { partition, progress, next };
     });
   }
 
