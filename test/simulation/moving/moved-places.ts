@@ -1,6 +1,6 @@
 import type { Batch, Lane, LaneCommit, Membership, MessageEngine, Stored } from "../../../src/contracts/messages.ts";
 import { originalOf } from "../../../src/moving/copies.ts";
-import type { MessagingHistory } from "../../../src/simulation/index.ts";
+import type { MessagingHistory, PublishRecord } from "../../../src/simulation/index.ts";
 import { over } from "../observed-messages.ts";
 
 /** Positions on the other engine are counted from here on, so that no place is one on both engines. */
@@ -178,16 +178,18 @@ export class MovedPlaces {
   }
 
   /** An engine knows the ids of what was published to it, not of copies: a message that was published to both may stand there twice. */
-  #forgetIds({ publishes, deliveries }: MessagingHistory): void {
+  #forgetIds({ publishes, deliveries, rests }: MessagingHistory): void {
     const here = new Set<number>();
     const elsewhere = new Set<number>();
-    const seen = ({ number, partition, position }: (typeof publishes | typeof deliveries)[number]): void => {
+    const seen = ({ number, partition, position }: Pick<PublishRecord, "number" | "partition" | "position">): void => {
       if (partition === undefined || position === undefined) return;
       const isNew = position >= there && !this.#originals.has(nameOf({ partition, position }));
       (isNew ? elsewhere : here).add(number);
     };
     publishes.forEach(seen);
     deliveries.forEach(seen);
+    // What expired was never handled.
+    for (const { deadLetters = [] } of rests) for (const { number, origin } of deadLetters) seen({ ...origin, number });
     // One of its calls, of which nobody was told a place, is taken for one that had no id.
     const calls = publishes.filter(({ outcome, position }) => outcome !== "not-applied" && position === undefined);
     for (const record of calls as Writable<(typeof publishes)[number]>[]) {
