@@ -169,7 +169,7 @@ export const grantCases: readonly MessageCase[] = [
     name: "a lane that is not released within revokeMs is lost, and its owner can commit nothing more",
     rule: "A commit under a superseded grant is refused (`lost`): then nothing of it happened.",
     needs: needsFence,
-    async run({ engine }) {
+    async run({ engine, exactTime }) {
       const { world } = engine;
       await declared(engine, { partitions: 2 });
       await declared(engine, { topic: "invoices" });
@@ -187,7 +187,8 @@ export const grantCases: readonly MessageCase[] = [
       const lane = await nextLane(world, successor);
       const lost = before.find((each) => each.partition === lane.partition)!;
       await aborted(world, "the lane is lost to its owner", lost.lost);
-      ok(lost.revoked.aborted, "it was asked for before");
+      // An owner on a busy machine may hear of both at once.
+      if (exactTime) ok(lost.revoked.aborted, "it was asked for before");
       ok(lane.fence > lost.fence);
       const settled = positions.get(lost)!;
       const error = await refused("lost", "the zombie's commit", () =>
