@@ -72,13 +72,19 @@ const isPlace = ({ path, body }: Sent) =>
 const isChange = ({ path, body }: Sent) =>
   path === "kv/deleterange" || (path === "kv/txn" && /"request_(put|delete_range)"/.test(body));
 
-/** The keys of the grants that the request makes if it can. */
-function grantsIn({ path, body }: Sent): readonly string[] {
+/** What follows `part` in the keys that the request makes if it can. */
+function madeIn({ path, body }: Sent, part: string): readonly string[] {
   if (path !== "kv/txn") return [];
   const { success = [] } = JSON.parse(body) as { success?: readonly { request_put?: { key: string } }[] };
-  const keys = success.flatMap(({ request_put: put }) => (put === undefined ? [] : [put.key]));
-  return keys.filter((key) => Buffer.from(key, "base64").includes("4:name/h/"));
+  const keys = success.flatMap(({ request_put: put }) => (put === undefined ? [] : [Buffer.from(put.key, "base64")]));
+  return keys
+    .filter((key) => key.includes(part))
+    .map((key) => key.subarray(key.indexOf(part) + part.length).toString());
 }
+
+const grantsIn = (request: Sent) => madeIn(request, "4:name/h/");
+/** Whose. */
+const placesIn = (request: Sent) => madeIn(request, "4:name/w/");
 
 const networks: WatchedFetch[] = [];
 
@@ -308,19 +314,34 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.deepEqual(order, holders);
   });
 
-  test("one of them who waits already keeps the others from no place", async (t) => {
-    const [{ engine }, { engine: other }] = await openTwo(t);
+  test("one of them who waits already keeps the others from no place, nor from their order", async (t) => {
+    const [{ engine, network }, { engine: other }] = await openTwo(t);
     await acquire(engine, "holder");
     const elsewhere = acquire(other, "twice");
     await untilWaiting(engine, 1);
-    const all = ["a", "twice", "b"].map((holder) => acquire(engine, holder));
-    await untilWaiting(engine, 3);
-    await engine.leases.release("name", "holder");
-    await elsewhere;
-    for (const [index, holder] of ["twice", "a", "b"].entries()) {
-      await all[[1, 0, 2][index]!];
+    // As on a slow connection: whoever could overtake it has by then.
+    network.once(
+      "before",
+      (request) => placesIn(request).join() === "a",
+      async () => {
+        for (let index = 0; index < 10; index++) await other.leases.describe("name");
+      },
+    );
+    const order: string[] = [];
+    const all = ["a", "twice", "b"].map(async (holder) => {
+      await acquire(engine, holder);
+      order.push(holder);
       await engine.leases.release("name", holder);
-    }
+    });
+    await untilWaiting(other, 3);
+    assert.equal(network.before, undefined, "its place was asked for alone");
+    await engine.leases.release("name", "holder");
+    await other.leases.release("name", (await elsewhere).holder);
+    await Promise.all(all);
+    assert.deepEqual(
+      order.filter((holder) => holder !== "twice"),
+      ["a", "b"],
+    );
   });
 
   test("a request that differs from what the holder waits for elsewhere is refused, and the place stays", async (t) => {
