@@ -86,6 +86,24 @@ const faults: readonly Fault[] = [
     }),
   },
   {
+    fault: "releases whoever has the name where its holder had it",
+    caughtBy: "a release by a holder whose lease has ended leaves the name to whoever has it since",
+    leases: (sound) => {
+      const granted = new Set<string>();
+      return {
+        async acquire(name, request, options) {
+          const lease = await sound.acquire(name, request, options);
+          if (lease !== undefined) granted.add(lease.holder);
+          return lease;
+        },
+        async release(name, holder) {
+          if (!granted.delete(holder)) return sound.release(name, holder);
+          for (const each of (await sound.describe(name)).holders) await sound.release(name, each.holder);
+        },
+      };
+    },
+  },
+  {
     fault: "lets lighter requests overtake",
     caughtBy: "a lighter request does not overtake a heavier one",
     leases: (sound, world) => polling(sound, world, 1),

@@ -72,6 +72,20 @@ const isPlace = ({ path, body }: Sent) =>
 const isChange = ({ path, body }: Sent) =>
   path === "kv/deleterange" || (path === "kv/txn" && /"request_(put|delete_range)"/.test(body));
 
+/** What follows `part` in the keys that the request makes if it can. */
+function madeIn({ path, body }: Sent, part: string): readonly string[] {
+  if (path !== "kv/txn") return [];
+  const { success = [] } = JSON.parse(body) as { success?: readonly { request_put?: { key: string } }[] };
+  const keys = success.flatMap(({ request_put: put }) => (put === undefined ? [] : [Buffer.from(put.key, "base64")]));
+  return keys
+    .filter((key) => key.includes(part))
+    .map((key) => key.subarray(key.indexOf(part) + part.length).toString());
+}
+
+const grantsIn = (request: Sent) => madeIn(request, "4:name/h/");
+/** Whose. */
+const placesIn = (request: Sent) => madeIn(request, "4:name/w/");
+
 const networks: WatchedFetch[] = [];
 
 function lost(): TypeError {
@@ -122,6 +136,13 @@ async function untilWaiting({ leases }: EtcdEngine, count: number): Promise<void
   await Promise.all(networks.map((network) => network.quiet()));
 }
 
+/** Of etcd, under which the first grant stands. */
+async function leaseOf(prefix: string): Promise<string> {
+  const range = { key: base64(`${prefix}/leases/4:name/h/`), range_end: base64(`${prefix}/leases/4:name/h0`) };
+  const { kvs } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
+  return kvs[0]!.lease;
+}
+
 async function holdersOf({ leases }: EtcdEngine): Promise<readonly string[]> {
   return (await leases.describe("name")).holders.map(({ holder }) => holder);
 }
@@ -141,8 +162,109 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     await engine.leases.release("name", "second");
     assert.deepEqual(
       network.sent.map(({ path }) => path),
-      ["kv/txn", "kv/deleterange"],
+      ["kv/txn", "kv/txn"],
     );
+  });
+
+  test("a name has as few keys as it ever had grants at a time, whoever is granted it", async (t) => {
+    const { engine, network } = await open(t);
+    const grants = () => network.sent.flatMap(grantsIn);
+    for (let index = 0; index < 10; index++) {
+      await acquire(engine, `alone-${index}`);
+      await engine.leases.release("name", `alone-${index}`);
+    }
+    assert.deepEqual([grants().length, new Set(grants()).size], [10, 1]);
+    network.sent.length = 0;
+    await acquire(engine, "in-turn-0");
+    for (let index = 0; index < 10; index++) {
+      const next = acquire(engine, `in-turn-${index + 1}`);
+      await untilWaiting(engine, 1);
+      await engine.leases.release("name", `in-turn-${index}`);
+      await next;
+    }
+    await engine.leases.release("name", "in-turn-10");
+    assert.equal(network.count(isHandOver), 10);
+    assert.deepEqual([grants().length, new Set(grants()).size], [11, 2]);
+    network.sent.length = 0;
+    for (let index = 0; index < 10; index++) {
+      const holders = ["r1", "r2", "r3"].map((each) => `${each}-${index}`);
+      for (const holder of holders) await acquire(engine, holder, { capacity: 3 });
+      assert.deepEqual(await holdersOf(engine), holders);
+      // One after the other, in different orders.
+      for (let turn = 0; turn < 3; turn++) await engine.leases.release("name", holders[(index + turn) % 3]!);
+    }
+    assert.equal(new Set(grants()).size, 3);
+  });
+
+  for (const others of ["nobody", "somebody of its engine"]) {
+    /** a held the name until its lease of etcd ended, of which its engine knows nothing; then `next` took it elsewhere, under the key that a had. */
+    const openAfterEnd = async (t: TestContext, next: string) => {
+      const prefix = testPrefix();
+      const [{ engine: one }, { engine: other }] = [await open(t, prefix), await open(t, prefix)];
+      const ended = await acquire(one, "a");
+      await ask(server.url, "lease/revoke", { ID: await leaseOf(prefix) });
+      const lease = await acquire(other, next);
+      assert.ok(lease.token > ended.token);
+      assert.equal(new Set(networks.flatMap(({ sent }) => sent.flatMap(grantsIn))).size, 1);
+      const waits = others === "nobody" ? undefined : acquire(one, "b");
+      if (waits !== undefined) await untilWaiting(one, 1);
+      return { one, other, waits };
+    };
+
+    test(`a release leaves what somebody else was granted since its grant ended, while ${others} waits`, async (t) => {
+      const { one, other, waits } = await openAfterEnd(t, "x");
+      await one.leases.release("name", "a");
+      assert.deepEqual(await holdersOf(one), ["x"]);
+      await other.leases.release("name", "x");
+      assert.equal((await waits)?.holder, waits && "b");
+    });
+
+    test(`a release gives up what its holder was granted elsewhere since its grant ended, while ${others} waits`, async (t) => {
+      const { one, waits } = await openAfterEnd(t, "a");
+      await one.leases.release("name", "a");
+      assert.equal((await waits)?.holder, waits && "b");
+      assert.deepEqual(await holdersOf(one), waits === undefined ? [] : ["b"]);
+    });
+  }
+
+  test("who asks once more for what it was granted, and nobody told it, stands in nobody's way", async (t) => {
+    const { engine, network } = await open(t);
+    network.once(
+      "after",
+      ({ body }) => body.includes('"request_put"'),
+      () => {
+        throw lost();
+      },
+    );
+    await assert.rejects(acquire(engine, "a"), { outcome: "unknown" });
+    const next = acquire(engine, "b");
+    await untilWaiting(engine, 1);
+    await assert.rejects(acquire(engine, "a", { capacity: 2 }), { code: "conflict" });
+    assert.equal((await engine.leases.describe("name")).waiting, 1);
+    await acquire(engine, "a");
+    assert.equal((await engine.leases.describe("name")).waiting, 1);
+    await engine.leases.release("name", "a");
+    assert.equal((await next).holder, "b");
+  });
+
+  test("a grant under a key that is named after its holder, as former versions made it, is its holder's", async (t) => {
+    const prefix = testPrefix();
+    const { engine } = await open(t, prefix);
+    const made = async (holder: string) => {
+      const value = base64(JSON.stringify({ weight: 1, capacity: 1, expiresAt: 1_000 }));
+      await ask(server.url, "kv/put", { key: base64(`${prefix}/leases/4:name/h/${holder}`), value });
+    };
+    await made("a");
+    assert.deepEqual(await holdersOf(engine), ["a"]);
+    assert.equal(await acquire(engine, "b", { waitMs: 0 }), undefined);
+    const lease = await acquire(engine, "a");
+    assert.equal((await engine.leases.renew(lease)).token, lease.token);
+    assert.deepEqual(await holdersOf(engine), ["a"]);
+    await engine.leases.release("name", "a");
+    assert.deepEqual(await holdersOf(engine), []);
+    await made("b");
+    await engine.leases.release("name", "b");
+    assert.deepEqual(await holdersOf(engine), []);
   });
 
   test("holders of one engine hand the name over in one request each, in the order in which they came, under growing tokens", async (t) => {
@@ -192,19 +314,34 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.deepEqual(order, holders);
   });
 
-  test("one of them who waits already keeps the others from no place", async (t) => {
-    const [{ engine }, { engine: other }] = await openTwo(t);
+  test("one of them who waits already keeps the others from no place, nor from their order", async (t) => {
+    const [{ engine, network }, { engine: other }] = await openTwo(t);
     await acquire(engine, "holder");
     const elsewhere = acquire(other, "twice");
     await untilWaiting(engine, 1);
-    const all = ["a", "twice", "b"].map((holder) => acquire(engine, holder));
-    await untilWaiting(engine, 3);
-    await engine.leases.release("name", "holder");
-    await elsewhere;
-    for (const [index, holder] of ["twice", "a", "b"].entries()) {
-      await all[[1, 0, 2][index]!];
+    // As on a slow connection: whoever could overtake it has by then.
+    network.once(
+      "before",
+      (request) => placesIn(request).join() === "a",
+      async () => {
+        for (let index = 0; index < 10; index++) await other.leases.describe("name");
+      },
+    );
+    const order: string[] = [];
+    const all = ["a", "twice", "b"].map(async (holder) => {
+      await acquire(engine, holder);
+      order.push(holder);
       await engine.leases.release("name", holder);
-    }
+    });
+    await untilWaiting(other, 3);
+    assert.equal(network.before, undefined, "its place was asked for alone");
+    await engine.leases.release("name", "holder");
+    await other.leases.release("name", (await elsewhere).holder);
+    await Promise.all(all);
+    assert.deepEqual(
+      order.filter((holder) => holder !== "twice"),
+      ["a", "b"],
+    );
   });
 
   test("a request that differs from what the holder waits for elsewhere is refused, and the place stays", async (t) => {
@@ -339,11 +476,10 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
       const clock = { now: () => real.clock.now(), monotonic: () => real.clock.monotonic() + aheadMs };
       const prefix = testPrefix();
       const { engine, network, held, next } = await openWithOneWaiting(t, prefix, { ...real, clock });
-      const range = { key: base64(`${prefix}/leases/4:name/h/`), range_end: base64(`${prefix}/leases/4:name/h0`) };
-      const { kvs } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
-      const end = async () => void (await ask(server.url, "lease/revoke", { ID: kvs[0]!.lease }));
+      const ended = await leaseOf(prefix);
+      const end = async () => void (await ask(server.url, "lease/revoke", { ID: ended }));
       const isStep = when === "before" ? ({ path }: Sent) => path === "lease/keepalive" : isHandOver;
-      const isGiven = ({ path, body }: Sent) => path !== "lease/keepalive" || body.includes(kvs[0]!.lease);
+      const isGiven = ({ path, body }: Sent) => path !== "lease/keepalive" || body.includes(ended);
       network.once("before", (request) => isStep(request) && isGiven(request), end);
       // More than what a lease of etcd lasts longer than the grant: so it is renewed first.
       aheadMs = 3_000;
@@ -351,8 +487,7 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
       const lease = await next;
       assert.ok(lease.token > held.token);
       assert.equal(network.before, undefined, "it ended on the way");
-      const { kvs: after } = (await ask(server.url, "kv/range", range)) as { kvs: readonly { lease: string }[] };
-      assert.notEqual(after[0]!.lease, kvs[0]!.lease);
+      assert.notEqual(await leaseOf(prefix), ended);
     });
   }
 

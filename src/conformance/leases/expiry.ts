@@ -176,6 +176,22 @@ export const expiryCases: readonly LeaseCase[] = [
     },
   },
   {
+    name: "a release by a holder whose lease has ended leaves the name to whoever has it since",
+    rule: "Gives up what the holder owns of the name. No error when it has nothing any more.",
+    takesMs: 100,
+    async run({ engine }) {
+      await acquired(engine, "name", "a", { ttlMs: 100 });
+      const { token } = await within(engine.world, "b gets it", waiting(engine, "name", "b"));
+      await engine.leases.release("name", "a");
+      const { holders } = await engine.leases.describe("name");
+      deepEqual(
+        holders.map((each) => [each.holder, each.token]),
+        [["b", token]],
+      );
+      await declined(engine, "name", "c");
+    },
+  },
+  {
     name: "the end of one holder frees its own share, and no other",
     rule: "A holder owns a weight of a name until its time to live ends.",
     takesMs: 200,

@@ -52,7 +52,8 @@ export type Operation =
         readonly ignore_lease?: boolean;
       };
     }
-  | { readonly request_delete_range: KeyRange & { readonly prev_kv?: boolean } };
+  | { readonly request_delete_range: KeyRange & { readonly prev_kv?: boolean } }
+  | { readonly request_txn: TransactionRequest };
 
 export interface TransactionRequest {
   readonly compare?: readonly Compare[];
@@ -66,6 +67,7 @@ export interface TransactionReply {
   readonly responses?: readonly {
     readonly response_range?: RangeReply;
     readonly response_delete_range?: { readonly prev_kvs?: readonly KeyValue[] };
+    readonly response_txn?: { readonly succeeded?: boolean };
   }[];
 }
 

@@ -58,8 +58,8 @@ export class EtcdLeases implements LeaseEngine {
       connection,
       store: this.#store,
       world,
-      // Each has two conditions.
-      placesMax: Math.max(1, Math.min(placesMax, Math.floor(operationsMax / 2) - 1)),
+      // Each is an operation, and two look at the name.
+      placesMax: Math.min(placesMax, operationsMax - 2),
       wake: (name, holder) => this.#acquisitions.wake(name, holder),
     });
     this.#acquisitions = new Acquisitions({

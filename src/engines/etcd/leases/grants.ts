@@ -9,7 +9,7 @@ import type { EtcdConnection } from "../connection.ts";
 import { isLeaseGone } from "../failures.ts";
 import { HandOvers } from "./hand-overs.ts";
 import { Holdings } from "./holdings.ts";
-import type { HolderKey, LeasedName } from "./lease-names.ts";
+import type { GrantKey, HolderKey, LeasedName } from "./lease-names.ts";
 import { fits, free, type LeaseStore, type Seen } from "./lease-store.ts";
 import { Places } from "./places.ts";
 import { Presence } from "./presence.ts";
@@ -100,6 +100,8 @@ export class Grants {
       const { holders, first, revision } = seen.snapshot;
       const own = holders.find((each) => each.holder === holder);
       if (own !== undefined) {
+        // It came to stand in line before it was known to own the name.
+        if (place !== undefined) await this.#store.removePlace(name, holder);
         if (isOther(own, request)) throw differs(name.name, "owns", own.weight, own.capacity, request);
         const again = await this.#again(name, request, own);
         if (again !== undefined) return again;
@@ -126,7 +128,7 @@ export class Grants {
       if (!waits) {
         this.#taken.add(name.name);
         // Whoever waited in it has stopped.
-        if (place !== undefined) await this.#store.remove(name, holder, "place");
+        if (place !== undefined) await this.#store.removePlace(name, holder);
         return { type: "refused" };
       }
       const lease = await this.#presence.lease();
@@ -189,22 +191,22 @@ export class Grants {
     const since = instant(this.#world);
     const lease = await this.#leases.take(ttlMs, since);
     const end = { lease: lease.id, expiresAt: this.#world.clock.now() + ttlMs };
-    let token: bigint | undefined;
+    let grant: GrantKey | undefined;
     try {
-      token = await this.#store.grant(name, request, seen, end);
+      grant = await this.#store.grant(name, request, seen, end);
     } catch (error) {
       // It ended between the two; nothing was granted.
       if (isLeaseGone(error)) return undefined;
       throw error;
     }
-    if (token === undefined) {
+    if (grant === undefined) {
       this.#leases.giveBack(lease);
       return undefined;
     }
-    this.#holdings.set(name.name, holder, { token, weight, ttlMs, lease, since });
+    this.#holdings.set(name.name, holder, { ...grant, weight, ttlMs, lease, since });
     // A hand-over of which nobody knew what came has come to nothing.
     this.#handOvers.take(name, holder);
-    return granted(name, request, token, since, true);
+    return granted(name, request, grant.token, since, true);
   }
 
   /** Since when it may be relied on anew; `undefined` when it is lost. */
@@ -224,7 +226,7 @@ export class Grants {
    * putting the key back under it.
    */
   async #extend(name: LeasedName, grant: HolderKey, ttlMs: number, since: LeaseInstant): Promise<boolean> {
-    const { holder, token, weight } = grant;
+    const { holder, key, token, weight } = grant;
     const known = this.#holdings.get(name.name, holder);
     const isKnown = known?.token === token && known.lease.id === grant.lease;
     const keeps = isKnown && known.lease.seconds === secondsFor(ttlMs);
@@ -232,9 +234,9 @@ export class Grants {
       keeps && (await this.#leases.keepAlive(known.lease)) ? known.lease : await this.#leases.take(ttlMs, since);
     try {
       const end = { lease: lease.id, expiresAt: this.#world.clock.now() + ttlMs };
-      const extended = await this.#store.extend(name, grant, end);
+      const extended = await this.#store.extend(grant, end);
       if (!extended) this.#holdings.delete(name.name, holder);
-      else this.#holdings.set(name.name, holder, { token, weight, ttlMs, lease, since });
+      else this.#holdings.set(name.name, holder, { key, token, weight, ttlMs, lease, since });
       return extended;
     } catch (error) {
       this.#holdings.delete(name.name, holder);
@@ -275,16 +277,15 @@ export class Grants {
     this.#turns.leave(name.name, holder);
     const wasGiven = this.#handOvers.take(name, holder);
     if (what === "place" && !wasGiven) {
-      await this.#store.remove(name, holder, "place");
+      await this.#store.removePlace(name, holder);
       this.#turns.freed(name.name);
       return;
     }
     const own = this.#holdings.get(name.name, holder);
     this.#holdings.delete(name.name, holder);
     try {
-      // Who was granted the name has left the queue with that.
-      if (own !== undefined) await this.#store.removeGrant(name, holder);
-      else await this.#store.remove(name, holder, "all");
+      // Who was granted the name has left the queue with that. Where that grant has ended, it may have come back from elsewhere.
+      if (own === undefined || !(await this.#store.removeGrant(own))) await this.#store.removeAll(name, holder);
     } finally {
       this.#turns.freed(name.name);
     }

@@ -4,7 +4,7 @@ import type { Answer } from "../../shared/leases/acquisition.ts";
 import { nameAndHolder } from "../../shared/leases/name-and-holder.ts";
 import { isLeaseGone } from "../failures.ts";
 import type { Holding, Holdings } from "./holdings.ts";
-import type { LeasedName } from "./lease-names.ts";
+import type { GrantKey, LeasedName } from "./lease-names.ts";
 import type { LeaseStore } from "./lease-store.ts";
 import { instant, lasts, type ServerLease, type ServerLeases, secondsFor } from "./server-leases.ts";
 import type { Turns } from "./turns.ts";
@@ -52,7 +52,7 @@ export class HandOvers {
   ): Promise<boolean> {
     const { world, store, leases, holdings, turns } = this.#parts;
     const { holder, ttlMs, weight } = to.request;
-    const { lease, token } = from.own;
+    const { lease } = from.own;
     const since = instant(world);
     if (!lasts(lease, ttlMs, since) && !(await leases.keepAlive(lease))) return false;
     if (!turns.waits(name.name, holder)) return false;
@@ -60,10 +60,10 @@ export class HandOvers {
     const given: Given = { lease, granted: undefined };
     this.#given.set(key, given);
     holdings.delete(name.name, from.holder);
-    let next: bigint | undefined;
+    let next: GrantKey | "released" | "gone";
     try {
       const end = { lease: lease.id, expiresAt: world.clock.now() + ttlMs };
-      next = await store.handOver(name, { holder: from.holder, token }, to, end);
+      next = await store.handOver(name, from.own, to, end);
     } catch (error) {
       turns.freed(name.name);
       // With its lease of etcd the grant has gone, too.
@@ -75,17 +75,18 @@ export class HandOvers {
       turns.call(name.name, holder, Number.POSITIVE_INFINITY);
       throw error;
     }
-    if (next === undefined) {
+    if (next === "released" || next === "gone") {
       this.#given.delete(key);
       leases.giveBack(lease);
       turns.freed(name.name);
-      return true;
+      // By now it may have the name anew, from elsewhere.
+      return next === "released";
     }
-    holdings.set(name.name, holder, { token: next, weight, ttlMs, lease, since });
-    const granted = { name: name.name, holder, token: next, ttlMs, since };
+    holdings.set(name.name, holder, { ...next, weight, ttlMs, lease, since });
+    const granted = { name: name.name, holder, token: next.token, ttlMs, since };
     given.granted = { type: "granted", lease: granted, isNew: true };
     turns.call(name.name, holder, Number.POSITIVE_INFINITY);
-    turns.handedOver(name.name, to.request, Number(next));
+    turns.handedOver(name.name, to.request, Number(next.token));
     return true;
   }
 

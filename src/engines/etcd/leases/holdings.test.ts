@@ -6,7 +6,14 @@ const at = (ms: number) => ({ monotonic: ms, wall: ms });
 
 function held(sinceMs: number, ttlMs: number): Holding {
   const since = at(sinceMs);
-  return { token: 1n, weight: 1, ttlMs, since, lease: { id: "1", seconds: Math.ceil(ttlMs / 1_000) + 1, since } };
+  return {
+    key: "key",
+    token: 1n,
+    weight: 1,
+    ttlMs,
+    since,
+    lease: { id: "1", seconds: Math.ceil(ttlMs / 1_000) + 1, since },
+  };
 }
 
 test("leases that are left to end are forgotten, also when nobody asks for their names again", () => {

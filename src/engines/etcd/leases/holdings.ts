@@ -1,9 +1,9 @@
 import type { LeaseInstant } from "../../../contracts/leases.ts";
+import type { GrantKey } from "./lease-names.ts";
 import { elapsedMs, type ServerLease } from "./server-leases.ts";
 
 /** A grant of this engine's, and the lease of etcd under which it stands. */
-export interface Holding {
-  readonly token: bigint;
+export interface Holding extends GrantKey {
   readonly weight: number;
   readonly ttlMs: number;
   readonly lease: ServerLease;

@@ -3,7 +3,10 @@ import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { LeaseHolder } from "../../../contracts/leases.ts";
 import { base64, bytesOf, type KeyRange, type KeyValue, rangeOf } from "../wire.ts";
 
-/** The keys of one leased name: one for each holder, one for each that waits. Its length before the name keeps names apart. */
+/** No name of a holder begins with this byte: former versions named a grant's key after its holder. */
+const numbered = 0x80;
+
+/** The keys of one leased name: one for each grant, one for each that waits. Its length before the name keeps names apart. */
 export class LeasedName {
   readonly name: string;
   readonly holders: KeyRange;
@@ -23,8 +26,14 @@ export class LeasedName {
     this.all = { key: this.holders.key, range_end: this.waiters.range_end! };
   }
 
-  holderKey(holder: string): string {
-    return base64(Buffer.concat([this.#holderPrefix, Buffer.from(holder)]));
+  /** For another grant beside these: the first key that none of them has, so that a name has as few keys as it ever had grants at a time. */
+  keyBeside(grants: readonly { readonly key: string }[]): string {
+    const taken = new Set(grants.map(({ key }) => key));
+    let key: string;
+    let number = 0;
+    do key = base64(Buffer.concat([this.#holderPrefix, Buffer.of(numbered), Buffer.from(String(number++))]));
+    while (taken.has(key));
+    return key;
   }
 
   waiterKey(holder: string): string {
@@ -44,8 +53,9 @@ export class LeasedName {
   }
 
   holderOf(pair: KeyValue): HolderKey {
-    const holder = bytesOf(pair.key).subarray(this.#holderPrefix.length).toString();
-    return { ...this.#read<HolderValue>(pair), holder, token: BigInt(pair.create_revision), lease: pair.lease };
+    const value = this.#read<Omit<HolderValue, "holder"> & Partial<HolderValue>>(pair);
+    const holder = value.holder ?? bytesOf(pair.key).subarray(this.#holderPrefix.length).toString();
+    return { ...value, holder, key: pair.key, token: BigInt(pair.create_revision), lease: pair.lease };
   }
 
   waiterOf(pair: KeyValue): WaiterKey {
@@ -72,6 +82,7 @@ export interface WaiterValue {
 }
 
 export interface HolderValue extends WaiterValue {
+  readonly holder: string;
   readonly expiresAt: number;
   readonly data?: string | undefined;
 }
@@ -82,9 +93,13 @@ export interface WaiterKey extends WaiterValue {
   readonly lease: string | undefined;
 }
 
-export interface HolderKey extends HolderValue {
-  readonly holder: string;
+/** One grant, and no other one that ever stood under its key. */
+export interface GrantKey {
+  readonly key: string;
   readonly token: bigint;
+}
+
+export interface HolderKey extends HolderValue, GrantKey {
   readonly lease: string | undefined;
 }
 
@@ -92,8 +107,11 @@ export function waiterValue({ weight, capacity }: ValidRequest): string {
   return base64(JSON.stringify({ weight, capacity } satisfies WaiterValue));
 }
 
-export function holderValue({ weight, capacity, data }: Omit<HolderValue, "expiresAt">, expiresAt: number): string {
-  const value: HolderValue = { weight, capacity, expiresAt };
+export function holderValue(
+  { holder, weight, capacity, data }: Omit<HolderValue, "expiresAt">,
+  expiresAt: number,
+): string {
+  const value: HolderValue = { holder, weight, capacity, expiresAt };
   return base64(JSON.stringify(data === undefined ? value : { ...value, data }));
 }
 

@@ -2,6 +2,7 @@ import type { ValidRequest } from "../../../contracts/lease-requests.ts";
 import type { EtcdConnection } from "../connection.ts";
 import { type Compare, type Operation, revisionOf, type TransactionReply } from "../wire.ts";
 import {
+  type GrantKey,
   type HolderKey,
   type HolderValue,
   holderValue,
@@ -72,27 +73,28 @@ export class LeaseStore {
     request: ValidRequest,
     { snapshot, place }: Seen,
     end: GrantEnd,
-  ): Promise<bigint | undefined> {
+  ): Promise<GrantKey | undefined> {
     const next = String(snapshot.revision + 1);
-    // Holders that have gone since leave more room, so only new ones matter.
+    // Holders that have gone since leave more room, so only new ones matter; and the key that was free still is.
     const noneCame = { target: "CREATE", result: "LESS", create_revision: next } as const;
-    const put = putHolder(name, request, end);
+    const key = name.keyBeside(snapshot.holders);
+    const put = putHolder(key, request, end);
     let compare: Compare[];
     let success: Operation[];
     if (place === undefined) {
       compare = [{ ...name.all, ...noneCame }];
       success = [put];
     } else {
-      const key = name.waiterKey(request.holder);
-      compare = [{ ...name.holders, ...noneCame }, created(key, place.revision)];
-      success = [put, { request_delete_range: { key } }];
+      const own = name.waiterKey(request.holder);
+      compare = [{ ...name.holders, ...noneCame }, created(own, place.revision)];
+      success = [put, { request_delete_range: { key: own } }];
     }
-    return tokenOf(await this.#connection.transact("a grant", { compare, success }));
+    return grantOf(key, await this.#connection.transact("a grant", { compare, success }));
   }
 
   /**
-   * A place at the end of the queue, or `place`, which it has, under this lease of etcd; nothing when the holder owns the name, or has another
-   * place than that. Answers how it is then.
+   * A place at the end of the queue, or `place`, which it has, under this lease of etcd; nothing when the holder has another place than that.
+   * Answers how it is then: the holder may own the name, and then needs no place.
    */
   async standInLine(
     name: LeasedName,
@@ -102,22 +104,20 @@ export class LeaseStore {
   ): Promise<Seen> {
     const { holder } = request;
     const key = name.waiterKey(holder);
-    const compare = [created(name.holderKey(holder), "0"), created(key, place?.revision ?? "0")];
+    const compare = [created(key, place?.revision ?? "0")];
     const put: Operation = { request_put: { key, value: waiterValue(request), lease } };
     const look = looks(name, holder);
     const success = [put, ...look];
     return seenIn(name, await this.#connection.transact("a place in a queue", { compare, success, failure: look }));
   }
 
-  /** Places for all of these, of one revision; `undefined` and none when one of them owns the name or has a place. */
+  /** Places for all of these, of one revision; `undefined` and none when one of them has a place. Those who own the name need none. */
   async standTogether(
     name: LeasedName,
     requests: readonly ValidRequest[],
     lease: string,
   ): Promise<LeaseSnapshot | undefined> {
-    const compare = requests.flatMap(({ holder }) => {
-      return [created(name.holderKey(holder), "0"), created(name.waiterKey(holder), "0")];
-    });
+    const compare = requests.map(({ holder }) => created(name.waiterKey(holder), "0"));
     const puts = requests.map((request): Operation => {
       return { request_put: { key: name.waiterKey(request.holder), value: waiterValue(request), lease } };
     });
@@ -127,53 +127,67 @@ export class LeaseStore {
   }
 
   /** Another end for a grant; false when it is not there any more. */
-  async extend(
-    name: LeasedName,
-    grant: HolderValue & { readonly holder: string; readonly token: bigint },
-    { lease, expiresAt }: GrantEnd,
-  ): Promise<boolean> {
-    const key = name.holderKey(grant.holder);
-    const compare = [created(key, String(grant.token))];
-    const success = [{ request_put: { key, value: holderValue(grant, expiresAt), lease } }];
+  async extend(grant: HolderValue & GrantKey, end: GrantEnd): Promise<boolean> {
+    const compare = [stands(grant)];
+    const success = [putHolder(grant.key, grant, end)];
     return (await this.#connection.transact("a renewal", { compare, success })).succeeded === true;
   }
 
-  async remove(name: LeasedName, holder: string, what: "place" | "all"): Promise<void> {
-    const success: Operation[] = [{ request_delete_range: { key: name.waiterKey(holder) } }];
-    if (what === "all") success.push({ request_delete_range: { key: name.holderKey(holder) } });
-    await this.#connection.transact("a release", { success });
+  async removePlace(name: LeasedName, holder: string): Promise<void> {
+    await this.#connection.write("a release", "kv/deleterange", { key: name.waiterKey(holder) });
   }
 
-  /** Of one who surely has no place; it costs etcd less than a transaction. */
-  async removeGrant(name: LeasedName, holder: string): Promise<void> {
-    await this.#connection.write("a release", "kv/deleterange", { key: name.holderKey(holder) });
+  /** The place, and the grant, whichever key it has. */
+  async removeAll(name: LeasedName, holder: string): Promise<void> {
+    const success = [{ request_delete_range: { key: name.waiterKey(holder) } }, { request_range: name.holders }];
+    const { snapshot } = seenIn(name, await this.#connection.transact("a release", { success }));
+    const own = snapshot.holders.find((each) => each.holder === holder);
+    if (own !== undefined) await this.removeGrant(own);
+  }
+
+  /** False when it was gone already. */
+  async removeGrant(grant: GrantKey): Promise<boolean> {
+    return (await this.#connection.transact("a release", removal(grant))).succeeded === true;
   }
 
   /**
    * Removes the grant, and makes another one of it for whoever waits in that place, if no other grant stands and nobody has waited for longer: so it fits in, whatever its weight.
-   * `undefined`: it is only removed.
+   * `released`: it is only removed; `gone`: it was not there any more.
    */
   async handOver(
     name: LeasedName,
-    from: { readonly holder: string; readonly token: bigint },
+    from: GrantKey,
     to: { readonly request: ValidRequest; readonly place: number },
     end: GrantEnd,
-  ): Promise<bigint | undefined> {
+  ): Promise<GrantKey | "released" | "gone"> {
+    const key = name.keyBeside([from]);
     const place = name.waiterKey(to.request.holder);
     const compare: Compare[] = [
       { ...name.holders, target: "CREATE", result: "EQUAL", create_revision: String(from.token) },
       { ...name.waiters, target: "CREATE", result: "GREATER", create_revision: String(to.place - 1) },
       created(place, String(to.place)),
     ];
-    const failure: Operation[] = [{ request_delete_range: { key: name.holderKey(from.holder) } }];
-    const success = [...failure, { request_delete_range: { key: place } }, putHolder(name, to.request, end)];
-    return tokenOf(await this.#connection.transact("a release", { compare, success, failure }));
+    const release = removal(from);
+    const success = [...release.success, { request_delete_range: { key: place } }, putHolder(key, to.request, end)];
+    const failure = [{ request_txn: release }];
+    const reply = await this.#connection.transact("a release", { compare, success, failure });
+    const released = reply.responses?.[0]?.response_txn?.succeeded === true;
+    return grantOf(key, reply) ?? (released ? "released" : "gone");
   }
 }
 
-/** The revision that made the grant, if it was made. */
-function tokenOf({ succeeded, header }: TransactionReply): bigint | undefined {
-  return succeeded === true ? BigInt(revisionOf(header)) : undefined;
+/** What was made under that key, if it was made. */
+function grantOf(key: string, { succeeded, header }: TransactionReply): GrantKey | undefined {
+  return succeeded === true ? { key, token: BigInt(revisionOf(header)) } : undefined;
+}
+
+/** Somebody else may have the key by now. */
+function removal(grant: GrantKey) {
+  return { compare: [stands(grant)], success: [{ request_delete_range: { key: grant.key } }] };
+}
+
+function stands({ key, token }: GrantKey): Compare {
+  return created(key, String(token));
 }
 
 /** The key was created by that revision; "0": there is none. */
@@ -181,8 +195,8 @@ function created(key: string, revision: string): Compare {
   return { key, target: "CREATE", result: "EQUAL", create_revision: revision };
 }
 
-function putHolder(name: LeasedName, request: ValidRequest, { lease, expiresAt }: GrantEnd): Operation {
-  return { request_put: { key: name.holderKey(request.holder), value: holderValue(request, expiresAt), lease } };
+function putHolder(key: string, grant: Omit<HolderValue, "expiresAt">, { lease, expiresAt }: GrantEnd): Operation {
+  return { request_put: { key, value: holderValue(grant, expiresAt), lease } };
 }
 
 /** Ends a transaction whose answer `seenIn` reads. */

@@ -71,10 +71,10 @@ export class Places {
 
   async #take(name: LeasedName, together: readonly Standing[], lease: string): Promise<void> {
     if (together.length > 1 && (await this.#together(name, together, lease))) return;
-    const alone = together.map(async ({ request, resolve, reject }) => {
+    // One after the other, lest a request overtakes the one before it.
+    for (const { request, resolve, reject } of together) {
       await this.#alone(name, request, lease, undefined).then(resolve, reject);
-    });
-    await Promise.all(alone);
+    }
   }
 
   /** False when nobody was given a place: one of them owns the name or has one, or etcd refused. */
