@@ -109,6 +109,25 @@ function recording() {
   return { client: recorded, metadata, fetches };
 }
 
+/** The client, by which requests of one kind for a topic wait until they are let go. */
+function holding(kind: "listOffsetsV7" | "describeProducersV0", topic: string) {
+  const asked = Promise.withResolvers<void>();
+  const { promise: gone, resolve: letGo } = Promise.withResolvers<void>();
+  const real: KafkaOptions["client"] = client;
+  const { api } = real[kind];
+  const ask = api.async as (...parameters: readonly unknown[]) => Promise<unknown>;
+  const held = async (...parameters: readonly unknown[]) => {
+    const [topics] = parameters.filter(Array.isArray);
+    if ((topics as { name: string }[]).some(({ name }) => name === topic)) {
+      asked.resolve();
+      await gone;
+    }
+    return ask(...parameters);
+  };
+  const holds = { ...real, [kind]: { api: { ...api, async: held } } } as KafkaOptions["client"];
+  return { client: holds, asked: asked.promise, letGo };
+}
+
 type Foreign = Partial<client.MessageToProduce>;
 
 /** By another client of Kafka. */
@@ -453,6 +472,42 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
       metadata.filter((name) => name === `${prefix}.gone`),
       [],
     );
+  });
+
+  test("who declares more of a topic that somebody else removes meanwhile declares it anew", async (t) => {
+    const prefix = testPrefix();
+    const held = holding("listOffsetsV7", `${prefix}.orders`);
+    const { messages: others } = await open(t, {}, prefix);
+    const { messages } = await open(t, { client: held.client }, prefix);
+    await others.declare("orders", { partitions: 1 });
+    assert.deepEqual(await messages.topics(), ["orders"]);
+    const declaring = messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    await held.asked;
+    await others.remove("orders");
+    held.letGo();
+    await declaring;
+    const { groups } = await others.describe("orders");
+    assert.deepEqual(
+      groups.map(({ group }) => group),
+      ["billing"],
+    );
+  });
+
+  test("what a producer appends that somebody else began with is refused when the topic is removed meanwhile", async (t) => {
+    const prefix = testPrefix();
+    const held = holding("describeProducersV0", `${prefix}.orders`);
+    const { messages: others } = await open(t, {}, prefix);
+    const { messages } = await open(t, { client: held.client }, prefix);
+    const batchAt = (sequence: number) => {
+      return { topic: "orders", partition: 0, messages: [{ body }], producer: { id: "shop", epoch: 0, sequence } };
+    };
+    await others.declare("orders", { partitions: 1 });
+    await others.append(batchAt(0));
+    const appending = messages.append(batchAt(1));
+    await held.asked;
+    await others.remove("orders");
+    held.letGo();
+    await assert.rejects(appending, { code: "not-found", outcome: "not-applied" });
   });
 
   test("topics whose names differ for Tenon and not for Kafka are apart", async (t) => {

@@ -1,5 +1,6 @@
+import { isCode } from "../../../contracts/errors.ts";
 import type { Lane, Membership } from "../../../contracts/messages.ts";
-import { isCode, pauseBeforeTry } from "./failures.ts";
+import { pauseBeforeTry } from "./failures.ts";
 import { KeptLane } from "./kept-lane.ts";
 import type { LaterBounds, LaterStore, LaterTopic } from "./later-store.ts";
 
@@ -45,7 +46,7 @@ export class Keeper {
       try {
         return await store.join(this.#topic, this.#level, { sessionMs, revokeMs, windowMax: bounds.windowMax });
       } catch (error) {
-        if (isCode(error, "closed") || isCode(error, "not-found")) throw error;
+        if (isCode(error, "closed", "not-found")) throw error;
         await pauseBeforeTry(store.world, failures);
       }
     }

@@ -1,9 +1,9 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Batch, NewMessage } from "../../../contracts/messages.ts";
 import { contentBytes } from "../batches.ts";
 import { topicNotFound } from "../errors.ts";
 import { kept } from "./delayed-message.ts";
-import { isCode, pauseBeforeTry } from "./failures.ts";
+import { pauseBeforeTry } from "./failures.ts";
 import { Keeper, type KeeperHost } from "./keeper.ts";
 import type { LaterBounds, LaterStore, LaterTopic } from "./later-store.ts";
 
