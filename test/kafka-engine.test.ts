@@ -30,9 +30,9 @@ function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix = test
   return closedAfter(t, opening, (engine) => engine.close());
 }
 
-function openCluster(t: TestContext): Cluster {
+function openCluster(t: TestContext, asked: KafkaOptions["client"] = client): Cluster {
   const limits = { connectionsMax: 4, commandTimeoutMs: 5_000, decompressedBytesMax: 1024 * 1024 };
-  const cluster = new Cluster({ world: systemWorld(), client, connect, brokers: [server], ...limits });
+  const cluster = new Cluster({ world: systemWorld(), client: asked, connect, brokers: [server], ...limits });
   t.after(() => cluster.close());
   return cluster;
 }
@@ -110,7 +110,7 @@ function recording() {
 }
 
 /** The client, by which requests of one kind for a topic wait until they are let go. */
-function holding(kind: "listOffsetsV7" | "describeProducersV0", topic: string) {
+function holding(kind: "describeProducersV0" | "listOffsetsV7" | "metadataV12", topic: string) {
   const asked = Promise.withResolvers<void>();
   const { promise: gone, resolve: letGo } = Promise.withResolvers<void>();
   const real: KafkaOptions["client"] = client;
@@ -491,6 +491,22 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
       groups.map(({ group }) => group),
       ["billing"],
     );
+  });
+
+  test("who takes a topic that is there, and that somebody else removes meanwhile, makes it anew", async (t) => {
+    const name = `${testPrefix()}.orders`;
+    t.after(() => deleteTopics(server, name));
+    const held = holding("metadataV12", name);
+    const settings = { replicationFactor: undefined, settings: {} };
+    const others = new TopicMaker(openCluster(t), settings);
+    const first = await others.make([name], 1);
+    const making = new TopicMaker(openCluster(t, held.client), settings).make([name], 1);
+    await held.asked;
+    await others.remove(first);
+    held.letGo();
+    const second = await making;
+    assert.equal(second.kafkaName, name);
+    assert.notEqual(second.kafkaId, first.kafkaId);
   });
 
   test("what a producer appends that somebody else began with is refused when the topic is removed meanwhile", async (t) => {

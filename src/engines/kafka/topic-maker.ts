@@ -17,6 +17,9 @@ export interface MadeTopic {
   readonly partitions: number;
 }
 
+/** How soon a topic that was made is looked for again, at first and at most. */
+const findMs = { first: 5, longest: 200 };
+
 /** Makes and deletes topics in Kafka. */
 export class TopicMaker {
   readonly #cluster: Cluster;
@@ -33,7 +36,7 @@ export class TopicMaker {
       const code = await this.#create(name, partitions);
       // It collides with a topic whose name differs in dots and underscores only.
       if (code === kafkaCode.invalidTopic) continue;
-      const found = await this.#find(name);
+      const found = await this.#find(name, partitions);
       // Who made it, may have made it otherwise.
       if (code === kafkaCode.topicExists) checkKept(name, await readSettings(this.#cluster, name, kept), kept);
       return found;
@@ -67,11 +70,11 @@ export class TopicMaker {
     }
   }
 
-  /** Brokers hear of a new topic a little after the controller. */
-  async #find(name: string): Promise<MadeTopic> {
+  /** Brokers hear of a new topic a little after the controller. One that nobody hears of may have been deleted meanwhile, and is made anew. */
+  async #find(name: string, partitions: number): Promise<MadeTopic> {
     const { world, commandTimeoutMs } = this.#cluster;
     const deadline = world.clock.monotonic() + commandTimeoutMs;
-    for (let pauseMs = 5; ; pauseMs = Math.min(200, pauseMs * 2)) {
+    for (let pauseMs = findMs.first; ; pauseMs = Math.min(findMs.longest, pauseMs * 2)) {
       const topic = await this.#cluster.readTopic(name);
       if (topic?.leaders.every((leader) => leader >= 0)) {
         return { kafkaName: name, kafkaId: topic.id, partitions: topic.leaders.length };
@@ -81,6 +84,7 @@ export class TopicMaker {
         throw new TenonError("unavailable", text, { outcome: "unknown", fields: { kafkaName: name } });
       }
       await world.timers.sleep(pauseMs);
+      if (topic === undefined && pauseMs === findMs.longest) await this.#create(name, partitions);
     }
   }
 
