@@ -11,6 +11,7 @@ import { isolation, listOffset, offsetAt } from "../src/engines/kafka/requests.t
 import { TopicMaker } from "../src/engines/kafka/topic-maker.ts";
 import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
+import { refusesHiddenNames } from "./hidden-names.ts";
 import { deleteTopics, serverOf, testPrefix } from "./kafka-host.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -524,6 +525,10 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     await others.remove("orders");
     held.letGo();
     await assert.rejects(appending, { code: "not-found", outcome: "not-applied" });
+  });
+
+  test("names that delayed messages are kept under are refused", async (t) => {
+    await refusesHiddenNames((await open(t)).messages);
   });
 
   test("topics whose names differ for Tenon and not for Kafka are apart", async (t) => {

@@ -51,7 +51,7 @@ export class KafkaLaterStore implements LaterStore {
 
   async keep({ number }: LaterTopic, level: number, batch: Omit<Batch, "topic">) {
     const topic = laterName({ topic: number, level });
-    const positions = await this.#appends.append({ ...batch, topic });
+    const positions = await this.#appends.keep({ ...batch, topic });
     const { state } = this.#journal;
     const place = state.topicNamed(topic);
     if (place === undefined || state.topic(number)?.countMax === undefined) return positions;
