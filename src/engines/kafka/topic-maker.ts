@@ -2,7 +2,7 @@ import { TenonError } from "../../contracts/errors.ts";
 import type { TopicsAnswer } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { answeredCode, answerOf, failureOf, kafkaCode } from "./failures.ts";
-import { checkKept, readSettings, settingsKept, settingsNeeded } from "./topic-settings.ts";
+import { checkKept, readSettingsIfThere, settingsKept, settingsNeeded } from "./topic-settings.ts";
 
 export interface TopicMakerSettings {
   /** Copies of each partition; `undefined`: as many as the brokers say. */
@@ -33,18 +33,33 @@ export class TopicMaker {
   /** The topic of the first name that Kafka takes; the one that is there, when there is one. */
   async make(names: readonly string[], partitions: number, kept = settingsKept): Promise<MadeTopic> {
     for (const name of names) {
-      const code = await this.#create(name, partitions);
-      // It collides with a topic whose name differs in dots and underscores only.
-      if (code === kafkaCode.invalidTopic) continue;
-      const found = await this.#find(name, partitions);
-      // Who made it, may have made it otherwise.
-      if (code === kafkaCode.topicExists) checkKept(name, await readSettings(this.#cluster, name, kept), kept);
-      return found;
+      const made = await this.#make(name, partitions, kept);
+      if (made !== undefined) return made;
     }
     throw new TenonError(
       "invalid",
       `Kafka takes none of the names ${names.join(", ")} for a topic; choose another one`,
     );
+  }
+
+  /** Brokers hear of a new topic a little after the controller. `undefined`: Kafka does not take the name. */
+  async #make(name: string, partitions: number, kept: typeof settingsKept): Promise<MadeTopic | undefined> {
+    const { world, commandTimeoutMs } = this.#cluster;
+    const deadline = world.clock.monotonic() + commandTimeoutMs;
+    let code = await this.#create(name, partitions);
+    for (let pauseMs = findMs.first; ; pauseMs = Math.min(findMs.longest, pauseMs * 2)) {
+      // It collides with a topic whose name differs in dots and underscores only.
+      if (code === kafkaCode.invalidTopic) return undefined;
+      const found = await this.#find(name, code === kafkaCode.topicExists ? kept : undefined);
+      if (found !== undefined) return found;
+      if (world.clock.monotonic() >= deadline) {
+        const text = `Kafka has not made topic ${name} known within ${commandTimeoutMs} ms. Try again.`;
+        throw new TenonError("unavailable", text, { outcome: "unknown", fields: { kafkaName: name } });
+      }
+      await world.timers.sleep(pauseMs);
+      // Whoever made it may have deleted it meanwhile.
+      if (pauseMs === findMs.longest) code = await this.#create(name, partitions);
+    }
   }
 
   /** Answers Kafka's error; 0: it was made. */
@@ -70,22 +85,16 @@ export class TopicMaker {
     }
   }
 
-  /** Brokers hear of a new topic a little after the controller. One that nobody hears of may have been deleted meanwhile, and is made anew. */
-  async #find(name: string, partitions: number): Promise<MadeTopic> {
-    const { world, commandTimeoutMs } = this.#cluster;
-    const deadline = world.clock.monotonic() + commandTimeoutMs;
-    for (let pauseMs = findMs.first; ; pauseMs = Math.min(findMs.longest, pauseMs * 2)) {
-      const topic = await this.#cluster.readTopic(name);
-      if (topic?.leaders.every((leader) => leader >= 0)) {
-        return { kafkaName: name, kafkaId: topic.id, partitions: topic.leaders.length };
-      }
-      if (world.clock.monotonic() >= deadline) {
-        const text = `Kafka has not made topic ${name} known within ${commandTimeoutMs} ms. Try again.`;
-        throw new TenonError("unavailable", text, { outcome: "unknown", fields: { kafkaName: name } });
-      }
-      await world.timers.sleep(pauseMs);
-      if (topic === undefined && pauseMs === findMs.longest) await this.#create(name, partitions);
+  /** The topic, when the brokers know it. `kept`: the settings to look at, as who made it may have made it otherwise. */
+  async #find(name: string, kept: typeof settingsKept | undefined): Promise<MadeTopic | undefined> {
+    const topic = await this.#cluster.readTopic(name);
+    if (topic === undefined || topic.leaders.some((leader) => leader < 0)) return undefined;
+    if (kept !== undefined) {
+      const settings = await readSettingsIfThere(this.#cluster, name, kept);
+      if (settings === undefined) return undefined;
+      checkKept(name, settings, kept);
     }
+    return { kafkaName: name, kafkaId: topic.id, partitions: topic.leaders.length };
   }
 
   /** Idempotent. By its number: one that was made anew under the same name stays. */
