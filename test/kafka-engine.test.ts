@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
 import * as client from "@platformatic/kafka";
-import { type KafkaOptions, kafka } from "tenon/kafka";
+import { type KafkaEngine, type KafkaOptions, kafka } from "tenon/kafka";
 import { systemWorld, type World } from "tenon/world";
+import { eventually } from "../src/conformance/expectations.ts";
 import { Cluster } from "../src/engines/kafka/cluster.ts";
 import { Journal } from "../src/engines/kafka/journal/journal.ts";
 import { Watcher } from "../src/engines/kafka/messages/watcher.ts";
@@ -147,6 +148,17 @@ async function produceCompressed(
   } finally {
     await producer.close();
   }
+}
+
+/** Deletes a topic, and may make it anew, as another program does; what the brokers show is true then. */
+async function deleteBehind(t: TestContext, name: string, isMadeAnew: boolean): Promise<void> {
+  const cluster = openCluster(t);
+  const former = (await cluster.readTopic(name))!.id;
+  const maker = new TopicMaker(cluster, { replicationFactor: undefined, settings: {} });
+  await maker.remove({ kafkaName: name, kafkaId: former });
+  // Brokers know a topic a little longer than it is there.
+  await eventually(cluster.world, "it is gone", async () => (await cluster.readTopic(name)) === undefined);
+  if (isMadeAnew) await maker.make([name], 1);
 }
 
 describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
@@ -503,14 +515,10 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
       t.after(() => deleteTopics(server, name));
       const held = holding(kind, name);
       const settings = { replicationFactor: undefined, settings: {} };
-      const cluster = openCluster(t);
-      const others = new TopicMaker(cluster, settings);
-      const first = await others.make([name], 1);
+      const first = await new TopicMaker(openCluster(t), settings).make([name], 1);
       const making = new TopicMaker(openCluster(t, held.client), settings).make([name], 1);
       await held.asked;
-      await others.remove(first);
-      // Brokers know a topic a little longer than it is there.
-      while ((await cluster.readTopic(name)) !== undefined);
+      await deleteBehind(t, name, false);
       held.letGo();
       const second = await making;
       assert.equal(second.kafkaName, name);
@@ -571,10 +579,7 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const { messages } = await open(t, { commandTimeoutMs: 1_000 }, prefix);
     await messages.declare("orders", { partitions: 1, groups: ["group"] });
     await messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
-    const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
-    await admin.deleteTopics({ topics: [`${prefix}.orders`] });
-    await admin.close();
-    await new TopicMaker(openCluster(t), { replicationFactor: undefined, settings: {} }).make([`${prefix}.orders`], 1);
+    await deleteBehind(t, `${prefix}.orders`, true);
     const other = await kafka({ client, connect, brokers, prefix });
     t.after(() => other.close());
     const again = () => other.messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
@@ -583,6 +588,31 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     await other.messages.declare("orders", { partitions: 1, groups: ["group"] });
     assert.deepEqual(await again(), [0n]);
   });
+
+  for (const [what, isMadeAnew] of [
+    ["deleted", false],
+    ["deleted and made anew", true],
+  ] as const) {
+    test(`what is delayed goes with a topic that was ${what} behind the engine's back`, async (t) => {
+      const prefix = testPrefix();
+      const delay = ({ messages, world }: KafkaEngine) => {
+        const dueAt = world.clock.now() + 60_000;
+        return messages.append({ topic: "orders", partition: 0, messages: [{ body, dueAt }] });
+      };
+      const former = await open(t, {}, prefix);
+      await former.messages.declare("orders", { partitions: 1 });
+      await delay(former);
+      await former.close();
+      await deleteBehind(t, `${prefix}.orders`, isMadeAnew);
+      const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
+      t.after(() => admin.close());
+      const isKept = async () => (await admin.listTopics()).some((topic) => topic.startsWith(`${prefix}_later`));
+      assert.equal(await isKept(), true);
+      const engine = await open(t, {}, prefix);
+      await assert.rejects(delay(engine), { code: "not-found", outcome: "not-applied" });
+      await eventually(engine.world, "nothing is kept", async () => !(await isKept()));
+    });
+  }
 
   test("what every group has settled is deleted in Kafka, unless it is to be kept", async (t) => {
     const prefix = testPrefix();

@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 import type { TopicsAnswer } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { answeredCode, answerOf, failureOf, kafkaCode } from "./failures.ts";
@@ -62,8 +62,19 @@ export class TopicMaker {
     }
   }
 
-  /** Answers Kafka's error; 0: it was made. */
-  async #create(name: string, partitions: number): Promise<number> {
+  /** Whether nobody has the name, for sure: brokers, which may be behind, do not decide it. */
+  async isFree(name: string): Promise<boolean> {
+    try {
+      return (await this.#create(name, 1, true)) === 0;
+    } catch (error) {
+      // Who may not make topics does not hear of it.
+      if (isCode(error, "conflict")) return false;
+      throw error;
+    }
+  }
+
+  /** Answers Kafka's error; 0: it was made, or could be. */
+  async #create(name: string, partitions: number, isTrial = false): Promise<number> {
     const { client, commandTimeoutMs } = this.#cluster;
     const { replicationFactor = -1, settings } = this.#settings;
     const configs = Object.entries({ ...settingsNeeded, ...settings }).map(([key, value]) => ({ name: key, value }));
@@ -71,7 +82,7 @@ export class TopicMaker {
     const what = "making a topic";
     try {
       await this.#cluster.controller({ what, outcome: "not-applied" }, (connection) =>
-        client.createTopicsV7.api.async(connection, topics, commandTimeoutMs, false),
+        client.createTopicsV7.api.async(connection, topics, commandTimeoutMs, isTrial),
       );
       return 0;
     } catch (error) {

@@ -26,7 +26,8 @@ export class KafkaLaterStore implements LaterStore {
   }
 
   async isThere({ name, number }: LaterTopic): Promise<boolean> {
-    return this.#journal.state.topicNamed(name)?.number === number;
+    const topic = this.#journal.state.topicNamed(name);
+    return topic?.number === number && !(await this.#topics.isDeleted(topic));
   }
 
   async levels({ number }: LaterTopic): Promise<readonly number[]> {

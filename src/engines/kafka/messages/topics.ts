@@ -58,6 +58,15 @@ export class Topics {
     if (this.#parts.journal.state.topic(number) === undefined) throw topicNotFound(name);
   }
 
+  /** Whether somebody else has deleted Kafka's topic, for sure. */
+  async isDeleted({ kafkaName, kafkaId }: JournaledTopic): Promise<boolean> {
+    const { cluster, journal, maker } = this.#parts;
+    const found = await cluster.topic(kafkaName);
+    if (found === undefined) return maker.isFree(kafkaName);
+    // A broker that is behind may show the topic that had the name before.
+    return found.id !== kafkaId && !journal.state.isRemoved(found.id);
+  }
+
   // Declaring and removing ---------------------------------------------------------------------------------------------
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {

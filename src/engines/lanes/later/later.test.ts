@@ -18,6 +18,8 @@ class EmbeddedLaterStore implements LaterStore {
   /** Stands between the keeper and the topic. */
   deliverBy = (apply: () => Promise<readonly (bigint | undefined)[]>) => apply();
   keptCount = 0;
+  /** Whether somebody has deleted what the topic stands on. */
+  isDeleted = false;
   readonly #messages: MessageEngine;
   /** Of all processes. */
   readonly #hears: Set<() => void>;
@@ -33,7 +35,7 @@ class EmbeddedLaterStore implements LaterStore {
   }
 
   async isThere({ name }: LaterTopic): Promise<boolean> {
-    return (await this.#messages.topics()).includes(name);
+    return !this.isDeleted && (await this.#messages.topics()).includes(name);
   }
 
   async levels({ number }: LaterTopic): Promise<readonly number[]> {
@@ -258,6 +260,20 @@ test("what is delayed goes with a topic that is gone, also when it was made whil
     await world.timers.sleep(5_000);
     assert.deepEqual(await messages.topics(), []);
   }));
+
+for (const code of ["conflict", "unavailable"] as const) {
+  test(`what is delayed goes with a topic that somebody deleted behind the engine's back, where appending fails as ${code}`, () =>
+    onBench(async ({ world, messages, keeping }) => {
+      const { store, later } = keeping();
+      await later.append(orders, batch(delayed("a", world.clock.now() + 1_000)));
+      store.isDeleted = true;
+      store.deliverBy = async () => {
+        throw new TenonError(code, "not this one");
+      };
+      await world.timers.sleep(60_000);
+      assert.deepEqual(await messages.topics(), ["orders"]);
+    }));
+}
 
 test("what was being sent on when its owner vanished is looked at when it is due, however late the next owner comes", () =>
   onBench(async ({ world, keeping, arrived, until }) => {
