@@ -20,6 +20,8 @@ class EmbeddedLaterStore implements LaterStore {
   keptCount = 0;
   /** Whether somebody has deleted what the topic stands on. */
   isDeleted = false;
+  /** Stands before looking whether the topic is there. */
+  look = async () => {};
   readonly #messages: MessageEngine;
   /** Of all processes. */
   readonly #hears: Set<() => void>;
@@ -35,6 +37,7 @@ class EmbeddedLaterStore implements LaterStore {
   }
 
   async isThere({ name }: LaterTopic): Promise<boolean> {
+    await this.look();
     return !this.isDeleted && (await this.#messages.topics()).includes(name);
   }
 
@@ -274,6 +277,23 @@ for (const code of ["conflict", "unavailable"] as const) {
       assert.deepEqual(await messages.topics(), ["orders"]);
     }));
 }
+
+test("a keeper that ended begins anew also when nobody can tell at first whether the topic is there", () =>
+  onBench(async ({ world, keeping, until }) => {
+    const { store, later } = keeping();
+    await later.append(orders, batch(delayed("a", world.clock.now() + 30_000)));
+    let failures = 0;
+    store.look = async () => {
+      failures += 1;
+      if (failures <= 2) throw new TenonError("unavailable", "nobody answers");
+    };
+    await world.timers.sleep(1_000);
+    // As if its membership had ended.
+    for (const member of store.members) await member.leave();
+    later.gone(orders, 0);
+    await until(1);
+    assert.equal(failures, 3);
+  }));
 
 test("what was being sent on when its owner vanished is looked at when it is due, however late the next owner comes", () =>
   onBench(async ({ world, keeping, arrived, until }) => {
