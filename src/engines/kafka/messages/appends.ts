@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
 import {
   type CheckedBatch,
@@ -66,7 +66,7 @@ export class Appends {
     try {
       return await this.later.append(topic, batch);
     } catch (error) {
-      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+      if (!isCode(error, "not-found")) throw error;
       await journal.reach("an append", batch.topic);
       const now = await topics.find(batch.topic);
       if (now.number === topic.number) throw error;
