@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
 import * as client from "@platformatic/kafka";
-import { type KafkaOptions, kafka } from "tenon/kafka";
+import { type KafkaEngine, type KafkaOptions, kafka } from "tenon/kafka";
 import { systemWorld, type World } from "tenon/world";
+import { eventually } from "../src/conformance/expectations.ts";
 import { Cluster } from "../src/engines/kafka/cluster.ts";
 import { Journal } from "../src/engines/kafka/journal/journal.ts";
 import { Watcher } from "../src/engines/kafka/messages/watcher.ts";
@@ -11,6 +12,7 @@ import { isolation, listOffset, offsetAt } from "../src/engines/kafka/requests.t
 import { TopicMaker } from "../src/engines/kafka/topic-maker.ts";
 import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
+import { refusesHiddenNames } from "./hidden-names.ts";
 import { deleteTopics, serverOf, testPrefix } from "./kafka-host.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -30,9 +32,9 @@ function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix = test
   return closedAfter(t, opening, (engine) => engine.close());
 }
 
-function openCluster(t: TestContext): Cluster {
+function openCluster(t: TestContext, asked: KafkaOptions["client"] = client): Cluster {
   const limits = { connectionsMax: 4, commandTimeoutMs: 5_000, decompressedBytesMax: 1024 * 1024 };
-  const cluster = new Cluster({ world: systemWorld(), client, connect, brokers: [server], ...limits });
+  const cluster = new Cluster({ world: systemWorld(), client: asked, connect, brokers: [server], ...limits });
   t.after(() => cluster.close());
   return cluster;
 }
@@ -109,6 +111,25 @@ function recording() {
   return { client: recorded, metadata, fetches };
 }
 
+/** The client, by which requests of one kind for a topic wait until they are let go. */
+function holding(kind: "describeConfigsV4" | "describeProducersV0" | "listOffsetsV7" | "metadataV12", topic: string) {
+  const asked = Promise.withResolvers<void>();
+  const { promise: gone, resolve: letGo } = Promise.withResolvers<void>();
+  const real: KafkaOptions["client"] = client;
+  const { api } = real[kind];
+  const ask = api.async as (...parameters: readonly unknown[]) => Promise<unknown>;
+  const held = async (...parameters: readonly unknown[]) => {
+    const [topics] = parameters.filter(Array.isArray) as { name?: string; resourceName?: string }[][];
+    if (topics!.some(({ name, resourceName }) => topic === (name ?? resourceName))) {
+      asked.resolve();
+      await gone;
+    }
+    return ask(...parameters);
+  };
+  const holds = { ...real, [kind]: { api: { ...api, async: held } } } as KafkaOptions["client"];
+  return { client: holds, asked: asked.promise, letGo };
+}
+
 type Foreign = Partial<client.MessageToProduce>;
 
 /** By another client of Kafka. */
@@ -127,6 +148,17 @@ async function produceCompressed(
   } finally {
     await producer.close();
   }
+}
+
+/** Deletes a topic, and may make it anew, as another program does; what the brokers show is true then. */
+async function deleteBehind(t: TestContext, name: string, isMadeAnew: boolean): Promise<void> {
+  const cluster = openCluster(t);
+  const former = (await cluster.readTopic(name))!.id;
+  const maker = new TopicMaker(cluster, { replicationFactor: undefined, settings: {} });
+  await maker.remove({ kafkaName: name, kafkaId: former });
+  // Brokers know a topic a little longer than it is there.
+  await eventually(cluster.world, "it is gone", async () => (await cluster.readTopic(name)) === undefined);
+  if (isMadeAnew) await maker.make([name], 1);
 }
 
 describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
@@ -455,6 +487,66 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     );
   });
 
+  test("who declares more of a topic that somebody else removes meanwhile declares it anew", async (t) => {
+    const prefix = testPrefix();
+    const held = holding("listOffsetsV7", `${prefix}.orders`);
+    const { messages: others } = await open(t, {}, prefix);
+    const { messages } = await open(t, { client: held.client }, prefix);
+    await others.declare("orders", { partitions: 1 });
+    assert.deepEqual(await messages.topics(), ["orders"]);
+    const declaring = messages.declare("orders", { partitions: 1, groups: ["billing"] });
+    await held.asked;
+    await others.remove("orders");
+    held.letGo();
+    await declaring;
+    const { groups } = await others.describe("orders");
+    assert.deepEqual(
+      groups.map(({ group }) => group),
+      ["billing"],
+    );
+  });
+
+  for (const [step, kind] of [
+    ["looked for", "metadataV12"],
+    ["looked at", "describeConfigsV4"],
+  ] as const) {
+    test(`a topic that is there, and that somebody else removes while it is ${step}, is made anew`, async (t) => {
+      const name = `${testPrefix()}.orders`;
+      t.after(() => deleteTopics(server, name));
+      const held = holding(kind, name);
+      const settings = { replicationFactor: undefined, settings: {} };
+      const first = await new TopicMaker(openCluster(t), settings).make([name], 1);
+      const making = new TopicMaker(openCluster(t, held.client), settings).make([name], 1);
+      await held.asked;
+      await deleteBehind(t, name, false);
+      held.letGo();
+      const second = await making;
+      assert.equal(second.kafkaName, name);
+      assert.notEqual(second.kafkaId, first.kafkaId);
+    });
+  }
+
+  test("what a producer appends that somebody else began with is refused when the topic is removed meanwhile", async (t) => {
+    const prefix = testPrefix();
+    const held = holding("describeProducersV0", `${prefix}.orders`);
+    const { messages: others } = await open(t, {}, prefix);
+    const { messages } = await open(t, { client: held.client }, prefix);
+    const batchAt = (sequence: number) => {
+      return { topic: "orders", partition: 0, messages: [{ body }], producer: { id: "shop", epoch: 0, sequence } };
+    };
+    await others.declare("orders", { partitions: 1 });
+    await others.append(batchAt(0));
+    const appending = messages.append(batchAt(1));
+    await held.asked;
+    await others.remove("orders");
+    held.letGo();
+    await assert.rejects(appending, { code: "not-found", outcome: "not-applied" });
+  });
+
+  test("names that delayed messages are kept under are refused", async (t) => {
+    await refusesHiddenNames((await open(t)).messages);
+  });
+
   test("topics whose names differ for Tenon and not for Kafka are apart", async (t) => {
     const { messages } = await open(t);
     const names = ["a.b", "a_b", "käse", "x".repeat(400), `${"x".repeat(400)}y`];
@@ -487,10 +579,7 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     const { messages } = await open(t, { commandTimeoutMs: 1_000 }, prefix);
     await messages.declare("orders", { partitions: 1, groups: ["group"] });
     await messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
-    const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
-    await admin.deleteTopics({ topics: [`${prefix}.orders`] });
-    await admin.close();
-    await new TopicMaker(openCluster(t), { replicationFactor: undefined, settings: {} }).make([`${prefix}.orders`], 1);
+    await deleteBehind(t, `${prefix}.orders`, true);
     const other = await kafka({ client, connect, brokers, prefix });
     t.after(() => other.close());
     const again = () => other.messages.append({ topic: "orders", partition: 0, messages: [{ body }] });
@@ -499,6 +588,31 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     await other.messages.declare("orders", { partitions: 1, groups: ["group"] });
     assert.deepEqual(await again(), [0n]);
   });
+
+  for (const [what, isMadeAnew] of [
+    ["deleted", false],
+    ["deleted and made anew", true],
+  ] as const) {
+    test(`what is delayed goes with a topic that was ${what} behind the engine's back`, async (t) => {
+      const prefix = testPrefix();
+      const delay = ({ messages, world }: KafkaEngine) => {
+        const dueAt = world.clock.now() + 60_000;
+        return messages.append({ topic: "orders", partition: 0, messages: [{ body, dueAt }] });
+      };
+      const former = await open(t, {}, prefix);
+      await former.messages.declare("orders", { partitions: 1 });
+      await delay(former);
+      await former.close();
+      await deleteBehind(t, `${prefix}.orders`, isMadeAnew);
+      const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
+      t.after(() => admin.close());
+      const isKept = async () => (await admin.listTopics()).some((topic) => topic.startsWith(`${prefix}_later`));
+      assert.equal(await isKept(), true);
+      const engine = await open(t, {}, prefix);
+      await assert.rejects(delay(engine), { code: "not-found", outcome: "not-applied" });
+      await eventually(engine.world, "nothing is kept", async () => !(await isKept()));
+    });
+  }
 
   test("what every group has settled is deleted in Kafka, unless it is to be kept", async (t) => {
     const prefix = testPrefix();

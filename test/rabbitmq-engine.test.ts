@@ -7,6 +7,7 @@ import { type RabbitmqClient, type RabbitmqEngineOptions, rabbitmq } from "tenon
 import { systemWorld, type Timers } from "tenon/world";
 import { closedAfter } from "./closed-after.ts";
 import { engine as find } from "./engines.ts";
+import { refusesHiddenNames } from "./hidden-names.ts";
 import { removeAll, testPrefix } from "./rabbitmq-host.ts";
 
 // The timers of an engine do not keep the process alive while a test waits for one.
@@ -131,6 +132,10 @@ describe("the RabbitMQ engine", { skip: server.skip, concurrency: 3 }, () => {
     for (const prefix of ["", "a b", "amq.x", "x".repeat(101)]) {
       await assert.rejects(rabbitmq({ connect: () => connect(url), prefix }), { code: "invalid" });
     }
+  });
+
+  test("names that delayed messages are kept under are refused", async (t) => {
+    await refusesHiddenNames((await open(t)).engine.messages);
   });
 
   test("refuses a server that is too old, or another one", async () => {

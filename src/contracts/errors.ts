@@ -50,6 +50,11 @@ export class TenonError extends Error {
   }
 }
 
+/** Whether it is an operating error of one of these kinds. */
+export function isCode(error: unknown, ...codes: readonly ErrorCode[]): error is TenonError {
+  return error instanceof TenonError && codes.includes(error.code);
+}
+
 /** A bug in Tenon itself. It is checked in production too; please report it. */
 export class AssertionError extends Error {
   override readonly name = "AssertionError";

@@ -1,5 +1,5 @@
 import { checkEngine } from "../contracts/engine-arguments.ts";
-import { TenonError } from "../contracts/errors.ts";
+import { isCode } from "../contracts/errors.ts";
 import type { LeaseDescription } from "../contracts/leases.ts";
 import type { AcquireOptions, Hold, LeasingEngine, Lock, LockOptions } from "./api.ts";
 import { backoffMs } from "./backoff.ts";
@@ -104,7 +104,7 @@ class LeaseElection implements Election {
     } catch (error) {
       if (signal?.aborted) return undefined;
       // A reply that came later than the term lasts: the next one may be faster.
-      if (error instanceof TenonError && error.code === "lost") return this.#elected(signal);
+      if (isCode(error, "lost")) return this.#elected(signal);
       throw error;
     }
   }
@@ -205,7 +205,7 @@ function wasLost(leadership: Leadership): boolean {
     leadership.check();
     return false;
   } catch (error) {
-    return error instanceof TenonError && error.code === "lost";
+    return isCode(error, "lost");
   }
 }
 

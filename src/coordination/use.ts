@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { Hold } from "./api.ts";
 
 /** Runs the work under what `acquire` gives, and releases it whatever happens. */
@@ -25,6 +25,6 @@ function lossOf(hold: Hold): TenonError | undefined {
     hold.check();
     return undefined;
   } catch (error) {
-    return error instanceof TenonError && error.code === "lost" ? error : undefined;
+    return isCode(error, "lost") ? error : undefined;
   }
 }

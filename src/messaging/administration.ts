@@ -1,5 +1,5 @@
 import { checkEngine } from "../contracts/engine-arguments.ts";
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, type TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, TopicDescription } from "../contracts/messages.ts";
 import { checkName, internalPrefix, isInternal } from "./names.ts";
 import { countOption } from "./options.ts";
@@ -103,7 +103,7 @@ async function refusedAsMissing(removal: Promise<void>): Promise<TenonError | un
     await removal;
     return undefined;
   } catch (error) {
-    if (error instanceof TenonError && error.code === "not-found") return error;
+    if (isCode(error, "not-found")) return error;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { MessageCapabilities, MessageEngine, TopicDeclaration } from "../contracts/messages.ts";
 
 /** Whether using a topic makes it. */
@@ -19,7 +19,7 @@ export async function ensureTopic(
   if (creation === "ifMissing") return await engine.declare(topic, declaration);
   const next = `create it by topicAdministration(engine).create("${topic}", …) first, or use it with create: "ifMissing"`;
   const description = await engine.describe(topic).catch((error: unknown) => {
-    if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+    if (!isCode(error, "not-found")) throw error;
     throw new TenonError("not-found", `Topic "${topic}" was never created, and using it does not create it: ${next}.`, {
       fields: { topic },
       cause: error,

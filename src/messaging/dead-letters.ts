@@ -1,5 +1,5 @@
 import type { Codec } from "../codec/index.ts";
-import { TenonError } from "../contracts/errors.ts";
+import { isCode } from "../contracts/errors.ts";
 import type { Lane, MessageEngine, MessageHeaders, NewMessage, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { originOf } from "./delivery.ts";
@@ -81,7 +81,7 @@ export class GroupDeadLetters<T> implements DeadLetters<T> {
       return (group?.lanes ?? []).reduce((sum, lane) => sum + lane.lag, 0);
     } catch (error) {
       // Nobody has consumed yet, so nothing can have died.
-      if (error instanceof TenonError && error.code === "not-found") return 0;
+      if (isCode(error, "not-found")) return 0;
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 import { checkCodec } from "../codec/codec.ts";
 import { bytes, type Codec } from "../codec/index.ts";
 import { checkEngine } from "../contracts/engine-arguments.ts";
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { KeyValueEngine } from "../contracts/key-value.ts";
 import type { World } from "../world/world.ts";
 import { type Binding, ExchangeBindings } from "./exchange-bindings.ts";
@@ -220,7 +220,7 @@ class TopicExchange<T> implements Exchange<T> {
       return await (await opened).publish(body, options);
     } catch (error) {
       // The topic may be made anew, or may have been, with other partitions.
-      const remade = error instanceof TenonError && ["not-found", "conflict", "invalid"].includes(error.code);
+      const remade = isCode(error, "not-found", "conflict", "invalid");
       if (remade && this.#topics.get(target) === opened) {
         this.#topics.delete(target);
         opened.then((each) => each.close()).catch(() => {});

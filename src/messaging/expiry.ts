@@ -1,4 +1,5 @@
 import { TenonError } from "../contracts/errors.ts";
+import { checkInstant } from "../contracts/instants.ts";
 import type { Delivery } from "./delivery.ts";
 import { expiresAtHeader } from "./headers.ts";
 
@@ -24,6 +25,7 @@ export function expiresAtOf(
   if (ttlMs !== undefined && !(Number.isFinite(ttlMs) && ttlMs > 0)) {
     throw new TenonError("invalid", `ttlMs is ${ttlMs}; it must be a number of milliseconds greater than 0.`);
   }
+  if (expiresAt !== undefined) checkInstant("expiresAt", topic, expiresAt);
   const end = Math.ceil(expiresAt ?? now + (ttlMs as number));
   if (!Number.isSafeInteger(end) || end < 0) {
     throw new TenonError(

@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode } from "../contracts/errors.ts";
 import type { World } from "../world/world.ts";
 import { copyForRetry, DeadLetter, deadLetterOf, reasonOf, undecodableReason } from "./dead-letter.ts";
 import type { Delivery } from "./delivery.ts";
@@ -52,7 +52,7 @@ export class Outcomes {
 
   notDecoded(delivery: Delivery, error: unknown): void {
     // A schema that validates asynchronously is a mistake in the program, not in the message.
-    if (error instanceof TenonError && error.code === "unsupported") this.failed(delivery, error);
+    if (isCode(error, "unsupported")) this.failed(delivery, error);
     else this.bury(delivery, undecodableReason(this.#options.contentType, error));
   }
 

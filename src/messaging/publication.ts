@@ -1,4 +1,5 @@
 import { TenonError } from "../contracts/errors.ts";
+import { checkInstant } from "../contracts/instants.ts";
 import type { MessageCapabilities, MessageHeaders, NewMessage } from "../contracts/messages.ts";
 import type { Expiry } from "./expiry.ts";
 import { expiresAtHeader, reservedPrefix, tagHeader } from "./headers.ts";
@@ -155,6 +156,7 @@ export function dueAtOf(
   if (delayMs !== undefined && !(Number.isFinite(delayMs) && delayMs >= 0)) {
     throw new TenonError("invalid", `delayMs is ${delayMs}; it must be a number of milliseconds from 0.`);
   }
+  if (dueAt !== undefined) checkInstant("dueAt", topic, dueAt);
   const due = Math.ceil(dueAt ?? now + (delayMs as number));
   if (!Number.isSafeInteger(due) || due < 0) {
     throw new TenonError(

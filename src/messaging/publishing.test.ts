@@ -418,6 +418,15 @@ test("a value that cannot be encoded is refused by topic and content type, which
     }
   }));
 
+test("what is no instant is refused with what was given", () =>
+  onMemory(async ({ engine }) => {
+    const notes = topic(engine, "notes", { codec: text() });
+    const soon = "soon" as unknown as number;
+    await assert.rejects(notes.publish("m", { dueAt: soon }), { code: "invalid", message: /^dueAt .* is "soon", not/ });
+    const expiring = notes.publish("m", { expiresAt: soon });
+    await assert.rejects(expiring, { code: "invalid", message: /^expiresAt .* is "soon", not/ });
+  }));
+
 test("arguments that make no sense are refused, and nothing is stored", () =>
   onMemory(async ({ engine }) => {
     const notes = topic(engine, "notes", { codec: json<unknown>(), partitions: 2 });

@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode } from "../contracts/errors.ts";
 import type { Lane, Membership, MessageEngine, Stored } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { engineBackoffMs } from "./engine-backoff.ts";
@@ -79,7 +79,7 @@ export class ReplyInbox {
       for (;;) await this.#empty(await current.membership.nextLane({ signal }));
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof TenonError && error.code === "closed") {
+      if (isCode(error, "closed")) {
         this.#current = undefined;
         this.#options.ended();
         return;
@@ -106,8 +106,8 @@ export class ReplyInbox {
         failures = 0;
       } catch (error) {
         if (signal.aborted) throw error;
-        if (error instanceof TenonError && error.code === "lost") return;
-        const passing = error instanceof TenonError && (error.code === "unavailable" || error.code === "overloaded");
+        if (isCode(error, "lost")) return;
+        const passing = isCode(error, "unavailable", "overloaded");
         if (!passing) throw error;
         this.#log("receiving replies failed; it is repeated", error);
         await world.timers.sleep(engineBackoffMs(failures++, world.random.float()), { signal });
@@ -120,7 +120,7 @@ export class ReplyInbox {
       await membership.leave();
       await this.#options.engine.remove(address);
     } catch (error) {
-      if (error instanceof TenonError && error.code === "not-found") return;
+      if (isCode(error, "not-found")) return;
       this.#log("removing the topic for replies failed; another requester will", error);
     }
   }
@@ -137,8 +137,7 @@ export class ReplyInbox {
       }
     } catch (error) {
       // Another requester sweeps too, or the next one will.
-      if (!(error instanceof TenonError && error.code === "not-found"))
-        this.#log("removing old topics for replies failed", error);
+      if (!isCode(error, "not-found")) this.#log("removing old topics for replies failed", error);
     }
   }
 

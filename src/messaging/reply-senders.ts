@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode } from "../contracts/errors.ts";
 import type { MessageEngine, NewMessage } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { Producer } from "./producer.ts";
@@ -28,7 +28,7 @@ export class ReplySenders {
       await this.#producer(replyTopic).send(0, reply, messageBytes(reply), { timeoutMs: Math.max(1, leftMs) });
       return true;
     } catch (error) {
-      if (error instanceof TenonError && error.code === "not-found") this.#forget(replyTopic);
+      if (isCode(error, "not-found")) this.#forget(replyTopic);
       // Handling the request again would not help either: it has expired.
       else if (this.#world.clock.now() < deadline) throw error;
       return false;

@@ -1,7 +1,7 @@
 import { checkCodec } from "../codec/codec.ts";
 import { type Codec, type StandardSchemaV1, schemaCodec } from "../codec/index.ts";
 import { checkEngine } from "../contracts/engine-arguments.ts";
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { MessageEngine, SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import type { World } from "../world/world.ts";
 import { partitionsDefault } from "./administration.ts";
@@ -423,7 +423,7 @@ class EngineTopic<T> implements Topic<T> {
     try {
       return await this.#engine.describe(retryTopicOf(this.name, group));
     } catch (error) {
-      if (error instanceof TenonError && error.code === "not-found") return undefined;
+      if (isCode(error, "not-found")) return undefined;
       throw error;
     }
   }

@@ -1,16 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
-
-export function isNotFound(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "not-found";
-}
-
-export function isDenied(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "denied";
-}
-
-export function isLost(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "lost";
-}
+import { isCode, TenonError } from "../contracts/errors.ts";
 
 /** Whether it may have happened all the same. */
 export function isUnknown(error: unknown): boolean {
@@ -19,8 +7,7 @@ export function isUnknown(error: unknown): boolean {
 
 /** Whether the same call may succeed in a while; it is one whose repetition does no harm. */
 export function mayPass(error: unknown): boolean {
-  if (!(error instanceof TenonError)) return false;
-  return error.outcome === "unknown" || ["unavailable", "overloaded", "timeout"].includes(error.code);
+  return isUnknown(error) || isCode(error, "unavailable", "overloaded", "timeout");
 }
 
 /** While a topic is on its way, for those who can wait. */
@@ -31,6 +18,6 @@ export function onItsWay(topic: string, what: string): TenonError {
 
 /** An engine that was closed does not answer any more; another one may later. */
 export function unlessClosed(error: unknown): undefined {
-  if (error instanceof TenonError && error.code === "closed") throw error;
+  if (isCode(error, "closed")) throw error;
   return undefined;
 }

@@ -1,7 +1,7 @@
+import { isCode } from "../contracts/errors.ts";
 import type { Lane, NewMessage, ProducerMark, Stored } from "../contracts/messages.ts";
 import { batchesOf } from "./copies.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { isLost } from "./failures.ts";
 import { joinedSignal } from "./joined-signal.ts";
 import { repeating } from "./repeating.ts";
 
@@ -37,7 +37,7 @@ export class LaneCopier {
     try {
       await this.#copyUntil(ends.signal);
     } catch (error) {
-      if (!ends.signal.aborted && !isLost(error)) throw error;
+      if (!ends.signal.aborted && !isCode(error, "lost")) throw error;
     } finally {
       if (!lane.lost.aborted) await lane.release().catch(() => undefined);
     }

@@ -1,5 +1,6 @@
+import { isCode } from "../contracts/errors.ts";
 import type { Batch, Lane, LaneCommit, Stored } from "../contracts/messages.ts";
-import { isDenied, isUnknown } from "./failures.ts";
+import { isUnknown } from "./failures.ts";
 
 /** Where that goes which a lane's commits append. */
 export interface AppendRoutes {
@@ -70,7 +71,7 @@ export class MovingLane implements Lane {
       } catch (error) {
         if (isUnknown(error)) this.#appends.inDoubt(appends);
         // One of the topics has just been sealed, to leave.
-        if (appends.length === 0 || !isDenied(error)) throw error;
+        if (appends.length === 0 || !isCode(error, "denied")) throw error;
       }
     }
     await this.#commitApart(appends, change);

@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership } from "../contracts/messages.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { unlessClosed } from "./failures.ts";
@@ -162,7 +162,7 @@ export class MovingMembership implements Membership {
         // Where the group stands was carried over; where it was to start no longer matters.
         return await to.messages.join(place.name, group, { ...options, from: undefined });
       } catch (error) {
-        if (error instanceof TenonError && ["closed", "not-found", "invalid"].includes(error.code)) throw error;
+        if (isCode(error, "closed", "not-found", "invalid")) throw error;
         await to.world.timers.sleep(rejoinMs, { signal: this.#left.signal });
       }
     }

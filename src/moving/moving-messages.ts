@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type {
   Batch,
   JoinOptions,
@@ -13,7 +13,7 @@ import { checkDeclaration } from "../contracts/topic-declarations.ts";
 import { CarriedProducers } from "./carried-producers.ts";
 import { Doubts } from "./doubts.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { isDenied, isNotFound, isUnknown, onItsWay } from "./failures.ts";
+import { isUnknown, onItsWay } from "./failures.ts";
 import { jointCapabilities } from "./joint-capabilities.ts";
 import { readMoveNote } from "./move-note.ts";
 import type { AppendRoutes } from "./moving-lane.ts";
@@ -107,7 +107,7 @@ export class MovingMessages implements MessageEngine {
       return positions;
     } catch (error) {
       if (isUnknown(error)) this.#doubts.add(batch);
-      if (!isSealedToMove(error) && !isNotFound(error)) throw error;
+      if (!isSealedToMove(error) && !isCode(error, "not-found")) throw error;
       await place.look();
       const stage = await place.settled(this.#pollMs);
       // A seal that is still being put on partition after partition is refused with before a description tells of it.
@@ -127,7 +127,7 @@ export class MovingMessages implements MessageEngine {
   /** The positions that a batch got before its topic left; `undefined` when it was not stored there, which it cannot be any more. */
   async #storedBefore(batch: Batch): Promise<readonly (bigint | undefined)[] | undefined> {
     const positions = await this.#from.messages.append(batch).catch((error: unknown) => {
-      if (!isDenied(error) && !isNotFound(error)) throw error;
+      if (!isCode(error, "denied", "not-found")) throw error;
       return undefined;
     });
     this.#doubts.forget(batch);
@@ -215,5 +215,5 @@ function isSealedToMove(error: unknown): boolean {
 }
 
 function unlessMissing(error: unknown): void {
-  if (!isNotFound(error)) throw error;
+  if (!isCode(error, "not-found")) throw error;
 }

@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { Lane, Membership, NewMessage, SeekTarget, Stored } from "../contracts/messages.ts";
 import type { MessagingEngine } from "./engines.ts";
 import { LaneCopier } from "./lane-copier.ts";
@@ -61,11 +61,11 @@ export class TopicCopier {
     const until = world.clock.monotonic() + 3 * session;
     const options = { ...join, sessionMs: session, revokeMs: session, from: beginning };
     // A move that died is a member until its session ends.
-    const waits = (error: unknown): boolean => isConflict(error) && world.clock.monotonic() < until;
+    const waits = (error: unknown): boolean => isCode(error, "conflict") && world.clock.monotonic() < until;
     try {
       this.#membership = await repeating(world, () => messages.join(topic, group, options), signal, waits);
     } catch (error) {
-      if (!isConflict(error)) throw error;
+      if (!isCode(error, "conflict")) throw error;
       throw new TenonError("conflict", `another move of topic ${topic} is under way; wait for it, or end it first`, {
         fields: { topic },
         cause: error,
@@ -112,9 +112,5 @@ export class TopicCopier {
 
 /** A membership whose session has ended goes on as a new one. */
 function mayComeBack(error: unknown): boolean {
-  return !(error instanceof TenonError && (error.code === "closed" || error.code === "not-found"));
-}
-
-function isConflict(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "conflict";
+  return !isCode(error, "closed", "not-found");
 }

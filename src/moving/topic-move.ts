@@ -1,9 +1,9 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { SeekTarget, TopicDescription } from "../contracts/messages.ts";
 import { copyOf } from "./copies.ts";
 import { groupOf, hasReached } from "./descriptions.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { isLost, isNotFound, mayPass } from "./failures.ts";
+import { mayPass } from "./failures.ts";
 import { type JoinedSignal, joinedSignal } from "./joined-signal.ts";
 import { type MoveNote, type MoveStage, moveNote, readMoveNote } from "./move-note.ts";
 import { ProgressTransfer } from "./progress-transfer.ts";
@@ -105,7 +105,7 @@ export class TopicMove {
     await this.stop();
     const { from, topic } = this.#parts;
     await from.messages.removeGroup(topic, moveGroup).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
+      if (!isCode(error, "not-found")) throw error;
     });
   }
 
@@ -226,7 +226,7 @@ export class TopicMove {
       ...{ from, to, topic, partitions: this.#partitions, copier: this.#copier, signal, pollMs },
       waitsFor: (group, members) => this.#tell(0, 0, { group, members }),
     });
-    const repeats = (error: unknown): boolean => mayPass(error) || isLost(error);
+    const repeats = (error: unknown): boolean => mayPass(error) || isCode(error, "lost");
     await this.#declareLateGroups();
     let fence = 0n;
     for (const group of await this.#groups()) {

@@ -1,6 +1,6 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode } from "../contracts/errors.ts";
 import type { MessagingEngine } from "./engines.ts";
-import { isNotFound, unlessClosed } from "./failures.ts";
+import { unlessClosed } from "./failures.ts";
 import { type MoveStage, readMoveNote } from "./move-note.ts";
 
 /** Where a topic is: not being moved, on its way, on the other engine, or on neither. */
@@ -70,7 +70,7 @@ export class TopicPlace {
       this.fence = note.fence;
       return note.stage;
     } catch (error) {
-      if (!isNotFound(error)) throw error;
+      if (!isCode(error, "not-found")) throw error;
       return (await this.#to.messages.topics()).includes(this.name) ? "moved" : "absent";
     }
   }
@@ -129,5 +129,5 @@ export class TopicPlace {
 }
 
 function closedOrOpen(error: unknown): "closed" | "open" {
-  return error instanceof TenonError && error.code === "closed" ? "closed" : "open";
+  return isCode(error, "closed") ? "closed" : "open";
 }

@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 
 export function countOption(name: string, value: number, min: number): number {
   if (Number.isSafeInteger(value) && value >= min) return value;
@@ -30,5 +30,5 @@ export function engineBackoffMs(attempt: number, random: number): number {
 
 /** An outage, or a limit that is reached: who can wait tries again. */
 export function isPassing(error: unknown): boolean {
-  return error instanceof TenonError && (error.code === "unavailable" || error.code === "overloaded");
+  return isCode(error, "unavailable", "overloaded");
 }

@@ -1,5 +1,5 @@
 import { partitionOf } from "../codec/key-hash.ts";
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { LogOutput, LogPage, LogRecord, LogWriter, NewRecord } from "../contracts/log.ts";
 import type { Entry, Log, LogEntry } from "./log.ts";
 import { recordBytes } from "./log.ts";
@@ -109,7 +109,7 @@ export class PipePartition<T> {
 
   /** Goes past what its log did not keep, if that was asked for. */
   async #whenDropped(error: unknown): Promise<LogPage> {
-    const first = error instanceof TenonError && error.code === "not-found" ? error.fields.first : undefined;
+    const first = isCode(error, "not-found") ? error.fields.first : undefined;
     if (this.#settings.whenDropped === "stop" || typeof first !== "bigint") throw error;
     const { input, name } = this.#settings;
     const fields = { pipe: name, log: input.name, partition: this.#partition, from: this.#position, first };

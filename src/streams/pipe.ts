@@ -1,4 +1,4 @@
-import { TenonError } from "../contracts/errors.ts";
+import { isCode, TenonError } from "../contracts/errors.ts";
 import type { Log, StreamsEngine } from "./log.ts";
 import { checkName, countOption, durationOption, engineBackoffMs } from "./options.ts";
 import { type Ownership, owned } from "./ownership.ts";
@@ -248,7 +248,7 @@ class EnginePipe<T> implements Pipe {
 }
 
 function isFenced(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "lost" && !(error instanceof HandlerFailed);
+  return isCode(error, "lost") && !(error instanceof HandlerFailed);
 }
 
 /** How many partitions are worked on, or waited for, at a time. */

@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { type Lease, sharedCapacity, TenonError } from "../../contracts/index.ts";
+import { isCode, type Lease, sharedCapacity } from "../../contracts/index.ts";
 import type { LeaseCase, LeasesEngine } from "../conformance-case.ts";
 import { eventually, refused, within } from "../expectations.ts";
 import {
@@ -22,7 +22,7 @@ async function renewedInTime(engine: LeasesEngine, lease: Lease, ttlMs?: number)
     return await engine.leases.renew(lease, ttlMs);
   } catch (error) {
     const passedMs = engine.world.clock.monotonic() - lease.since.monotonic;
-    if (error instanceof TenonError && error.code === "lost" && passedMs >= lease.ttlMs) return undefined;
+    if (isCode(error, "lost") && passedMs >= lease.ttlMs) return undefined;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { type Outcome, TenonError } from "../../contracts/errors.ts";
+import { isCode, type Outcome, TenonError } from "../../contracts/errors.ts";
 import type { World } from "../../world/world.ts";
 import { plain } from "../shared/losses.ts";
 import { isPassing } from "../shared/passing.ts";
@@ -147,7 +147,7 @@ export class EtcdConnection {
       const reply = await this.#once<{ token: string }>("authenticating", path, credentials, "not-applied", undefined);
       return reply.token;
     } catch (error) {
-      if (!(error instanceof TenonError && (error.code === "invalid" || error.code === "conflict"))) throw error;
+      if (!isCode(error, "invalid", "conflict")) throw error;
       const text = "etcd refused the credentials, or its authentication is off. Mend them, or leave them out.";
       throw new TenonError("denied", text, { cause: error });
     }

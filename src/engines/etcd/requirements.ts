@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 import type { Requirement, Survives as Shared } from "../shared/requirements.ts";
 import type { EtcdConnection } from "./connection.ts";
 import { base64, type LeaseReply } from "./wire.ts";
@@ -57,7 +57,7 @@ async function readOnce(connection: EtcdConnection, { prefix }: Expected): Promi
   try {
     await connection.read("reading the prefix", "kv/range", { key: base64(`${prefix}/`), count_only: true });
   } catch (error) {
-    if (!(error instanceof TenonError && error.code === "invalid")) throw error;
+    if (!isCode(error, "invalid")) throw error;
     const text = "etcd asks who is there: give the option credentials, and its user a role for the prefix.";
     throw new TenonError("denied", text, { cause: error });
   }
@@ -113,7 +113,7 @@ async function operationsOf(connection: EtcdConnection, { prefix, operationsMax 
   try {
     await connection.look("trying the largest transaction", { success });
   } catch (error) {
-    if (!(error instanceof TenonError && error.code === "invalid")) throw error;
+    if (!isCode(error, "invalid")) throw error;
     const text = `This etcd takes fewer than ${operationsMax} operations in a transaction. Say in the option txnOperationsMax what its --max-txn-ops says, or raise that.`;
     throw new TenonError("invalid", text, { fields: { txnOperationsMax: operationsMax }, cause: error });
   }

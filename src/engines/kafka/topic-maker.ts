@@ -1,8 +1,8 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 import type { TopicsAnswer } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
 import { answeredCode, answerOf, failureOf, kafkaCode } from "./failures.ts";
-import { checkKept, readSettings, settingsKept, settingsNeeded } from "./topic-settings.ts";
+import { checkKept, readSettingsIfThere, settingsKept, settingsNeeded } from "./topic-settings.ts";
 
 export interface TopicMakerSettings {
   /** Copies of each partition; `undefined`: as many as the brokers say. */
@@ -17,6 +17,9 @@ export interface MadeTopic {
   readonly partitions: number;
 }
 
+/** How soon a topic that was made is looked for again, at first and at most. */
+const findMs = { first: 5, longest: 200 };
+
 /** Makes and deletes topics in Kafka. */
 export class TopicMaker {
   readonly #cluster: Cluster;
@@ -30,13 +33,8 @@ export class TopicMaker {
   /** The topic of the first name that Kafka takes; the one that is there, when there is one. */
   async make(names: readonly string[], partitions: number, kept = settingsKept): Promise<MadeTopic> {
     for (const name of names) {
-      const code = await this.#create(name, partitions);
-      // It collides with a topic whose name differs in dots and underscores only.
-      if (code === kafkaCode.invalidTopic) continue;
-      const found = await this.#find(name);
-      // Who made it, may have made it otherwise.
-      if (code === kafkaCode.topicExists) checkKept(name, await readSettings(this.#cluster, name, kept), kept);
-      return found;
+      const made = await this.#make(name, partitions, kept);
+      if (made !== undefined) return made;
     }
     throw new TenonError(
       "invalid",
@@ -44,8 +42,39 @@ export class TopicMaker {
     );
   }
 
-  /** Answers Kafka's error; 0: it was made. */
-  async #create(name: string, partitions: number): Promise<number> {
+  /** Brokers hear of a new topic a little after the controller. `undefined`: Kafka does not take the name. */
+  async #make(name: string, partitions: number, kept: typeof settingsKept): Promise<MadeTopic | undefined> {
+    const { world, commandTimeoutMs } = this.#cluster;
+    const deadline = world.clock.monotonic() + commandTimeoutMs;
+    let code = await this.#create(name, partitions);
+    for (let pauseMs = findMs.first; ; pauseMs = Math.min(findMs.longest, pauseMs * 2)) {
+      // It collides with a topic whose name differs in dots and underscores only.
+      if (code === kafkaCode.invalidTopic) return undefined;
+      const found = await this.#find(name, code === kafkaCode.topicExists ? kept : undefined);
+      if (found !== undefined) return found;
+      if (world.clock.monotonic() >= deadline) {
+        const text = `Kafka has not made topic ${name} known within ${commandTimeoutMs} ms. Try again.`;
+        throw new TenonError("unavailable", text, { outcome: "unknown", fields: { kafkaName: name } });
+      }
+      await world.timers.sleep(pauseMs);
+      // Whoever made it may have deleted it meanwhile.
+      if (pauseMs === findMs.longest) code = await this.#create(name, partitions);
+    }
+  }
+
+  /** Whether nobody has the name, for sure: brokers, which may be behind, do not decide it. */
+  async isFree(name: string): Promise<boolean> {
+    try {
+      return (await this.#create(name, 1, true)) === 0;
+    } catch (error) {
+      // Who may not make topics does not hear of it.
+      if (isCode(error, "conflict")) return false;
+      throw error;
+    }
+  }
+
+  /** Answers Kafka's error; 0: it was made, or could be. */
+  async #create(name: string, partitions: number, isTrial = false): Promise<number> {
     const { client, commandTimeoutMs } = this.#cluster;
     const { replicationFactor = -1, settings } = this.#settings;
     const configs = Object.entries({ ...settingsNeeded, ...settings }).map(([key, value]) => ({ name: key, value }));
@@ -53,7 +82,7 @@ export class TopicMaker {
     const what = "making a topic";
     try {
       await this.#cluster.controller({ what, outcome: "not-applied" }, (connection) =>
-        client.createTopicsV7.api.async(connection, topics, commandTimeoutMs, false),
+        client.createTopicsV7.api.async(connection, topics, commandTimeoutMs, isTrial),
       );
       return 0;
     } catch (error) {
@@ -67,21 +96,16 @@ export class TopicMaker {
     }
   }
 
-  /** Brokers hear of a new topic a little after the controller. */
-  async #find(name: string): Promise<MadeTopic> {
-    const { world, commandTimeoutMs } = this.#cluster;
-    const deadline = world.clock.monotonic() + commandTimeoutMs;
-    for (let pauseMs = 5; ; pauseMs = Math.min(200, pauseMs * 2)) {
-      const topic = await this.#cluster.readTopic(name);
-      if (topic?.leaders.every((leader) => leader >= 0)) {
-        return { kafkaName: name, kafkaId: topic.id, partitions: topic.leaders.length };
-      }
-      if (world.clock.monotonic() >= deadline) {
-        const text = `Kafka has not made topic ${name} known within ${commandTimeoutMs} ms. Try again.`;
-        throw new TenonError("unavailable", text, { outcome: "unknown", fields: { kafkaName: name } });
-      }
-      await world.timers.sleep(pauseMs);
+  /** The topic, when the brokers know it. `kept`: the settings to look at, as who made it may have made it otherwise. */
+  async #find(name: string, kept: typeof settingsKept | undefined): Promise<MadeTopic | undefined> {
+    const topic = await this.#cluster.readTopic(name);
+    if (topic === undefined || topic.leaders.some((leader) => leader < 0)) return undefined;
+    if (kept !== undefined) {
+      const settings = await readSettingsIfThere(this.#cluster, name, kept);
+      if (settings === undefined) return undefined;
+      checkKept(name, settings, kept);
     }
+    return { kafkaName: name, kafkaId: topic.id, partitions: topic.leaders.length };
   }
 
   /** Idempotent. By its number: one that was made anew under the same name stays. */

@@ -1,7 +1,7 @@
 import { TenonError } from "../../contracts/errors.ts";
-import type { ConfigsAnswer } from "./clients.ts";
+import type { KafkaConnection } from "./clients.ts";
 import type { Cluster } from "./cluster.ts";
-import { failureOf } from "./failures.ts";
+import { answeredCode, failureOf, kafkaCode } from "./failures.ts";
 
 /** On which the engine's topics rest: nothing goes by age or size, or because something newer has its key, and times are the brokers'. */
 const kept = {
@@ -34,10 +34,25 @@ export function readSettings(
   topic: string,
   names: readonly string[],
 ): Promise<Readonly<Record<string, string>>> {
-  return reading(names, () =>
-    cluster.anywhere(asked, (connection) => {
-      const resources = [{ resourceType: topicResource, resourceName: topic, configurationKeys: [...names] }];
-      return cluster.client.describeConfigsV4.api.async(connection, resources, false, false);
+  return reading(() =>
+    cluster.anywhere(asked, (connection) => describe(cluster, connection, topicResource, topic, names)),
+  );
+}
+
+/** The same; `undefined`: the broker that was asked does not know the topic. */
+export function readSettingsIfThere(
+  cluster: Cluster,
+  topic: string,
+  names: readonly string[],
+): Promise<Readonly<Record<string, string>> | undefined> {
+  return reading(() =>
+    cluster.anywhere(asked, async (connection) => {
+      try {
+        return await describe(cluster, connection, topicResource, topic, names);
+      } catch (error) {
+        if (answeredCode(error) === kafkaCode.unknownTopic) return undefined;
+        throw error;
+      }
     }),
   );
 }
@@ -48,25 +63,31 @@ export function readBrokerSettings(
   topic: string,
   names: readonly string[],
 ): Promise<Readonly<Record<string, string>>> {
-  return reading(names, () =>
-    cluster.leader(asked, topic, 0, (connection, { leaders }) => {
-      const broker = String(leaders[0]);
-      const resources = [{ resourceType: brokerResource, resourceName: broker, configurationKeys: [...names] }];
-      return cluster.client.describeConfigsV4.api.async(connection, resources, false, false);
-    }),
+  return reading(() =>
+    cluster.leader(asked, topic, 0, (connection, { leaders }) =>
+      describe(cluster, connection, brokerResource, String(leaders[0]), names),
+    ),
   );
 }
 
 const asked = { what: "reading settings", outcome: "not-applied" } as const;
 
-async function reading(
+async function describe(
+  { client }: Cluster,
+  connection: KafkaConnection,
+  resourceType: typeof topicResource | typeof brokerResource,
+  resourceName: string,
   names: readonly string[],
-  ask: () => Promise<ConfigsAnswer>,
 ): Promise<Readonly<Record<string, string>>> {
+  const resources = [{ resourceType, resourceName, configurationKeys: [...names] }];
+  const { results } = await client.describeConfigsV4.api.async(connection, resources, false, false);
+  const found = new Map(results[0]?.configs.map(({ name, value }) => [name, value ?? ""]));
+  return Object.fromEntries(names.map((name) => [name, found.get(name) ?? ""]));
+}
+
+async function reading<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
   try {
-    const { results } = await ask();
-    const found = new Map(results[0]?.configs.map(({ name, value }) => [name, value ?? ""]));
-    return Object.fromEntries(names.map((name) => [name, found.get(name) ?? ""]));
+    return await ask();
   } catch (error) {
     throw failureOf(error, asked.what, "not-applied");
   }

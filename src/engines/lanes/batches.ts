@@ -1,4 +1,5 @@
 import { TenonError } from "../../contracts/errors.ts";
+import { checkInstant } from "../../contracts/instants.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../contracts/messages.ts";
 import { topicSealed } from "../../contracts/topic-declarations.ts";
 import { utf8Length } from "../shared/utf8.ts";
@@ -72,9 +73,7 @@ function checkTexts(topic: string, { key, id, dueAt }: NewMessage): void {
       throw new TenonError("invalid", `a message id of ${idBytes} bytes for topic ${topic} is not within 1 to 255`);
     }
   }
-  if (dueAt !== undefined && !Number.isFinite(dueAt)) {
-    throw new TenonError("invalid", `dueAt of a message for topic ${topic} is ${dueAt}, not an instant`);
-  }
+  if (dueAt !== undefined) checkInstant("dueAt", topic, dueAt);
 }
 
 /** UTF-8 has no lone surrogates: the text would come back as another one. */

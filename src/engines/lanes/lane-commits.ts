@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 import type { Held, LaneCommit, MessageCapabilities, Positions } from "../../contracts/messages.ts";
 import { type CheckedBatch, checkBatch, refuseRepeatedProducers } from "./batches.ts";
 import { noSuchPosition } from "./errors.ts";
@@ -88,7 +88,7 @@ export class LaneCommits {
         await this.#write(taken);
         for (const { resolve } of taken) resolve();
       } catch (error) {
-        if (taken.length > 1 && isInvalid(error)) await this.#writeEach(taken);
+        if (taken.length > 1 && isCode(error, "invalid")) await this.#writeEach(taken);
         else for (const { reject } of taken) reject(error);
       }
     }
@@ -150,10 +150,6 @@ function settledBy(taken: readonly Waiting[]): Ranges {
   const gathered = new Gathered();
   for (const { settled } of taken) gathered.addAll(settled);
   return gathered.ranges();
-}
-
-function isInvalid(error: unknown): boolean {
-  return error instanceof TenonError && error.code === "invalid";
 }
 
 function checkHeld(lane: string, { position, failures, deliveries, dueAt }: Held): void {

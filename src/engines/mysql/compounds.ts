@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode } from "../../contracts/errors.ts";
 import type { DatabaseConnection } from "../relational/connection.ts";
 import type { Command, Parameter, Row, Sql } from "../relational/sql.ts";
 import { ask } from "./commands.ts";
@@ -46,7 +46,7 @@ export async function carriesBlocks(connection: DatabaseConnection): Promise<boo
     return rows.map((row) => String(row.given)).join() === "1,1";
   } catch (error) {
     // The server does not know what it is asked, or may not answer so.
-    if (error instanceof TenonError && error.code === "conflict") return false;
+    if (isCode(error, "conflict")) return false;
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 import type { Requirement as Shared } from "../shared/requirements.ts";
 import type { Connection } from "./connection.ts";
 
@@ -61,7 +61,7 @@ async function readConfig(connection: Connection): Promise<ReadonlyMap<string, s
     return found;
   } catch (error) {
     // Managed servers often forbid it.
-    if (error instanceof TenonError && (error.code === "denied" || error.code === "unsupported")) return new Map();
+    if (isCode(error, "denied", "unsupported")) return new Map();
     throw error;
   }
 }

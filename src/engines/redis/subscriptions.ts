@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode } from "../../contracts/errors.ts";
 import type { Cancel, World } from "../../world/world.ts";
 import type { RedisClient } from "./clients.ts";
 import { Link } from "./link.ts";
@@ -115,5 +115,5 @@ export class Subscriptions {
 }
 
 function isOutage(error: unknown): boolean {
-  return error instanceof TenonError && (error.code === "unavailable" || error.code === "closed");
+  return isCode(error, "unavailable", "closed");
 }

@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 import type { KeyValueEngine } from "../../contracts/key-value.ts";
 import type { LeaseEngine } from "../../contracts/leases.ts";
 import type { MessageEngine } from "../../contracts/messages.ts";
@@ -79,7 +79,7 @@ async function checkTables(
   try {
     version = (await connection.read("reading the tables' version", find))[0]?.value;
   } catch (error) {
-    if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+    if (!isCode(error, "not-found")) throw error;
     const text = `The tables ${prefix}_… are not there. Make them with the option tables: "make", or with what ${tablesFunction}() answers.`;
     throw new TenonError("not-found", text, { fields: { prefix } });
   }

@@ -1,8 +1,8 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode, TenonError } from "../../contracts/errors.ts";
 
 /** An outage ends some time; who can wait tries again. */
 export function isPassing(error: unknown): boolean {
-  return error instanceof TenonError && (error.code === "unavailable" || error.code === "overloaded");
+  return isCode(error, "unavailable", "overloaded");
 }
 
 /** A read that failed has changed nothing, whether or not the server came to it. `server`: what people call it. */

@@ -1,4 +1,4 @@
-import { TenonError } from "../../contracts/errors.ts";
+import { isCode } from "../../contracts/errors.ts";
 import type { Lease, LeaseEngine } from "../../contracts/leases.ts";
 import type { Clock } from "../../world/world.ts";
 import { type Operation, OperationHistory } from "./operation-history.ts";
@@ -124,7 +124,7 @@ export function recordLeases(
           renewed = await leases.renew(lease, ttlMs);
           return { type: "renewed", sinceAt: sinceAt(renewed) };
         } catch (error) {
-          if (!(error instanceof TenonError && error.code === "lost")) throw error;
+          if (!isCode(error, "lost")) throw error;
           lost = error;
           return { type: "lost" };
         }

@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode } from "../../../contracts/errors.ts";
 import type { KeyValueEntry } from "../../../contracts/key-value.ts";
 import type { Core } from "../core.ts";
 import { Reader, Writer } from "../cursor.ts";
@@ -111,7 +111,7 @@ export class EntryStore {
       } catch (error) {
         const newer = this.#entries.get(entry.key);
         if (newer?.version !== entry.version) {
-          if (error instanceof TenonError && error.code === "not-found") return "superseded";
+          if (isCode(error, "not-found")) return "superseded";
           throw error;
         }
         if (newer.position === from.position) throw error;

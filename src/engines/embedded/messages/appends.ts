@@ -1,4 +1,5 @@
 import { TenonError } from "../../../contracts/errors.ts";
+import { checkInstant } from "../../../contracts/instants.ts";
 import type { Batch, MessageCapabilities, NewMessage } from "../../../contracts/messages.ts";
 import { topicSealed } from "../../../contracts/topic-declarations.ts";
 import { packedBytes, packHeaders } from "../../lanes/message-format.ts";
@@ -55,12 +56,7 @@ export function checkBatch(batch: Batch, queue: Queue, capabilities: Limits): Ch
     if (size > capabilities.keyBytesMax) checkMessage(batch.topic, message, capabilities);
     if (message.id !== undefined) checkId(batch.topic, message.id);
     if (message.key !== undefined && !message.key.isWellFormed()) throw notWellFormed("key", batch.topic);
-    if (message.dueAt !== undefined && !Number.isFinite(message.dueAt)) {
-      throw new TenonError(
-        "invalid",
-        `dueAt of a message for topic ${batch.topic} is ${message.dueAt}, not an instant`,
-      );
-    }
+    if (message.dueAt !== undefined) checkInstant("dueAt", batch.topic, message.dueAt);
     bytes += size;
   }
   if (bytes > batchBytesMax) {

@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode } from "../../../contracts/errors.ts";
 import { type Requirement, type Survives, survivalLevels } from "../../shared/requirements.ts";
 import type { Cluster } from "../cluster.ts";
 import { readBrokerSettings } from "../topic-settings.ts";
@@ -46,7 +46,7 @@ async function settingsOf(cluster: Cluster, journal: string): Promise<BrokerSett
   try {
     return (await readBrokerSettings(cluster, journal, names)) as BrokerSettings;
   } catch (error) {
-    if (error instanceof TenonError && error.code === "denied") return undefined;
+    if (isCode(error, "denied")) return undefined;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /** Single requests of Kafka's protocol for the transactions of one writer. */
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { KafkaConnection, NewKafkaRecord } from "../clients.ts";
 import type { Cluster } from "../cluster.ts";
 import { answeredCode, failureOf, plain } from "../failures.ts";
@@ -95,7 +95,7 @@ export class Transactions {
 }
 
 function unknownCommit(writer: string, error: unknown): TenonError {
-  const code = error instanceof TenonError && error.code === "closed" ? "closed" : "unavailable";
+  const code = isCode(error, "closed") ? "closed" : "unavailable";
   const text = `Kafka did not say whether it committed what writer ${writer} wrote. Open the writer anew, which decides it, and look where the reader stands.`;
   return new TenonError(code, text, { outcome: "unknown", fields: { writer }, cause: plain(error) });
 }

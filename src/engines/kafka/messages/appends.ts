@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
 import {
   type CheckedBatch,
@@ -8,6 +8,7 @@ import {
   isMisdirected,
   type Later,
   refusedBatch,
+  refuseLaterName,
   topicNotFound,
 } from "../../lanes/index.ts";
 import type { ProducerOptions } from "../clients.ts";
@@ -50,6 +51,7 @@ export class Appends {
 
   append(batch: Batch): Promise<readonly (bigint | undefined)[]> {
     try {
+      refuseLaterName(batch.topic);
       const checked = checkBatch(batch, this.#parts.capabilities);
       return checked.special && batch.messages.some(isDelayed) ? this.#appendLater(batch) : this.#enqueue(checked);
     } catch (error) {
@@ -64,7 +66,7 @@ export class Appends {
     try {
       return await this.later.append(topic, batch);
     } catch (error) {
-      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+      if (!isCode(error, "not-found")) throw error;
       await journal.reach("an append", batch.topic);
       const now = await topics.find(batch.topic);
       if (now.number === topic.number) throw error;
@@ -75,6 +77,11 @@ export class Appends {
   /** Appends to the topic of this number, and keeps nothing for later. `isCounted`: there is room for it. */
   async appendTo(topicNumber: number, batch: Batch, isCounted = false): Promise<readonly (bigint | undefined)[]> {
     return this.#enqueue({ ...checkBatch(batch, this.#parts.capabilities), topicNumber, isCounted });
+  }
+
+  /** Appends to a topic that holds what is delayed. */
+  async keep(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    return this.#enqueue(checkBatch(batch, this.#parts.capabilities));
   }
 
   /** Whether what was begun to be copied is in the partition. */

@@ -15,7 +15,6 @@ import { answeredCode, asRead, failureOf, kafkaCode } from "../failures.ts";
 import type { FetchedBatches } from "../fetching/fetching.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
-import { listOffset, offsetAt } from "../requests.ts";
 import type { Appends } from "./appends.ts";
 import { runsOf } from "./fetched-runs.ts";
 import type { Topics } from "./topics.ts";
@@ -194,10 +193,10 @@ export class KafkaLane implements OpenedLane {
 
   /** Somebody deleted what was not settled, or the servers lost it. What was deleted counts as settled; of a partition that went back the caller knows what to do. */
   async #findRange(from: number): Promise<Fetched | undefined> {
-    const { cluster } = this.#parts;
+    const { topics } = this.#parts;
     const { partition } = this.#grant;
-    const first = await listOffset(cluster, "fetching", this.#place.kafkaName, partition, offsetAt.earliest);
-    const next = await this.#parts.topics.end(this.#place, partition, "fetching");
+    const first = await topics.begin(this.#place, partition, "fetching");
+    const next = await topics.end(this.#place, partition, "fetching");
     if (first > from) await this.#settle([{ from: 0, to: first }]);
     const low = this.#lowNow();
     return low === undefined ? undefined : { low, next, dueMs: -1, runs: [] };

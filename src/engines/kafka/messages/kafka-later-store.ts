@@ -26,7 +26,8 @@ export class KafkaLaterStore implements LaterStore {
   }
 
   async isThere({ name, number }: LaterTopic): Promise<boolean> {
-    return this.#journal.state.topicNamed(name)?.number === number;
+    const topic = this.#journal.state.topicNamed(name);
+    return topic?.number === number && !(await this.#topics.isDeleted(topic));
   }
 
   async levels({ number }: LaterTopic): Promise<readonly number[]> {
@@ -51,7 +52,7 @@ export class KafkaLaterStore implements LaterStore {
 
   async keep({ number }: LaterTopic, level: number, batch: Omit<Batch, "topic">) {
     const topic = laterName({ topic: number, level });
-    const positions = await this.#appends.append({ ...batch, topic });
+    const positions = await this.#appends.keep({ ...batch, topic });
     const { state } = this.#journal;
     const place = state.topicNamed(topic);
     if (place === undefined || state.topic(number)?.countMax === undefined) return positions;

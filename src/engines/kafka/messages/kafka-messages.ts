@@ -88,8 +88,7 @@ export class KafkaMessages implements MessageEngine {
   }
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
-    this.#throwIfClosed("declaring a topic");
-    refuseLaterName(topic);
+    this.#checkCall("declaring a topic", topic);
     await this.#topics.declare(topic, declaration);
   }
 
@@ -99,19 +98,19 @@ export class KafkaMessages implements MessageEngine {
   }
 
   async remove(topic: string): Promise<void> {
-    this.#throwIfClosed("removing a topic");
+    this.#checkCall("removing a topic", topic);
     await this.#journal.reach("removing a topic", topic);
     await this.#appends.later.remove(await this.#topics.find(topic));
     await this.#topics.remove(topic);
   }
 
   async removeGroup(topic: string, group: string): Promise<void> {
-    this.#throwIfClosed("removing a group");
+    this.#checkCall("removing a group", topic);
     await this.#topics.removeGroup(topic, group);
   }
 
   async describe(topic: string): Promise<TopicDescription> {
-    this.#throwIfClosed("describing a topic");
+    this.#checkCall("describing a topic", topic);
     return this.#topics.describe(topic, (of, partition, copying) => this.#appends.hasCopy(of, partition, copying));
   }
 
@@ -121,7 +120,7 @@ export class KafkaMessages implements MessageEngine {
   }
 
   async join(name: string, group: string, options: JoinOptions): Promise<Membership> {
-    this.#throwIfClosed("joining a group");
+    this.#checkCall("joining a group", name);
     checkName("group", group);
     checkJoin(options, this.capabilities);
     checkTarget(name, options.from ?? "now");
@@ -159,7 +158,7 @@ export class KafkaMessages implements MessageEngine {
   }
 
   async seek(name: string, group: string, to: SeekTarget): Promise<void> {
-    this.#throwIfClosed("seeking");
+    this.#checkCall("seeking", name);
     checkTarget(name, to);
     await this.#topics.seek(name, group, to);
   }
@@ -173,6 +172,12 @@ export class KafkaMessages implements MessageEngine {
   async #close(): Promise<void> {
     await this.#members.close(new TenonError("closed", "The Kafka engine was closed."));
     this.#watcher.close();
+  }
+
+  /** Of a call that names a topic. */
+  #checkCall(what: string, topic: string): void {
+    this.#throwIfClosed(what);
+    refuseLaterName(topic);
   }
 
   #throwIfClosed(what: string): void {

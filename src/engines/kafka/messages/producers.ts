@@ -150,7 +150,10 @@ export class Producers {
     { partition }: Pick<Batch, "partition">,
     { kafkaId }: JournaledProducer,
   ): Promise<ActiveProducer | undefined> {
-    const asked = { what: "an append", outcome: "not-applied" } as const;
+    const check = () => {
+      if (this.#journal.state.producersOf(topic.number) === undefined) throw this.#notFound(topic.name);
+    };
+    const asked = { what: "an append", outcome: "not-applied", check } as const;
     const topics = [{ name: topic.kafkaName, partitionIndexes: [partition] }];
     const { client } = this.#cluster;
     try {

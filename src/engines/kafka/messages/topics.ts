@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { SeekTarget, TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import {
@@ -58,6 +58,15 @@ export class Topics {
     if (this.#parts.journal.state.topic(number) === undefined) throw topicNotFound(name);
   }
 
+  /** Whether somebody else has deleted Kafka's topic, for sure. */
+  async isDeleted({ kafkaName, kafkaId }: JournaledTopic): Promise<boolean> {
+    const { cluster, journal, maker } = this.#parts;
+    const found = await cluster.topic(kafkaName);
+    if (found === undefined) return maker.isFree(kafkaName);
+    // A broker that is behind may show the topic that had the name before.
+    return found.id !== kafkaId && !journal.state.isRemoved(found.id);
+  }
+
   // Declaring and removing ---------------------------------------------------------------------------------------------
 
   async declare(name: string, declaration: TopicDeclaration): Promise<void> {
@@ -80,7 +89,8 @@ export class Topics {
     const place = known ?? (await this.#make(name, partitions));
     if (place === undefined) return false;
     const missing = groups.some((group) => known?.groups.has(group) !== true);
-    const ends = missing || countMax !== undefined ? await this.ends(place, "declaring a topic") : null;
+    const ends = missing || countMax !== undefined ? await this.#endsUnlessRemoved(name, place) : null;
+    if (ends === undefined) return false;
     const declared = await journal.submit<"declare">(
       {
         kind: "declare",
@@ -113,6 +123,19 @@ export class Topics {
         // Somebody else declared it first, under another of Kafka's names perhaps.
         if (known === undefined) return false;
         throw otherTopic(name, place.kafkaName);
+    }
+  }
+
+  /** `undefined`: somebody has removed it. */
+  async #endsUnlessRemoved(name: string, place: Place): Promise<readonly number[] | undefined> {
+    const check = () => {
+      if (this.#parts.journal.state.isRemoved(place.kafkaId)) throw topicNotFound(name);
+    };
+    try {
+      return await this.ends(place, "declaring a topic", check);
+    } catch (error) {
+      if (isCode(error, "not-found")) return undefined;
+      throw error;
     }
   }
 
@@ -169,8 +192,17 @@ export class Topics {
   }
 
   end(topic: JournaledTopic, partition: number, what: string): Promise<number> {
+    return this.#offset(topic, partition, what, offsetAt.latest);
+  }
+
+  /** Where the records begin that Kafka still has. */
+  begin(topic: JournaledTopic, partition: number, what: string): Promise<number> {
+    return this.#offset(topic, partition, what, offsetAt.earliest);
+  }
+
+  #offset(topic: JournaledTopic, partition: number, what: string, at: number): Promise<number> {
     const check = () => this.checkThere(topic);
-    return listOffset(this.#parts.cluster, what, topic.kafkaName, partition, offsetAt.latest, check);
+    return listOffset(this.#parts.cluster, what, topic.kafkaName, partition, at, check);
   }
 
   #offsets({ kafkaName, partitions }: Place, what: string, at: number, check?: () => void): Promise<readonly number[]> {

@@ -51,15 +51,18 @@ export class Trimmer {
     const first = [...there.first];
     const deleted = this.#deleted.get(topic.number) ?? [];
     for (const [partition, position] of first.entries()) {
-      if (position > (deleted[partition] ?? 0)) await this.#delete(topic.kafkaName, partition, position);
+      if (position > (deleted[partition] ?? 0)) await this.#delete(topic, partition, position);
     }
     this.#deleted.set(topic.number, first);
   }
 
-  async #delete(name: string, partition: number, below: number): Promise<void> {
+  async #delete(topic: JournaledTopic, partition: number, below: number): Promise<void> {
     const { client, commandTimeoutMs } = this.#cluster;
+    const name = topic.kafkaName;
     const partitions = [{ partitionIndex: partition, offset: BigInt(below) }];
-    await this.#cluster.leader({ what: "trimming a topic", outcome: "not-applied" }, name, partition, (connection) =>
+    const check = () => this.#topics.checkThere(topic);
+    const asked = { what: "trimming a topic", outcome: "not-applied", check } as const;
+    await this.#cluster.leader(asked, name, partition, (connection) =>
       client.deleteRecordsV2.api.async(connection, [{ name, partitions }], commandTimeoutMs),
     );
   }

@@ -1,4 +1,3 @@
-import { TenonError } from "../../../contracts/errors.ts";
 import type { World } from "../../../world/world.ts";
 
 /** How soon what failed is tried again, at first and at most. */
@@ -7,8 +6,4 @@ const retryMs = { first: 50, most: 2_000 };
 /** Waits before the next try. Rejects with the signal's reason. */
 export async function pauseBeforeTry(world: World, failures: number, signal?: AbortSignal): Promise<void> {
   await world.timers.sleep(Math.min(retryMs.most, retryMs.first * 2 ** Math.min(failures, 10)), { signal });
-}
-
-export function isCode(error: unknown, code: TenonError["code"]): error is TenonError {
-  return error instanceof TenonError && error.code === code;
 }

@@ -1,5 +1,7 @@
-import type { Lane, Membership } from "../../../contracts/messages.ts";
-import { isCode, pauseBeforeTry } from "./failures.ts";
+import { isCode } from "../../../contracts/errors.ts";
+import type { Batch, Lane, Membership } from "../../../contracts/messages.ts";
+import { topicNotFound } from "../errors.ts";
+import { pauseBeforeTry } from "./failures.ts";
 import { KeptLane } from "./kept-lane.ts";
 import type { LaterBounds, LaterStore, LaterTopic } from "./later-store.ts";
 
@@ -45,7 +47,7 @@ export class Keeper {
       try {
         return await store.join(this.#topic, this.#level, { sessionMs, revokeMs, windowMax: bounds.windowMax });
       } catch (error) {
-        if (isCode(error, "closed") || isCode(error, "not-found")) throw error;
+        if (isCode(error, "closed", "not-found")) throw error;
         await pauseBeforeTry(store.world, failures);
       }
     }
@@ -60,7 +62,7 @@ export class Keeper {
         now: () => store.now(),
         append: async (target, messages, producer) => {
           const batch = { topic: this.#topic.name, partition: lane.partition, messages, producer };
-          if (target === undefined) return store.deliver(this.#topic, batch);
+          if (target === undefined) return this.#deliver(batch);
           await this.#host.ready(this.#topic, target);
           return store.keep(this.#topic, target, batch);
         },
@@ -74,6 +76,17 @@ export class Keeper {
       // The lane would be granted again and again.
       await membership.leave().catch(() => undefined);
       this.#host.gone(this.#topic, this.#level);
+    }
+  }
+
+  /** A topic that was deleted behind the engine's back may fail with whatever; then there is nothing to wait for. */
+  async #deliver(batch: Batch): Promise<unknown> {
+    const { store } = this.#host;
+    try {
+      return await store.deliver(this.#topic, batch);
+    } catch (error) {
+      const isThere = await store.isThere(this.#topic).catch(() => true);
+      throw isThere ? error : topicNotFound(this.#topic.name);
     }
   }
 }

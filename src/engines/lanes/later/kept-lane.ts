@@ -1,10 +1,10 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Held, Lane, NewMessage, ProducerMark, Stored } from "../../../contracts/messages.ts";
 import type { World } from "../../../world/world.ts";
 import { type Copying, copyingAs, copyingOf, drawProducer, markedAs, type Target } from "./copying.ts";
 import { dueAtOf, identityOf, lookAtOf, moved, published } from "./delayed-message.ts";
 import { type Dated, DueQueue } from "./due-queue.ts";
-import { isCode, pauseBeforeTry } from "./failures.ts";
+import { pauseBeforeTry } from "./failures.ts";
 import type { LaterBounds } from "./later-store.ts";
 import { levelFor, spanOf } from "./levels.ts";
 

@@ -20,7 +20,7 @@ export interface LaterStore {
   readonly world: World;
   /** The engine's clock, or less. */
   now(): number;
-  /** Whether the topic is there. */
+  /** Whether the topic is there; `false` also when what it stands on was deleted behind the engine's back, as far as that is certain. */
   isThere(topic: LaterTopic): Promise<boolean>;
   /** Which levels of the topic are there, whether or not it is itself. */
   levels(topic: LaterTopic): Promise<readonly number[]>;

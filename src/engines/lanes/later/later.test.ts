@@ -18,6 +18,10 @@ class EmbeddedLaterStore implements LaterStore {
   /** Stands between the keeper and the topic. */
   deliverBy = (apply: () => Promise<readonly (bigint | undefined)[]>) => apply();
   keptCount = 0;
+  /** Whether somebody has deleted what the topic stands on. */
+  isDeleted = false;
+  /** Stands before looking whether the topic is there. */
+  look = async () => {};
   readonly #messages: MessageEngine;
   /** Of all processes. */
   readonly #hears: Set<() => void>;
@@ -33,7 +37,8 @@ class EmbeddedLaterStore implements LaterStore {
   }
 
   async isThere({ name }: LaterTopic): Promise<boolean> {
-    return (await this.#messages.topics()).includes(name);
+    await this.look();
+    return !this.isDeleted && (await this.#messages.topics()).includes(name);
   }
 
   async levels({ number }: LaterTopic): Promise<readonly number[]> {
@@ -257,6 +262,37 @@ test("what is delayed goes with a topic that is gone, also when it was made whil
     await messages.remove("orders");
     await world.timers.sleep(5_000);
     assert.deepEqual(await messages.topics(), []);
+  }));
+
+for (const code of ["conflict", "unavailable"] as const) {
+  test(`what is delayed goes with a topic that somebody deleted behind the engine's back, where appending fails as ${code}`, () =>
+    onBench(async ({ world, messages, keeping }) => {
+      const { store, later } = keeping();
+      await later.append(orders, batch(delayed("a", world.clock.now() + 1_000)));
+      store.isDeleted = true;
+      store.deliverBy = async () => {
+        throw new TenonError(code, "not this one");
+      };
+      await world.timers.sleep(60_000);
+      assert.deepEqual(await messages.topics(), ["orders"]);
+    }));
+}
+
+test("a keeper that ended begins anew also when nobody can tell at first whether the topic is there", () =>
+  onBench(async ({ world, keeping, until }) => {
+    const { store, later } = keeping();
+    await later.append(orders, batch(delayed("a", world.clock.now() + 30_000)));
+    let failures = 0;
+    store.look = async () => {
+      failures += 1;
+      if (failures <= 2) throw new TenonError("unavailable", "nobody answers");
+    };
+    await world.timers.sleep(1_000);
+    // As if its membership had ended.
+    for (const member of store.members) await member.leave();
+    later.gone(orders, 0);
+    await until(1);
+    assert.equal(failures, 3);
   }));
 
 test("what was being sent on when its owner vanished is looked at when it is due, however late the next owner comes", () =>

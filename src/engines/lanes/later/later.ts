@@ -1,9 +1,9 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Batch, NewMessage } from "../../../contracts/messages.ts";
 import { contentBytes } from "../batches.ts";
 import { topicNotFound } from "../errors.ts";
 import { kept } from "./delayed-message.ts";
-import { isCode, pauseBeforeTry } from "./failures.ts";
+import { pauseBeforeTry } from "./failures.ts";
 import { Keeper, type KeeperHost } from "./keeper.ts";
 import type { LaterBounds, LaterStore, LaterTopic } from "./later-store.ts";
 
@@ -111,23 +111,24 @@ export class Later implements KeeperHost {
     const known = this.#known.get(topic.number);
     known?.kept.delete(level);
     known?.levels.delete(level);
-    this.#clear(topic).catch((error: unknown) => {
-      this.store.world.log.log("warn", "removing delayed messages of a topic that is gone failed", {
-        topic: topic.name,
-        error: String(error),
-      });
-    });
+    void this.#clear(topic);
   }
 
-  /** Removes levels that were made while the topic was being removed; where it is there, they are kept again. */
+  /** Removes the levels of a topic that is not there any more; where it is, they are kept again. */
   async #clear(topic: LaterTopic): Promise<void> {
-    await pauseBeforeTry(this.store.world, anewAfterFailures);
-    if (await this.store.isThere(topic)) {
-      await this.#look(topic, this.#know(topic));
-      return;
+    const { world } = this.store;
+    for (let failures = anewAfterFailures; ; failures++) {
+      await pauseBeforeTry(world, failures);
+      try {
+        if (await this.store.isThere(topic)) return await this.#look(topic, this.#know(topic));
+        this.#forget(topic);
+        return await this.#removeLevels(topic);
+      } catch (error) {
+        if (isCode(error, "closed")) return;
+        const fields = { topic: topic.name, error: String(error) };
+        world.log.log("warn", "beginning anew with delayed messages failed; it is repeated", fields);
+      }
     }
-    this.#forget(topic);
-    await this.#removeLevels(topic);
   }
 
   async #removeLevels(topic: LaterTopic): Promise<void> {

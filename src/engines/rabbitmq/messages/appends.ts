@@ -2,6 +2,7 @@ import type { Batch } from "../../../contracts/messages.ts";
 import { type Appended, AppendQueues } from "../../lanes/append-queues.ts";
 import { type CheckedBatch, checkBatch, isDelayed } from "../../lanes/batches.ts";
 import type { Later } from "../../lanes/later/later.ts";
+import { refuseLaterName } from "../../lanes/later/later-names.ts";
 import type { MessageParts } from "./parts.ts";
 import type { Topics } from "./topics.ts";
 
@@ -28,6 +29,7 @@ export class Appends {
 
   append(checked: CheckedBatch): Promise<readonly (bigint | undefined)[]> {
     const { batch, special } = checked;
+    refuseLaterName(batch.topic);
     if (!special || !batch.messages.some(isDelayed)) return this.#queues.append(checked);
     return this.#topics.withPlace(batch.topic, (place) => this.later.append(place, batch));
   }
@@ -35,6 +37,11 @@ export class Appends {
   /** Appends to the topic of this number, and keeps nothing for later. */
   appendTo(number: number, batch: Batch): Promise<readonly (bigint | undefined)[]> {
     return this.#queues.append({ ...checkBatch(batch, this.#parts.capabilities), topicNumber: number });
+  }
+
+  /** Appends to a topic that holds what is delayed. */
+  async keep(batch: Batch): Promise<readonly (bigint | undefined)[]> {
+    return this.#queues.append(checkBatch(batch, this.#parts.capabilities));
   }
 
   #send(batches: readonly CheckedBatch[]): Promise<readonly Appended[]> {

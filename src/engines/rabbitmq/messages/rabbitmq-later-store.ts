@@ -57,7 +57,7 @@ export class RabbitmqLaterStore implements LaterStore {
   }
 
   keep({ number }: LaterTopic, level: number, batch: Omit<Batch, "topic">) {
-    return this.#appends.check({ ...batch, topic: laterName({ topic: number, level }) });
+    return this.#appends.keep({ ...batch, topic: laterName({ topic: number, level }) });
   }
 
   join({ number }: LaterTopic, level: number, options: JoinOptions): Promise<Membership> {

@@ -83,8 +83,7 @@ export class RabbitmqMessages implements MessageEngine {
   }
 
   async declare(topic: string, declaration: TopicDeclaration): Promise<void> {
-    this.#throwIfClosed("declaring a topic");
-    refuseLaterName(topic);
+    this.#checkCall("declaring a topic", topic);
     await this.#topics.declare(topic, declaration);
   }
 
@@ -94,18 +93,18 @@ export class RabbitmqMessages implements MessageEngine {
   }
 
   async remove(topic: string): Promise<void> {
-    this.#throwIfClosed("removing a topic");
+    this.#checkCall("removing a topic", topic);
     await this.#topics.withPlace(topic, (place) => this.#appends.later.remove(place));
     await this.#topics.remove(topic);
   }
 
   async removeGroup(topic: string, group: string): Promise<void> {
-    this.#throwIfClosed("removing a group");
+    this.#checkCall("removing a group", topic);
     await this.#topics.removeGroup(topic, group);
   }
 
   async describe(topic: string): Promise<TopicDescription> {
-    this.#throwIfClosed("describing a topic");
+    this.#checkCall("describing a topic", topic);
     return this.#topics.describe(topic).catch(asRead);
   }
 
@@ -115,7 +114,7 @@ export class RabbitmqMessages implements MessageEngine {
   }
 
   async join(name: string, group: string, options: JoinOptions): Promise<Membership> {
-    this.#throwIfClosed("joining a group");
+    this.#checkCall("joining a group", name);
     checkName("group", group);
     checkJoin(options, this.capabilities);
     const joined = await this.#join(name, group, options);
@@ -138,7 +137,7 @@ export class RabbitmqMessages implements MessageEngine {
   }
 
   async seek(name: string, group: string, to: SeekTarget): Promise<void> {
-    this.#throwIfClosed("seeking");
+    this.#checkCall("seeking", name);
     checkTarget(name, to);
     await this.#topics.checkGroup(name, group);
     throw noReplay(name);
@@ -148,6 +147,12 @@ export class RabbitmqMessages implements MessageEngine {
   close(): Promise<void> {
     this.#closing ??= this.#members.close(new TenonError("closed", "The RabbitMQ engine was closed."));
     return this.#closing;
+  }
+
+  /** Of a call that names a topic. */
+  #checkCall(what: string, topic: string): void {
+    this.#throwIfClosed(what);
+    refuseLaterName(topic);
   }
 
   #throwIfClosed(what: string): void {

@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { LaneDescription, TopicDeclaration, TopicDescription } from "../../../contracts/messages.ts";
 import { checkDeclaration } from "../../../contracts/topic-declarations.ts";
 import { ephemeralTaken, groupNotFound, otherPartitions, topicNotFound } from "../../lanes/errors.ts";
@@ -98,7 +98,7 @@ export class Topics {
     try {
       return await work(placeOf(topic));
     } catch (error) {
-      if (!(error instanceof TenonError && error.code === "not-found")) throw error;
+      if (!isCode(error, "not-found")) throw error;
       this.#known.delete(name);
       const now = await this.find(name);
       if (now.id === topic.id) throw error;

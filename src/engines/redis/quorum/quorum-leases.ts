@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import { type ValidRequest, validRequest, validText, validTtl } from "../../../contracts/lease-requests.ts";
 import {
   type Lease,
@@ -200,7 +200,7 @@ export class QuorumLeases implements LeaseEngine {
       const reply = await asked.ask(reserve, this.#keysOf(name), grant.reservation);
       return String(reply[0]) === "no";
     } catch (error) {
-      if (error instanceof TenonError && error.code === "unavailable") return false;
+      if (isCode(error, "unavailable")) return false;
       throw error;
     }
   }

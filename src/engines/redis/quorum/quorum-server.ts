@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Cancel, World } from "../../../world/world.ts";
 import type { RedisClient } from "../clients.ts";
 import type { Argument } from "../connection.ts";
@@ -75,7 +75,7 @@ export class QuorumServer {
       if (what === "restarted") throw new TenonError("unavailable", "A server of the quorum was restarted just now.");
       return reply;
     } catch (error) {
-      if (error instanceof TenonError && error.code === "unavailable" && !isAway(error)) this.isSuspect = true;
+      if (isCode(error, "unavailable") && !isAway(error)) this.isSuspect = true;
       throw error;
     }
   }
@@ -129,7 +129,7 @@ export class QuorumServer {
     } catch (error) {
       await connection?.close();
       if (this.#isClosed) return;
-      if (!(error instanceof TenonError && error.code === "unavailable")) {
+      if (!isCode(error, "unavailable")) {
         this.#opened.reject(error);
         world.log.log("error", "a server of the quorum must not be used", { error: String(error) });
       }

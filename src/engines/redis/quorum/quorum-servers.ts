@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Argument } from "../connection.ts";
 import { asRead } from "../failures.ts";
 import type { Script } from "../script.ts";
@@ -109,7 +109,7 @@ export class QuorumServers {
   unavailable(what: string, votes: Votes, isRead = false): TenonError {
     const errors = [...votes.failures.values()];
     // What is no outage has the same cause on all servers, and trying again does not help.
-    const other = errors.find((error) => !(error instanceof TenonError && error.code === "unavailable"));
+    const other = errors.find((error) => !isCode(error, "unavailable"));
     if (other !== undefined) return isRead ? asReadError(other) : (other as TenonError);
     const unknown = votes.unheard > 0 || errors.some((error) => (error as TenonError).outcome !== "not-applied");
     const { count, majority, away } = votes;

@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { JoinOptions, Lane, Membership, MessageEngine } from "../../../contracts/messages.ts";
 import type { Cancel, World } from "../../../world/world.ts";
 import type { GrantKey, MemberAnswer, MemberRequest, Notice } from "../wire/member-codecs.ts";
@@ -183,7 +183,7 @@ export class ServedMember {
     } catch (error) {
       if (this.#end.signal.aborted) return;
       // When the engine has closed its server ends, and another one may follow.
-      if (error instanceof TenonError && error.code === "closed") return;
+      if (isCode(error, "closed")) return;
       this.#tell({ type: "ended", reason: failureFor(this.#world, "a membership", error) });
     }
   }
