@@ -1,9 +1,11 @@
 /** What a bare client needs around the engine's scripts to publish and to consume. */
 import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
+import { partitionOf } from "../src/codec/key-hash.ts";
 import { append, commit, fetch } from "../src/engines/redis/messages/scripts/scripts.ts";
 import type { Script } from "../src/engines/redis/script.ts";
 import { handleAll } from "./bare-messaging.ts";
+import { KEYS } from "./load.ts";
 
 type Argument = string | number | Buffer;
 
@@ -71,6 +73,8 @@ export class BareAppender {
   readonly #topic: string;
   readonly #producer = randomUUID();
   readonly #partitions: readonly Partition[];
+  /** As Tenon's, so that the lanes are as long: looked up, where Tenon hashes each key. */
+  readonly #ofKeys: ReadonlyMap<string, Partition>;
   #ready: Partition[] = [];
   /** Where messages without a key go now: to one partition until its batch leaves. */
   #sticky = 0;
@@ -81,12 +85,11 @@ export class BareAppender {
     this.#partitions = Array.from({ length: partitions }, (_, number) => {
       return { number, gathering: new Gathering(), underWay: false, waits: false, sequence: 0 };
     });
+    this.#ofKeys = new Map(KEYS.map((key) => [key, this.#partitions[partitionOf(key, partitions)]!]));
   }
 
-  /** The keys' partitions are those of their numbers. */
-  append(body: Buffer, key: string | undefined, keyNumber: number): Promise<number> {
-    const partitions = this.#partitions;
-    const partition = partitions[key === undefined ? this.#sticky : keyNumber % partitions.length]!;
+  append(body: Buffer, key: string | undefined): Promise<number> {
+    const partition = key === undefined ? this.#partitions[this.#sticky]! : this.#ofKeys.get(key)!;
     return new Promise((resolve) => {
       partition.gathering.add(body, key, resolve);
       if (key === undefined && partition.gathering.resolvers.length >= BATCH_COUNT_MAX) this.#leave(partition);

@@ -43,7 +43,7 @@ export async function start({ port, backlog, keyed = false, timed = false }: Pee
       return withTopic<Awaited<ReturnType<typeof loop>>>((_, topic) => {
         const appender = new BareAppender(client, topic, PARTITIONS);
         return loop(inFlight, durationMs, (n) =>
-          appender.append(BODIES[n % BODIES.length]!, keyed ? keyOf(n) : undefined, n),
+          appender.append(BODIES[n % BODIES.length]!, keyed ? keyOf(n) : undefined),
         );
       });
     },
@@ -51,7 +51,7 @@ export async function start({ port, backlog, keyed = false, timed = false }: Pee
     consume(concurrency = CONCURRENCY) {
       return withTopic(async (engine, topic) => {
         const appender = new BareAppender(client, topic, PARTITIONS);
-        await complete(backlog, 8_192, (n) => appender.append(BODIES[n % BODIES.length]!, keyOf(n), n));
+        await complete(backlog, 8_192, (n) => appender.append(BODIES[n % BODIES.length]!, keyOf(n)));
         const clock = new ConsumeClock(backlog);
         const handler = async () => clock.handled();
         const membership = await engine.messages.join(TOPIC, GROUP, JOINING);
