@@ -418,6 +418,17 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.deepEqual(await holdersOf(engine), ["c"]);
   });
 
+  test("who gives up what it is just being handed has nothing of it any more", async (t) => {
+    const { engine, next: pending } = await openWithOneWaiting(t);
+    const next = acquire(engine, "c");
+    await untilWaiting(engine, 2);
+    const both = ["a", "b"].map((holder) => engine.leases.release("name", holder));
+    await Promise.allSettled([...both, pending]);
+    assert.equal((await next).holder, "c");
+    assert.equal(await acquire(engine, "b", { waitMs: 0 }), undefined);
+    assert.deepEqual(await holdersOf(engine), ["c"]);
+  });
+
   test("a hand-over whose reply was lost is found by who has the name now", async (t) => {
     const { engine, network, held, next } = await openWithOneWaiting(t);
     network.once("after", isHandOver, () => {

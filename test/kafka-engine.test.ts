@@ -589,30 +589,39 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     assert.deepEqual(await again(), [0n]);
   });
 
-  for (const [what, isMadeAnew] of [
-    ["deleted", false],
-    ["deleted and made anew", true],
-  ] as const) {
-    test(`what is delayed goes with a topic that was ${what} behind the engine's back`, async (t) => {
-      const prefix = testPrefix();
-      const delay = ({ messages, world }: KafkaEngine) => {
-        const dueAt = world.clock.now() + 60_000;
-        return messages.append({ topic: "orders", partition: 0, messages: [{ body, dueAt }] });
-      };
-      const former = await open(t, {}, prefix);
-      await former.messages.declare("orders", { partitions: 1 });
-      await delay(former);
-      await former.close();
-      await deleteBehind(t, `${prefix}.orders`, isMadeAnew);
-      const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
-      t.after(() => admin.close());
-      const isKept = async () => (await admin.listTopics()).some((topic) => topic.startsWith(`${prefix}_later`));
-      assert.equal(await isKept(), true);
-      const engine = await open(t, {}, prefix);
-      await assert.rejects(delay(engine), { code: "not-found", outcome: "not-applied" });
-      await eventually(engine.world, "nothing is kept", async () => !(await isKept()));
-    });
-  }
+  test("what is delayed goes with a topic that was deleted behind the engine's back", async (t) => {
+    const prefix = testPrefix();
+    const delay = ({ messages, world }: KafkaEngine) => {
+      const dueAt = world.clock.now() + 60_000;
+      return messages.append({ topic: "orders", partition: 0, messages: [{ body, dueAt }] });
+    };
+    const former = await open(t, {}, prefix);
+    await former.messages.declare("orders", { partitions: 1 });
+    await delay(former);
+    await former.close();
+    await deleteBehind(t, `${prefix}.orders`, false);
+    const admin = new client.Admin({ clientId: "another", bootstrapBrokers: brokers });
+    t.after(() => admin.close());
+    const isKept = async () => (await admin.listTopics()).some((topic) => topic.startsWith(`${prefix}_later`));
+    assert.equal(await isKept(), true);
+    const engine = await open(t, {}, prefix);
+    await assert.rejects(delay(engine), { code: "not-found", outcome: "not-applied" });
+    await eventually(engine.world, "nothing is kept", async () => !(await isKept()));
+  });
+
+  test("who published to a topic before others removed it and declared it anew publishes to the new one", async (t) => {
+    const prefix = testPrefix();
+    const [{ messages }, other] = [await open(t, {}, prefix), await open(t, {}, prefix)];
+    const orders = (dueAt?: number) => ({ topic: "orders", partition: 0, messages: [{ body, dueAt }] });
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    await other.messages.append(orders());
+    await messages.remove("orders");
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    assert.deepEqual(await other.messages.append(orders()), [0n]);
+    assert.deepEqual(await other.messages.append(orders(other.world.clock.now() + 100)), [undefined]);
+    const lane = await (await messages.join("orders", "group", joining)).nextLane();
+    for (let count = 0; count < 2; ) count += (await lane.fetch(2)).length;
+  });
 
   test("what every group has settled is deleted in Kafka, unless it is to be kept", async (t) => {
     const prefix = testPrefix();

@@ -101,7 +101,10 @@ export class Grants {
       const own = holders.find((each) => each.holder === holder);
       if (own !== undefined) {
         // It came to stand in line before it was known to own the name.
-        if (place !== undefined) await this.#store.removePlace(name, holder);
+        if (place !== undefined) {
+          this.#turns.enter(name, request);
+          await this.#store.removePlace(name, holder);
+        }
         if (isOther(own, request)) throw differs(name.name, "owns", own.weight, own.capacity, request);
         const again = await this.#again(name, request, own);
         if (again !== undefined) return again;
@@ -248,6 +251,8 @@ export class Grants {
   async release(name: LeasedName, holder: string): Promise<void> {
     this.#turns.leave(name.name, holder);
     await this.#inTurn(name, holder, async () => {
+      // It gives up what it was given, too, whether or not it knows of it.
+      this.#handOvers.take(name, holder);
       if (!(await this.#handOver(name, holder))) await this.#remove(name, holder, "all");
     });
   }

@@ -122,12 +122,14 @@ export class Appends {
 
   /** Answers which of them have to be sent again. */
   async #send(taken: readonly Waiting[]): Promise<readonly Waiting[]> {
-    const { topics, journal } = this.#parts;
+    const { cluster, topics, journal } = this.#parts;
     const name = taken[0]!.checked.batch.topic;
     try {
       return await this.#sendTo(await topics.find(name), taken);
     } catch (error) {
       if (!(error instanceof Moved)) throw error;
+      // What was known of Kafka's topic, or of ours, is from before it was removed and declared anew.
+      cluster.forget(error.kafkaName);
       await journal.reach("an append", name);
       return this.#sendTo(await topics.find(name), taken);
     }
@@ -212,9 +214,12 @@ export class Appends {
 
 /** Kafka's topic is another one than the journal says, as far as this engine has read. */
 class Moved extends TenonError {
+  readonly kafkaName: string;
+
   constructor({ name, kafkaName }: JournaledTopic) {
     const text = `Kafka's topic ${kafkaName} is not the one that topic ${name} was declared on: somebody else has deleted that one; remove the topic, and declare it anew`;
     super("conflict", text, { fields: { topic: name, kafkaName } });
+    this.kafkaName = kafkaName;
   }
 }
 

@@ -58,13 +58,10 @@ export class Topics {
     if (this.#parts.journal.state.topic(number) === undefined) throw topicNotFound(name);
   }
 
-  /** Whether somebody else has deleted Kafka's topic, for sure. */
-  async isDeleted({ kafkaName, kafkaId }: JournaledTopic): Promise<boolean> {
-    const { cluster, journal, maker } = this.#parts;
-    const found = await cluster.topic(kafkaName);
-    if (found === undefined) return maker.isFree(kafkaName);
-    // A broker that is behind may show the topic that had the name before.
-    return found.id !== kafkaId && !journal.state.isRemoved(found.id);
+  /** Whether somebody else has deleted Kafka's topic, and nobody has made another one. Which topic has the name does not decide it: a broker that is behind shows the one that had it before. */
+  async isDeleted({ kafkaName }: JournaledTopic): Promise<boolean> {
+    const { cluster, maker } = this.#parts;
+    return (await cluster.readTopic(kafkaName)) === undefined && (await maker.isFree(kafkaName));
   }
 
   // Declaring and removing ---------------------------------------------------------------------------------------------

@@ -256,6 +256,7 @@ test("what is delayed goes with a topic that is gone, also when it was made whil
     await assert.rejects(later.append(gone, { ...batch(delayed("a", world.clock.now() + 1)), topic: "gone" }), {
       code: "not-found",
     });
+    await world.timers.sleep(5_000);
     assert.deepEqual(await messages.topics(), ["orders"]);
     await later.append(orders, batch(delayed("a", world.clock.now() + 1_000)));
     assert.equal((await messages.topics()).length, 2);

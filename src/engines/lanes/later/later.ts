@@ -101,7 +101,7 @@ export class Later implements KeeperHost {
   async #make(topic: LaterTopic, level: number): Promise<void> {
     await this.store.make(topic, level);
     if (!(await this.store.isThere(topic))) {
-      await this.#removeLevels(topic);
+      void this.#clear(topic);
       throw topicNotFound(topic.name);
     }
     this.#keep(topic, this.#know(topic), level);
@@ -114,7 +114,7 @@ export class Later implements KeeperHost {
     void this.#clear(topic);
   }
 
-  /** Removes the levels of a topic that is not there any more; where it is, they are kept again. */
+  /** Removes the levels of a topic that is not there any more, when it is not a while later, either; where it is, they are kept again. */
   async #clear(topic: LaterTopic): Promise<void> {
     const { world } = this.store;
     for (let failures = anewAfterFailures; ; failures++) {
