@@ -418,6 +418,21 @@ describe("grants of leases on etcd", { skip: server.skip }, () => {
     assert.deepEqual(await holdersOf(engine), ["c"]);
   });
 
+  test("callers of one turn are granted the name in the order of their calls, also where the first finds out that somebody else has it", async (t) => {
+    const [{ engine }, { engine: other }] = await openTwo(t);
+    await acquire(other, "holder");
+    const order: string[] = [];
+    const all = ["a", "b", "c"].map(async (holder) => {
+      await acquire(engine, holder);
+      order.push(holder);
+      await engine.leases.release("name", holder);
+    });
+    await untilWaiting(other, 3);
+    await other.leases.release("name", "holder");
+    await Promise.all(all);
+    assert.deepEqual(order, ["a", "b", "c"]);
+  });
+
   test("who gives up what it is just being handed has nothing of it any more", async (t) => {
     const { engine, next: pending } = await openWithOneWaiting(t);
     const next = acquire(engine, "c");

@@ -48,6 +48,8 @@ export class Grants {
   readonly #sequences = new Sequences();
   /** Names that somebody of ours is about to take: others who would wait stand in line, rather than meet it. */
   readonly #granting = new Set<string>();
+  /** Those that somebody of ours tries to take without having looked: who comes after it waits until it has the name or a place. */
+  readonly #trying = new Map<string, Promise<void>>();
   #closed = false;
 
   constructor({ connection, store, world, placesMax, wake }: GrantsParts) {
@@ -89,8 +91,29 @@ export class Grants {
   }
 
   async #ask(name: LeasedName, request: ValidRequest, waits: boolean, isOver: () => boolean): Promise<Answer> {
+    if (!this.#mayBeFree(name, request, waits)) {
+      return await this.#askFrom(await this.#first(name, request, waits), name, request, waits, isOver);
+    }
+    if (!waits) return await this.#askFrom(free, name, request, waits, isOver);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#trying.set(name.name, promise);
+    try {
+      return await this.#askFrom(free, name, request, waits, isOver);
+    } finally {
+      this.#trying.delete(name.name);
+      resolve();
+    }
+  }
+
+  async #askFrom(
+    first: Seen,
+    name: LeasedName,
+    request: ValidRequest,
+    waits: boolean,
+    isOver: () => boolean,
+  ): Promise<Answer> {
     const { holder } = request;
-    let seen = this.#mayBeFree(name, request, waits) ? free : await this.#first(name, request, waits);
+    let seen = first;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       // Whoever has a place when nobody waits any more is told so, and gives it up.
       if (isOver()) {
@@ -157,6 +180,7 @@ export class Grants {
     const { holder } = request;
     const shown = this.#turns.shown(name.name, holder);
     if (shown !== undefined) return shown;
+    if (waits) await this.#trying.get(name.name);
     const joins = waits && !this.#isKnown(name, holder) && this.#isOurs(name.name, request);
     return joins ? this.#places.stand(name, request) : this.#store.lookFor(name, holder);
   }
