@@ -623,6 +623,33 @@ describe("the Kafka engine", { skip: found.skip, concurrency: 3 }, () => {
     for (let count = 0; count < 2; ) count += (await lane.fetch(2)).length;
   });
 
+  test("who consumed a topic before others removed it and declared it anew consumes the new one", async (t) => {
+    const prefix = testPrefix();
+    const [{ messages }, other] = [await open(t, {}, prefix), await open(t, {}, prefix)];
+    const orders = { topic: "orders", partition: 0, messages: [{ body }] };
+    const fetched = async () => {
+      const lane = await (await other.messages.join("orders", "group", joining)).nextLane();
+      return lane.fetch(1);
+    };
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    await messages.append(orders);
+    assert.equal((await fetched()).length, 1);
+    await messages.remove("orders");
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    await messages.append(orders);
+    assert.equal((await fetched()).length, 1);
+  });
+
+  test("who consumes a topic that was deleted and made anew behind the engine's back is told so", async (t) => {
+    const prefix = testPrefix();
+    const { messages } = await open(t, {}, prefix);
+    await messages.declare("orders", { partitions: 1, groups: ["group"] });
+    const lane = await (await messages.join("orders", "group", joining)).nextLane();
+    await deleteBehind(t, `${prefix}.orders`, true);
+    await assert.rejects(lane.fetch(1), { code: "conflict", message: /declare it anew/ });
+    await messages.remove("orders");
+  });
+
   test("what every group has settled is deleted in Kafka, unless it is to be kept", async (t) => {
     const prefix = testPrefix();
     const real = systemWorld();

@@ -237,6 +237,8 @@ class EngineTopic<T> implements Topic<T> {
 
   async declare(): Promise<void> {
     this.#refuseWhenClosed();
+    // Somebody may have removed it since it was declared last.
+    this.#declared = undefined;
     await this.#declare();
   }
 

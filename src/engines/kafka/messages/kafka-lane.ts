@@ -1,4 +1,4 @@
-import { TenonError } from "../../../contracts/errors.ts";
+import { isCode, TenonError } from "../../../contracts/errors.ts";
 import type { Held } from "../../../contracts/messages.ts";
 import {
   type Fetched,
@@ -17,7 +17,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
 import type { Appends } from "./appends.ts";
 import { runsOf } from "./fetched-runs.ts";
-import type { Topics } from "./topics.ts";
+import { otherTopic, type Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
 import type { News, Watcher } from "./watcher.ts";
 
@@ -164,7 +164,7 @@ export class KafkaLane implements OpenedLane {
   }
 
   /** `undefined`: the grant is superseded. */
-  async #read(offset: number, bytesMax: number): Promise<FetchedBatches | "out of range" | undefined> {
+  async #read(offset: number, bytesMax: number, again = false): Promise<FetchedBatches | "out of range" | undefined> {
     const { cluster } = this.#parts;
     const what = "fetching";
     const check = () => {
@@ -179,13 +179,17 @@ export class KafkaLane implements OpenedLane {
         this.#place.kafkaName,
         partition,
         (connection, place) => {
-          // Another topic has the name now, which the journal says to whoever reads on.
-          if (place.id !== this.#place.kafkaId) throw new Superseded();
+          if (place.id !== this.#place.kafkaId) throw otherTopic(this.#grant.topic, this.#place.kafkaName);
           return cluster.fetching.batches(connection, place, partition, { offset, maxWaitMs: 0, bytesMax });
         },
       );
     } catch (error) {
       if (error instanceof Superseded) return undefined;
+      if (isCode(error, "conflict") && !again) {
+        // Who has the name may be known from before the topic was removed and declared anew.
+        cluster.forget(this.#place.kafkaName);
+        return this.#read(offset, bytesMax, true);
+      }
       if (answeredCode(error) === kafkaCode.offsetOutOfRange) return "out of range";
       return asRead(failureOf(error, what, "not-applied"));
     }

@@ -330,7 +330,8 @@ type HasCopy = (topic: JournaledTopic, partition: number, copying: Copying) => P
 
 type Place = Pick<JournaledTopic, "kafkaName" | "kafkaId" | "partitions">;
 
-function otherTopic(name: string, kafkaName: string): TenonError {
+/** As far as this engine has read. */
+export function otherTopic(name: string, kafkaName: string): TenonError {
   const text = `topic ${name} was declared on Kafka's topic ${kafkaName}, which somebody else has deleted since; remove it, and declare it anew`;
   return new TenonError("conflict", text, { fields: { topic: name, kafkaName } });
 }
