@@ -418,6 +418,15 @@ test("a value that cannot be encoded is refused by topic and content type, which
     }
   }));
 
+test("declaring a topic makes it anew when somebody has removed it", () =>
+  onMemory(async ({ engine }) => {
+    const notes = topic(engine, "notes", { codec: text() });
+    await notes.publish("former", { key: "k" });
+    await engine.messages.remove("notes");
+    await notes.declare();
+    assert.equal((await notes.publish("new", { key: "k" })).position, 0n);
+  }));
+
 test("what is no instant is refused with what was given", () =>
   onMemory(async ({ engine }) => {
     const notes = topic(engine, "notes", { codec: text() });
