@@ -6,6 +6,8 @@ export interface Scenario {
   readonly call: PeerCall;
   /** Fewer rounds than asked for, where the spread is small and time short. */
   readonly roundsMax?: number | undefined;
+  /** So many times the rounds asked for, where each is short beside how the machine changes its pace. */
+  readonly roundsTimes?: number | undefined;
   /** The peers that take part. */
   readonly peers: readonly string[];
 }
@@ -62,7 +64,8 @@ export async function runScenarios(
       }
     }
     for (const scenario of scenarios) {
-      const measured = await runScenario(scenario, peers, Math.min(rounds, scenario.roundsMax ?? rounds), drop);
+      const { roundsMax = Number.POSITIVE_INFINITY, roundsTimes = 1 } = scenario;
+      const measured = await runScenario(scenario, peers, Math.min(rounds * roundsTimes, roundsMax), drop);
       rows.push(...measured);
       report(measured);
     }
