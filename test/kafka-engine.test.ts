@@ -27,9 +27,10 @@ const body = Buffer.from("body");
 const joining = { sessionMs: 600_000, revokeMs: 1_000, windowMax: 1_000 };
 
 function open(t: TestContext, options: Partial<KafkaOptions> = {}, prefix = testPrefix()) {
-  t.after(() => deleteTopics(server, prefix));
   const opening = kafka({ client, connect, brokers, prefix, journal: "make", ...options });
-  return closedAfter(t, opening, (engine) => engine.close());
+  const opened = closedAfter(t, opening, (engine) => engine.close());
+  t.after(() => deleteTopics(server, prefix));
+  return opened;
 }
 
 function openCluster(t: TestContext, asked: KafkaOptions["client"] = client): Cluster {

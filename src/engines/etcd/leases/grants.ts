@@ -173,7 +173,7 @@ export class Grants {
   /** Nothing is known of the holder or of others at the name; to look would tell no more than to try. */
   #mayBeFree(name: LeasedName, request: ValidRequest, waits: boolean): boolean {
     if (this.#taken.has(name.name) || this.#isKnown(name, request.holder)) return false;
-    return !(waits && this.#isOurs(name.name, request));
+    return !(waits && (this.#trying.has(name.name) || this.#isOurs(name.name, request)));
   }
 
   async #first(name: LeasedName, request: ValidRequest, waits: boolean): Promise<Seen> {

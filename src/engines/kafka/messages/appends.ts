@@ -1,4 +1,4 @@
-import { isCode, TenonError } from "../../../contracts/errors.ts";
+import { isCode } from "../../../contracts/errors.ts";
 import type { Batch, MessageCapabilities } from "../../../contracts/messages.ts";
 import {
   type CheckedBatch,
@@ -20,7 +20,7 @@ import { produce } from "../requests.ts";
 import { admitted } from "./admissions.ts";
 import { isMarked, type MarkedBatch, Producers } from "./producers.ts";
 import { recordOf } from "./records.ts";
-import type { Topics } from "./topics.ts";
+import { OtherTopic, type Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
 import { countOf, placesIn, settle, type Waiting } from "./waiting.ts";
 
@@ -127,7 +127,7 @@ export class Appends {
     try {
       return await this.#sendTo(await topics.find(name), taken);
     } catch (error) {
-      if (!(error instanceof Moved)) throw error;
+      if (!(error instanceof OtherTopic)) throw error;
       // What was known of Kafka's topic, or of ours, is from before it was removed and declared anew.
       cluster.forget(error.kafkaName);
       await journal.reach("an append", name);
@@ -202,24 +202,13 @@ export class Appends {
     const { kafkaName } = topic;
     const asked = { what: "an append", outcome: "unknown", check: () => topics.checkThere(topic) } as const;
     return cluster.leader(asked, kafkaName, partition, (connection, place) => {
-      if (place.id !== topic.kafkaId) throw new Moved(topic);
+      if (place.id !== topic.kafkaId) throw new OtherTopic(topic.name, kafkaName);
       // The client changes what it is given, so that each try needs its own.
       const records = taken.flatMap(({ checked }) =>
         checked.batch.messages.map((message) => recordOf(message, kafkaName, partition)),
       );
       return produce(cluster.client, connection, cluster.commandTimeoutMs, records, producer);
     });
-  }
-}
-
-/** Kafka's topic is another one than the journal says, as far as this engine has read. */
-class Moved extends TenonError {
-  readonly kafkaName: string;
-
-  constructor({ name, kafkaName }: JournaledTopic) {
-    const text = `Kafka's topic ${kafkaName} is not the one that topic ${name} was declared on: somebody else has deleted that one; remove the topic, and declare it anew`;
-    super("conflict", text, { fields: { topic: name, kafkaName } });
-    this.kafkaName = kafkaName;
   }
 }
 

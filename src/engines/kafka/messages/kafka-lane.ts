@@ -1,4 +1,4 @@
-import { isCode, TenonError } from "../../../contracts/errors.ts";
+import { TenonError } from "../../../contracts/errors.ts";
 import type { Held } from "../../../contracts/messages.ts";
 import {
   type Fetched,
@@ -17,7 +17,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { JournaledTopic } from "../journal/topic.ts";
 import type { Appends } from "./appends.ts";
 import { runsOf } from "./fetched-runs.ts";
-import { otherTopic, type Topics } from "./topics.ts";
+import { OtherTopic, type Topics } from "./topics.ts";
 import type { Trimmer } from "./trimmer.ts";
 import type { News, Watcher } from "./watcher.ts";
 
@@ -179,15 +179,15 @@ export class KafkaLane implements OpenedLane {
         this.#place.kafkaName,
         partition,
         (connection, place) => {
-          if (place.id !== this.#place.kafkaId) throw otherTopic(this.#grant.topic, this.#place.kafkaName);
+          if (place.id !== this.#place.kafkaId) throw new OtherTopic(this.#grant.topic, this.#place.kafkaName);
           return cluster.fetching.batches(connection, place, partition, { offset, maxWaitMs: 0, bytesMax });
         },
       );
     } catch (error) {
       if (error instanceof Superseded) return undefined;
-      if (isCode(error, "conflict") && !again) {
+      if (error instanceof OtherTopic && !again) {
         // Who has the name may be known from before the topic was removed and declared anew.
-        cluster.forget(this.#place.kafkaName);
+        cluster.forget(error.kafkaName);
         return this.#read(offset, bytesMax, true);
       }
       if (answeredCode(error) === kafkaCode.offsetOutOfRange) return "out of range";

@@ -119,7 +119,7 @@ export class Topics {
       case "other":
         // Somebody else declared it first, under another of Kafka's names perhaps.
         if (known === undefined) return false;
-        throw otherTopic(name, place.kafkaName);
+        throw new OtherTopic(name, place.kafkaName);
     }
   }
 
@@ -330,10 +330,15 @@ type HasCopy = (topic: JournaledTopic, partition: number, copying: Copying) => P
 
 type Place = Pick<JournaledTopic, "kafkaName" | "kafkaId" | "partitions">;
 
-/** As far as this engine has read. */
-export function otherTopic(name: string, kafkaName: string): TenonError {
-  const text = `topic ${name} was declared on Kafka's topic ${kafkaName}, which somebody else has deleted since; remove it, and declare it anew`;
-  return new TenonError("conflict", text, { fields: { topic: name, kafkaName } });
+/** Kafka's topic is another one than the journal says, as far as this engine has read. */
+export class OtherTopic extends TenonError {
+  readonly kafkaName: string;
+
+  constructor(name: string, kafkaName: string) {
+    const text = `topic ${name} was declared on Kafka's topic ${kafkaName}, which somebody else has deleted since; remove it, and declare it anew`;
+    super("conflict", text, { fields: { topic: name, kafkaName } });
+    this.kafkaName = kafkaName;
+  }
 }
 
 function describe(topic: JournaledTopic, ends: readonly number[], now: number): TopicDescription {
