@@ -90,6 +90,18 @@ async function proxied(t: TestContext): Promise<TcpProxy> {
 }
 
 describe("logs on Kafka", { skip: found.skip, concurrency: 3 }, () => {
+  test("who appended to a log and read it before others removed it and declared it anew goes on with the new one", async (t) => {
+    const prefix = own(t);
+    const [{ log }, { log: other }] = [await open(t, prefix), await open(t, prefix)];
+    await log.declare("in", { partitions: 1 });
+    await other.append({ log: "in", partition: 0, records: records("former") });
+    assert.deepEqual(await textsOf(other, "in"), ["former"]);
+    await log.remove("in");
+    await log.declare("in", { partitions: 1 });
+    assert.deepEqual(await other.append({ log: "in", partition: 0, records: records("new") }), [0n]);
+    assert.deepEqual(await textsOf(other, "in"), ["new"]);
+  });
+
   test("every input counts once in the outputs of a pipe, although connections are cut again and again", async (t) => {
     const prefix = own(t);
     let cuts = 0;

@@ -39,6 +39,8 @@ export interface Asked {
   readonly check?: (() => void) | undefined;
   /** How long one answer may take; `commandTimeoutMs` when left out. */
   readonly timeoutMs?: number | undefined;
+  /** The number that the topic should have: what is known of its name may be from before it was removed and made anew, and is then read anew. */
+  readonly kafkaId?: string | undefined;
 }
 
 /** Of the two kinds of coordinators, those of transactions. */
@@ -122,6 +124,7 @@ export class Cluster {
       (connection) => ask(connection, found!),
       async () => {
         found = await this.topic(topic);
+        if (asked.kafkaId !== undefined && found?.id !== asked.kafkaId) found = await this.readTopic(topic);
         const leader = found?.leaders[partition];
         const address = leader === undefined ? undefined : this.#addresses.get(leader);
         if (address === undefined) this.#topics.delete(topic);

@@ -66,10 +66,15 @@ export class Logs {
     ask: (connection: KafkaConnection, topic: KafkaTopic) => Promise<Answer>,
   ): Promise<Answer> {
     const check = () => this.checkThere(log);
-    return this.#parts.cluster.leader({ ...asked, check }, log.kafkaName, partition, (connection, topic) => {
-      if (topic.id !== log.kafkaId) throw new MovedLog(log);
-      return ask(connection, topic);
-    });
+    return this.#parts.cluster.leader(
+      { ...asked, check, kafkaId: log.kafkaId },
+      log.kafkaName,
+      partition,
+      (connection, topic) => {
+        if (topic.id !== log.kafkaId) throw new MovedLog(log);
+        return ask(connection, topic);
+      },
+    );
   }
 
   // Declaring and removing ---------------------------------------------------------------------------------------------

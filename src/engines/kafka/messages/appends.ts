@@ -122,14 +122,12 @@ export class Appends {
 
   /** Answers which of them have to be sent again. */
   async #send(taken: readonly Waiting[]): Promise<readonly Waiting[]> {
-    const { cluster, topics, journal } = this.#parts;
+    const { topics, journal } = this.#parts;
     const name = taken[0]!.checked.batch.topic;
     try {
       return await this.#sendTo(await topics.find(name), taken);
     } catch (error) {
       if (!(error instanceof OtherTopic)) throw error;
-      // What was known of Kafka's topic, or of ours, is from before it was removed and declared anew.
-      cluster.forget(error.kafkaName);
       await journal.reach("an append", name);
       return this.#sendTo(await topics.find(name), taken);
     }
@@ -199,10 +197,10 @@ export class Appends {
     producer?: ProducerOptions,
   ): Promise<number> {
     const { cluster, topics } = this.#parts;
-    const { kafkaName } = topic;
-    const asked = { what: "an append", outcome: "unknown", check: () => topics.checkThere(topic) } as const;
+    const { kafkaName, kafkaId } = topic;
+    const asked = { what: "an append", outcome: "unknown", check: () => topics.checkThere(topic), kafkaId } as const;
     return cluster.leader(asked, kafkaName, partition, (connection, place) => {
-      if (place.id !== topic.kafkaId) throw new OtherTopic(topic.name, kafkaName);
+      if (place.id !== kafkaId) throw new OtherTopic(topic.name, kafkaName);
       // The client changes what it is given, so that each try needs its own.
       const records = taken.flatMap(({ checked }) =>
         checked.batch.messages.map((message) => recordOf(message, kafkaName, partition)),

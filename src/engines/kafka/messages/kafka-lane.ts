@@ -164,32 +164,28 @@ export class KafkaLane implements OpenedLane {
   }
 
   /** `undefined`: the grant is superseded. */
-  async #read(offset: number, bytesMax: number, again = false): Promise<FetchedBatches | "out of range" | undefined> {
+  async #read(offset: number, bytesMax: number): Promise<FetchedBatches | "out of range" | undefined> {
     const { cluster } = this.#parts;
     const what = "fetching";
     const check = () => {
       if (this.#lowNow() === undefined) throw new Superseded();
     };
-    const { partition } = this.#grant;
+    const { partition, topic } = this.#grant;
+    const { kafkaName, kafkaId } = this.#place;
     try {
       const arrived = this.#arrivedAt(offset);
       if (arrived !== undefined) return arrived;
       return await cluster.leader(
-        { what, outcome: "not-applied", check },
-        this.#place.kafkaName,
+        { what, outcome: "not-applied", check, kafkaId },
+        kafkaName,
         partition,
         (connection, place) => {
-          if (place.id !== this.#place.kafkaId) throw new OtherTopic(this.#grant.topic, this.#place.kafkaName);
+          if (place.id !== kafkaId) throw new OtherTopic(topic, kafkaName);
           return cluster.fetching.batches(connection, place, partition, { offset, maxWaitMs: 0, bytesMax });
         },
       );
     } catch (error) {
       if (error instanceof Superseded) return undefined;
-      if (error instanceof OtherTopic && !again) {
-        // Who has the name may be known from before the topic was removed and declared anew.
-        cluster.forget(error.kafkaName);
-        return this.#read(offset, bytesMax, true);
-      }
       if (answeredCode(error) === kafkaCode.offsetOutOfRange) return "out of range";
       return asRead(failureOf(error, what, "not-applied"));
     }

@@ -332,12 +332,9 @@ type Place = Pick<JournaledTopic, "kafkaName" | "kafkaId" | "partitions">;
 
 /** Kafka's topic is another one than the journal says, as far as this engine has read. */
 export class OtherTopic extends TenonError {
-  readonly kafkaName: string;
-
   constructor(name: string, kafkaName: string) {
     const text = `topic ${name} was declared on Kafka's topic ${kafkaName}, which somebody else has deleted since; remove it, and declare it anew`;
     super("conflict", text, { fields: { topic: name, kafkaName } });
-    this.kafkaName = kafkaName;
   }
 }
 
